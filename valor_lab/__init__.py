@@ -1,0 +1,15 @@
+"""A workbench for weakly-supervised audio-visual video parsing.
+
+Modules load when they are first used: `valor_lab.metrics.avvp_scores` works after `import valor_lab`."""
+__version__ = "0.1.0"
+
+import importlib as _importlib
+
+_MODULES = ("core", "vocab", "labels", "metrics", "media", "demo", "teachers", "harvest", "thresholds", "models",
+            "objectives", "denoise", "train", "ave", "tal", "datasets", "plots", "widgets")
+
+def __getattr__(name):
+    if name in _MODULES: return _importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__(): return sorted([*globals(), *_MODULES])
