@@ -209,7 +209,7 @@ def _findings(rows, path, strict):
     df = pd.DataFrame(rows, columns=FINDING_COLUMNS) if rows else _no_findings()
     if strict and len(df):
         r = df.iloc[0]
-        raise ParameterError(f"{r.file}, line {r.line}: {r.kind}: {r["clip"]} {r.event} {r.detail}".rstrip() + (f" (and {len(df) - 1} more findings)" if len(df) > 1 else ""))
+        raise ParameterError(f"{r.file}, line {r.line}: {r.kind}: {r['clip']} {r.event} {r.detail}".rstrip() + (f" (and {len(df) - 1} more findings)" if len(df) > 1 else ""))
     return df
 
 # %% ../nbs/api/01_labels.ipynb #cbbd75ec
