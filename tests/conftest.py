@@ -1,0 +1,27 @@
+"""Tests that need the benchmark's files look in $VALOR_TEST_DATA, then in data/; they skip, and say how to get them, where neither has them."""
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from valor_lab.core import find_data
+
+settings.register_profile("valor_lab", derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+settings.load_profile("valor_lab")
+
+FETCH = {"llp": "valor_fetch llp-annotations", "ave": "see data/README.md", "media": "set VALOR_TEST_DATA to a folder that holds media/", "thumos14": "see data/README.md"}
+
+def pytest_configure(config): config.addinivalue_line("markers", "slow: builds a model of its real size")
+
+@pytest.fixture(scope="session")
+def data():
+    "`data('llp')` is the folder of that data set, or the test is skipped with the line that fetches it."
+    def get(name):
+        path = find_data(name)
+        if path is None: pytest.skip(f"{name} is not here; get it with: {FETCH.get(name.split('/')[0], 'see data/README.md')}")
+        return path
+    return get

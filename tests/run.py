@@ -1,0 +1,73 @@
+"""All tests of the project, in one go, with one closing line that counts them.
+
+    python tests/run.py            # everything
+    python tests/run.py core       # without the notebooks: checks and pytest
+
+Checks that the export and the notebooks are clean work on a copy, so the tree is left as it was."""
+import filecmp, os, re, shutil, subprocess, sys, tempfile, time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+def environment():
+    "The environment of the notebooks and tests: real data where it stands beside the project, one thread each, the hub left alone."
+    env = dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", PYTHONPATH=str(ROOT))
+    beside = ROOT.parent/"shared"/"data"
+    if "VALOR_TEST_DATA" not in env and beside.is_dir(): env["VALOR_TEST_DATA"] = str(beside)
+    return env
+
+def command(*args, cwd=ROOT, env=None): return subprocess.run([str(BIN/args[0]), *args[1:]], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+def say(name, ok, detail=""):
+    print(f"{'ok  ' if ok else 'FAIL'} {name}{': ' + detail if detail else ''}", flush=True)
+    return (1, 0, 0) if ok else (0, 1, 0)
+
+def differing(a, b, pattern):
+    "Relative paths that are not the same in the two folders."
+    names = {p.relative_to(d) for d in (a, b) for p in d.rglob(pattern) if ".ipynb_checkpoints" not in p.parts}
+    return sorted(str(n) for n in names if not ((a/n).exists() and (b/n).exists() and filecmp.cmp(a/n, b/n, shallow=False)))
+
+def check_clean():
+    "The library is what the notebooks export, and the notebooks' metadata is clean."
+    with tempfile.TemporaryDirectory() as d:
+        copy = Path(d)/ROOT.name
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "data", "runs", "__pycache__", "*.egg-info", "test-artifacts", ".ipynb_checkpoints"))
+        out = command("nbdev_export", cwd=copy)
+        drift = differing(ROOT/"valor_lab", copy/"valor_lab", "*.py")
+        yield say("the library is what its notebooks export", out.returncode == 0 and not drift, f"run nbdev_export and commit {', '.join(drift)}" if drift else out.stdout[-500:] * bool(out.returncode))
+        out = command("nbdev_clean", cwd=copy)
+        dirty = differing(ROOT/"nbs", copy/"nbs", "*.ipynb")
+        yield say("the notebooks' metadata is clean", out.returncode == 0 and not dirty, f"run nbdev_clean and commit {', '.join(dirty)}" if dirty else out.stdout[-500:] * bool(out.returncode))
+
+def run_notebooks(env):
+    "Every notebook runs from top to bottom. `nbdev_test` says Success even for none, so they are counted."
+    wanted = sorted(p.relative_to(ROOT/"nbs") for p in (ROOT/"nbs").rglob("*.ipynb") if not any(q.startswith(("_", ".")) for q in p.relative_to(ROOT/"nbs").parts))
+    start = time.time()
+    out = command("nbdev_test", "--n_workers", "2", "--do_print", env=env)
+    done = len(re.findall(r"- Completed ", out.stdout))
+    if out.returncode or done != len(wanted) or not wanted: print(out.stdout[-12000:])
+    say("notebooks", out.returncode == 0 and done == len(wanted), f"{done} of {len(wanted)} ran from top to bottom, {time.time() - start:.0f} s")
+    return done, len(wanted) - done, 0
+
+def run_pytest(env):
+    with tempfile.TemporaryDirectory() as d:
+        report = Path(d)/"report.xml"
+        subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-rs", f"--junitxml={report}", "--durations=8"], cwd=ROOT, env=env)
+        if not report.exists(): return say("pytest", False, "it did not finish")
+        suites = list(ET.parse(report).getroot().iter("testsuite"))
+    n, skipped, bad = (sum(int(s.get(k)) for s in suites) for k in ("tests", "skipped", "errors"))
+    bad += sum(int(s.get("failures")) for s in suites)
+    return n - skipped - bad, bad or int(n == 0), skipped
+
+def main():
+    env, counts = environment(), []
+    counts += check_clean()
+    if "core" not in sys.argv[1:]: counts.append(run_notebooks(env))
+    counts.append(run_pytest(env))
+    passed, failed, skipped = map(sum, zip(*counts))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(failed > 0)
+
+if __name__ == "__main__": main()
