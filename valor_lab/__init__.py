@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 
 import importlib as _importlib
 
-_MODULES = ("core", "vocab", "labels", "metrics", "media", "demo", "teachers", "harvest", "thresholds", "models",
+_MODULES = ("core", "vocab", "labels", "metrics", "media", "fetch", "demo", "extractors", "teachers", "harvest", "thresholds", "models",
             "objectives", "denoise", "train", "ave", "tal", "datasets", "plots", "widgets")
 
 def __getattr__(name):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['av', 'soxr', 'write_clip', 'MediaError', 'Probe', 'probe', 'dump_indices', 'sample_indices', 'Clip', 'read_clip',
-           'read_frames', 'read_audio']
+           'read_frames', 'read_audio', 'thumbnails', 'waveform']
 
 # %% ../nbs/api/03_media.ipynb #14ea42b8
 import contextlib, io
@@ -187,20 +187,18 @@ def _demux(file, streams):
 class _Pictures:
     "Collects the wanted pictures of one video stream, and the times of all."
     def __init__(self, stream, start, wanted, size):
-        self.start, self.fps, self.wanted, self.size = start, _fps(stream), set(wanted), size
-        self.times, self.kept, self.last = [], {}, None
+        self.start, self.tick, self.fps, self.wanted, self.size = start, float(stream.time_base), _fps(stream) or 25, set(wanted), size
+        self.times, self.kept, self.shown = [], {}, 0                      # 25: for raw streams that tell neither times nor rate
 
     def add(self, frame):
-        i, self.last = len(self.times), frame
-        self.times.append(i/(self.fps or 25) if frame.time is None else frame.time - self.start)   # 25: raw streams that tell neither times nor rate
+        i, self.shown = len(self.times), (frame.duration or 0)*self.tick or 1/self.fps
+        self.times.append(i/self.fps if frame.pts is None else frame.pts*self.tick - self.start)
         if i in self.wanted: self.kept[i] = self._rgb(frame)
 
     @property
     def end(self):
         "When the last picture leaves the screen, in seconds."
-        if self.last is None: return 0.
-        shown = self.last.duration*self.last.time_base if self.last.duration and self.last.time_base else 1/(self.fps or 25)
-        return self.times[-1] + float(shown)
+        return self.times[-1] + self.shown if self.times else 0.
 
     def _rgb(self, frame):
         "The picture, upright, as uint8[H,W,3]."
@@ -230,12 +228,13 @@ def _mono(frame):
 # %% ../nbs/api/03_media.ipynb #a93327d1
 class _Sound:
     "Collects one audio stream as mono samples at its own rate, from the container's start."
-    def __init__(self, start): self.start, self.rate, self.pieces, self.length = start, None, [], 0
+    def __init__(self, stream, start):
+        self.start, self.tick, self.rate, self.pieces, self.length = start, float(stream.time_base), None, [], 0
 
     def add(self, frame):
         x, self.rate = _mono(frame), self.rate or frame.sample_rate
         if frame.sample_rate != self.rate: x = soxr.resample(x, frame.sample_rate, self.rate)
-        gap = 0 if frame.time is None else round((frame.time - self.start)*self.rate) - self.length
+        gap = 0 if frame.pts is None else round((frame.pts*self.tick - self.start)*self.rate) - self.length
         if abs(gap) > 60*self.rate or self.pieces and abs(gap) < self.rate/10: gap = 0
         if gap > 0: x = np.concatenate([np.zeros(gap, np.float32), x])
         self.pieces.append(x[max(-gap, 0):])
@@ -244,10 +243,14 @@ class _Sound:
     @property
     def end(self): return self.length/self.rate if self.rate else 0.
 
-    def samples(self, rate, claimed):
-        "Everything at `rate`; the encoder's padding behind the `claimed` end is cut."
+    def cut(self, claimed):
+        "Drop the encoder's padding behind the end that the stream claims."
+        if claimed and 0 < self.end - claimed < .5:
+            self.pieces, self.length = [np.concatenate(self.pieces)[:round(claimed*self.rate)]], round(claimed*self.rate)
+
+    def samples(self, rate):
+        "Everything, at `rate`."
         x = np.concatenate(self.pieces)
-        if claimed and 0 < self.end - claimed < .5: x = x[:round(claimed*self.rate)]
         return x if rate == self.rate else soxr.resample(x, self.rate, rate)
 
 # %% ../nbs/api/03_media.ipynb #905fd394
@@ -258,8 +261,8 @@ def _decode(path, video, audio, wanted, size, threads):
         if video is not None:
             file.streams[video].thread_type, file.streams[video].codec_context.thread_count = "AUTO", threads
             sinks[video] = _Pictures(file.streams[video], _start(file), wanted, size)
-        if audio is not None: sinks[audio] = _Sound(_start(file))
-        for stream, packet in _packets(file, [file.streams[i] for i in sinks]):
+        if audio is not None: sinks[audio] = _Sound(file.streams[audio], _start(file))
+        for stream, packet in _packets(file, [file.streams[i] for i in sinks]) if sinks else ():
             try:
                 for frame in stream.decode(packet): sinks[stream.index].add(frame)
             except av.FFmpegError as e: damaged += not isinstance(e, av.EOFError)
@@ -329,6 +332,7 @@ def _pass(plan, n, sampling, size, threads):
         pictures, sound, damaged = _decode(plan.path, plan.video, plan.audio, wanted, size, threads)
         if plan.video is None or len(times) == len(pictures.times) and np.allclose(times, pictures.times, atol=1e-3): break
         times = np.array(pictures.times)
+    if sound: sound.cut(plan.audio_end)
     return wanted, pictures, sound, damaged
 
 def _pace(plan, times):
@@ -371,7 +375,7 @@ def read_clip(
     if not clip.duration: raise MediaError(path, reasons.get("truncated") or "; ".join(reasons.values()) or "nothing was asked for")
     if pictures and pictures.times:
         clip.frames, clip.frame_times = np.stack([pictures.kept[i] for i in chosen]), np.array(pictures.times)[chosen]
-    if sound and sound.end: clip.audio, clip.rate = sound.samples(rate, plan.audio_end), rate
+    if sound and sound.end: clip.audio, clip.rate = sound.samples(rate), rate
     return clip
 
 # %% ../nbs/api/03_media.ipynb #569e8cc1
@@ -400,3 +404,29 @@ def read_audio(
 ) -> np.ndarray:                 # float32[samples]
     "The sound of a clip, the mean of its channels. `MediaError` if there is none or the file is truncated."
     return _whole(path, read_clip(path, None, rate=rate, audio_stream=audio_stream)).audio
+
+# %% ../nbs/api/03_media.ipynb #e8d6d9f8
+def thumbnails(
+    path,             # a media file
+    n:int=10,         # how many, at the centres of n equal spans
+    height:int=72,    # pixels; the width follows from the clip's proportions
+    quality:int=80,   # of the JPEG
+) -> list[bytes]:
+    "Small JPEG pictures of a clip, upright; of a truncated one, what there is."
+    frames = read_clip(path, n, "centres", (height, None), rate=None).frames
+    return [_jpeg(f, quality) for f in frames]
+
+def _jpeg(picture, quality):
+    file = io.BytesIO()
+    need("PIL.Image", "media").fromarray(picture).save(file, "jpeg", quality=quality)
+    return file.getvalue()
+
+# %% ../nbs/api/03_media.ipynb #94ea8f57
+def waveform(
+    audio,       # float32[samples]
+    n:int=200,   # how many spans
+) -> np.ndarray: # float32[n], the largest absolute sample of each span
+    "The outline of a sound."
+    if not len(audio): return np.zeros(n, np.float32)
+    begins = np.round(np.linspace(0, len(audio), n, endpoint=False)).astype(int).clip(max=len(audio) - 1)
+    return np.maximum.reduceat(np.abs(audio), begins)
