@@ -10,7 +10,7 @@ __all__ = ['torch', 'nn', 'F', 'PUBLISHED', 'BACKBONES', 'PROTOCOLS', 'frame_mat
            'tune_gates']
 
 # %% ../nbs/api/08_models.ipynb #84cddd48
-import functools, inspect, json, pickle
+import functools, inspect, json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -285,10 +285,10 @@ def read_state_dict(
     "Read weights without running any code that the file may hold; a file with anything but tensors is refused."
     path = Path(path).expanduser()
     if not path.is_file(): raise ParameterError(f"{path}: no such file of weights")
-    if path.suffix == ".safetensors": return need("safetensors.torch", "models").load_file(path)
-    try: state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as e:
-        raise ParameterError(f"{path.name}: not a file of plain tensors, so it was not opened ({str(e).splitlines()[0][:120]})") from None
+    safe = need("safetensors.torch", "models")
+    try: state = safe.load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:   # whatever a damaged or hostile file provokes
+        raise ParameterError(f"{path.name}: cannot be read as a file of plain tensors ({type(e).__name__}: {str(e).split(chr(10))[0][:120]})") from e
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ParameterError(f"{path.name}: expected a dict of tensors (a bare state dict)")
     return state

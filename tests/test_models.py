@@ -1,0 +1,287 @@
+"""HAN: sizes, agreement with the released network, pooling, protocols, files, and what is refused."""
+import pickle, sys, warnings
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch.nn import functional as F
+
+from released import SIZES, Released, raw_batch
+from valor_lab import models
+from valor_lab.core import ParameterError
+from valor_lab.models import (HAN, PUBLISHED, Gates, HANOutput, count_parameters, forward_all, frame_matrix, load_model, make_model, parse, pool_clap_tokens,
+                              pool_frames, read_state_dict, save_model, tune_gates)
+from valor_lab.objectives import Supervision
+
+SMALL = dict(d_audio=6, d_visual=9, d_motion=4, d_model=16, d_ff=24, n_heads=4, n_events=3)
+
+
+def pooled(name, raw): return [pool_clap_tokens(raw[0]), raw[1], raw[2]] if name == "valor++" else [raw[0], pool_frames(raw[1]), raw[2]]
+
+
+def small_clips(n=3, t=5, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, t, d, generator=g) for d in (6, 9, 4)]
+
+
+@pytest.mark.parametrize("name,count", [("valor", 5_096_523), ("valor+", 5_052_235), ("valor++", 4_888_395)])
+def test_published_sizes(name, count): assert count_parameters(HAN(**asdict(PUBLISHED[name]))) == count
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_released_weights_give_the_released_outputs_on_raw_inputs(name, tmp_path):
+    torch.manual_seed(1)
+    theirs = Released(**SIZES[name]).eval()
+    torch.save(theirs.state_dict(), tmp_path/"checkpoint_best.pt")
+    ours, raw = HAN.from_published(tmp_path/"checkpoint_best.pt"), raw_batch(name, 4)
+    assert ours.config == PUBLISHED[name] and not ours.training
+    with torch.no_grad(): got, want = ours(*pooled(name, raw)), theirs(*raw)
+    for mine, his in zip(got, want): torch.testing.assert_close(mine, his, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["valor", "valor++"])
+def test_loss_curves_of_twenty_steps_agree_between_pooled_and_raw(name):
+    torch.manual_seed(2)
+    theirs = Released(**SIZES[name], dropout=0.)
+    ours = HAN(**{**asdict(PUBLISHED[name]), "dropout": 0.})
+    ours.load_state_dict(HAN.from_published(theirs.state_dict()).state_dict())
+    raw, g = raw_batch(name, 4), torch.Generator().manual_seed(3)
+    y = (torch.rand(4, 25, generator=g) < .1).float()
+    batch = dict(weak=y, **{f"labels_{m}": y[:, None]*(torch.rand(4, 10, 25, generator=g) < .5) for m in ("audio", "visual")})
+
+    def curve(model, inputs):
+        optimiser, losses = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(.5, .999), weight_decay=1e-3), []
+        for _ in range(20):
+            loss = sum(Supervision().loss(model, batch, HANOutput(*model(*inputs)[:4])).values())
+            optimiser.zero_grad(); loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
+            optimiser.step()
+            losses.append(loss.item())
+        return torch.tensor(losses)
+
+    a, b = curve(ours.train(), pooled(name, raw)), curve(theirs.train(), raw)
+    assert a[-1] < a[0]/1.5
+    torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
+
+
+def test_pooling_is_a_constant_matrix_with_rows_that_sum_to_one():
+    for m in (frame_matrix(), models.clap_matrix()): torch.testing.assert_close(m.sum(1), torch.ones(10, dtype=torch.float64))
+    assert models.clap_matrix().shape == (10, 64)
+    x = np.random.default_rng(0).normal(size=(2, 80, 3)).astype(np.float16)
+    got = pool_frames(x)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, x.astype(np.float32).reshape(2, 10, 8, 3).mean(2), atol=1e-6)
+    np.testing.assert_array_equal(pool_frames(np.eye(10)), np.eye(10, dtype=np.float32))
+
+
+def test_clap_pooling_equals_the_published_resize_for_arrays_and_tensors():
+    x = torch.randn(2, 64, 5)
+    wide = F.interpolate(x.mT.reshape(2, 5, 2, 32), size=(2, 1024), mode="bicubic", align_corners=False).mean(2)
+    want = torch.stack([wide[..., int(102.4*i):-(-1024*(i+1)//10)].mean(-1) for i in range(10)], 1)      # bins [floor, ceil)
+    torch.testing.assert_close(pool_clap_tokens(x), want, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(pool_clap_tokens(x.numpy()), want, atol=1e-6)
+    assert pool_clap_tokens(x.half()).dtype == torch.float16
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("visual_attends", ["updated_audio", "original_audio"])
+def test_attention_to_updated_or_original_audio_and_both_norms(norm, visual_attends):
+    "One layer written out by hand."
+    model = HAN(**SMALL, norm=norm, visual_attends=visual_attends).eval()
+    a, v, m = small_clips()
+    layer = model.layers[0]
+
+    def by_hand(q, o):
+        n = layer.norm1 if norm == "pre" else lambda x: x
+        h = q + layer.self_attention(n(q), n(q)) + layer.cross_attention(n(q), n(o))
+        if norm == "pre": return h + layer.linear2(layer.linear1(layer.norm2(h)).relu())
+        h = layer.norm1(h)
+        return layer.norm2(h + layer.linear2(layer.linear1(h).relu()))
+
+    qa, qv = model.audio_in(a), model.fusion(torch.cat([model.visual_in(v), model.motion_in(m)], -1))
+    xa = by_hand(qa, qv)
+    xv = by_hand(qv, xa if visual_attends == "updated_audio" else qa)
+    if norm == "pre": xa, xv = model.final_norm_audio(xa), model.final_norm_visual(xv)
+    out = model(a, v, m)
+    torch.testing.assert_close(out.features, torch.stack([xa, xv], 2))
+    torch.testing.assert_close(out.inputs, torch.stack([qa, qv], 2))
+    assert all(p.requires_grad for p in model.final_norm_audio.parameters()) == (norm == "pre")
+
+
+def test_every_trained_weight_gets_a_gradient():
+    model = HAN(**SMALL)
+    model(*small_clips()).video_prob.sum().backward()
+    assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def test_cross_attention_off_separates_the_streams_by_option_and_by_call():
+    a, v, m = small_clips()
+    model = HAN(**SMALL, n_layers=2).eval()
+    off = HAN(**SMALL, n_layers=2, cross_attention=False).eval()
+    off.load_state_dict(model.state_dict())
+    one, other = model(a, v, m, cross_attention=False), model(a, v.flip(0), m, cross_attention=False)
+    assert torch.equal(one.audio_prob, other.audio_prob) and torch.equal(one.visual_prob, off(a, v, m).visual_prob)
+    assert not torch.allclose(model(a, v, m).audio_prob, one.audio_prob)
+    assert torch.equal(off(a, v, m, cross_attention=True).audio_prob, model(a, v, m).audio_prob)
+
+
+def test_head_dropout_touches_only_its_modality_and_only_in_training():
+    torch.manual_seed(0)
+    model, clips = HAN(**SMALL, dropout=0., visual_head_dropout=.5), small_clips()
+    one, two, still = model(*clips), model(*clips), model.eval()(*clips)
+    assert torch.equal(one.segment_logits[:, :, 0], two.segment_logits[:, :, 0]) and not torch.equal(one.segment_logits[:, :, 1], two.segment_logits[:, :, 1])
+    assert torch.equal(one.features, still.features)
+
+
+def test_two_streams_of_any_length_without_motion():
+    model = HAN(d_audio=8, d_visual=8, d_motion=0, d_model=16, n_heads=2, d_ff=16, n_events=20).eval()
+    out = model(torch.randn(2, 37, 8), torch.randn(2, 37, 8))
+    assert out.segment_logits.shape == (2, 37, 2, 20)
+    with pytest.raises(ParameterError, match="d_motion=0"): model(torch.randn(2, 3, 8), torch.randn(2, 3, 8), torch.randn(2, 3, 8))
+
+
+def test_pooling_over_time_and_modality_by_float64_numpy():
+    out = HAN(**SMALL).eval()(*small_clips())
+    p = 1/(1+np.exp(-out.segment_logits.detach().double().numpy()))
+    alpha, beta = (x.detach().double().numpy() for x in (out.time_attention, out.modality_attention))
+    np.testing.assert_allclose(out.video_prob.detach(), np.einsum("btmc,btmc,btmc->bc", alpha, beta, p), atol=1e-6)
+    np.testing.assert_allclose(out.audio_prob.detach(), np.einsum("btc,btc->bc", alpha[:, :, 0], p[:, :, 0]), atol=1e-6)
+
+
+def test_the_video_probability_is_not_clamped():
+    model = HAN(**SMALL).eval()
+    with torch.no_grad():
+        for lin in (model.heads.event, model.heads.time, model.heads.modality): lin.weight.zero_(), lin.bias.zero_()
+        model.heads.event.bias.fill_(9.)
+        model.heads.modality.weight.normal_(std=50), model.heads.time.weight.normal_(std=50)
+    assert model(*small_clips(64)).video_prob.max() > 1.05
+
+
+def bad(i, change):
+    clips = small_clips()
+    clips[i] = change(clips[i])
+    return clips
+
+
+@pytest.mark.parametrize("clips,found", [
+    (bad(1, lambda x: x.repeat(1, 8, 1)), r"visual features of shape \[3, 40, 9\]: expected \[3, 5, 9\]"),
+    (bad(0, lambda x: x[..., :5]), r"audio features of shape \[3, 5, 5\]: expected \[3, 5, 6\]"),
+    (bad(0, lambda x: x[0]), r"expected \[B,T,D\]"),
+    (bad(2, lambda x: x[:2]), "motion features of shape"),
+    (bad(2, lambda x: None), "motion features missing"),
+    (bad(0, lambda x: x.index_fill(1, torch.tensor(2), float("nan"))), "18 values that are NaN"),
+    (bad(1, lambda x: x/0), "infinite"),
+])
+def test_wrong_features_are_refused(clips, found):
+    with pytest.raises(ParameterError, match=found): HAN(**SMALL).eval()(*clips)
+
+
+def test_finite_check_can_be_asked_for_while_training():
+    model, clips = HAN(**SMALL).train(), bad(0, lambda x: x*float("inf"))
+    with pytest.raises(ParameterError, match="infinite"): models.check_features(model, *clips, finite=True)
+
+
+@pytest.mark.parametrize("options", [dict(layers=4), dict(d_model=30), dict(n_layers=0), dict(norm="x"), dict(dropout=1.), dict(visual_attends="audio"), dict(d_ff=2.5), dict(d_motion=-1)])
+def test_unknown_options_and_impossible_values_are_refused(options):
+    with pytest.raises(ParameterError): HAN(**options)
+    with pytest.raises(TypeError): HAN(25)
+
+
+def test_files_with_code_in_them_are_not_opened(tmp_path):
+    class Evil:
+        def __reduce__(self): return (open, (str(tmp_path/"opened"), "w"))
+    torch.save({"fc_a.weight": Evil()}, tmp_path/"a.pt")
+    (tmp_path/"b.pt").write_bytes(pickle.dumps(Evil()))
+    (tmp_path/"c.pt").write_bytes(b"")
+    (tmp_path/"d.safetensors").write_bytes(b"nonsense")
+    for name in ("a.pt", "b.pt", "c.pt", "d.safetensors", "none.pt"):
+        with pytest.raises(ParameterError, match=name): read_state_dict(tmp_path/name)
+    assert not (tmp_path/"opened").exists()
+
+
+def test_published_state_dicts_that_do_not_fit_are_refused():
+    state = Released(d=32, ff=48).state_dict()
+    for broken, found in [({k: v for k, v in state.items() if k != "fc_fusion.bias"}, "fusion.bias missing"), ({**state, "more": torch.zeros(1)}, "more unknown"),
+                          ({**state, "fc_prob.bias": torch.zeros(3)}, r"heads.event.bias \[3\], expected \[25\]"), ({"x": torch.zeros(1)}, "not a released")]:
+        with pytest.raises(ParameterError, match=found): HAN.from_published(broken)
+
+
+def test_saved_models_come_back_with_their_configuration(tmp_path):
+    model, clips = HAN(**SMALL, norm="pre", n_layers=2).eval(), small_clips()
+    save_model(model, tmp_path/"m.safetensors")
+    again = load_model(tmp_path/"m.safetensors")
+    assert again.config == model.config and torch.equal(again(*clips).segment_logits, model(*clips).segment_logits)
+    from safetensors.torch import save_file
+    save_file({"x": torch.zeros(1)}, tmp_path/"bare.safetensors")
+    with pytest.raises(ParameterError, match="without a configuration"): load_model(tmp_path/"bare.safetensors")
+    with pytest.raises(ParameterError, match="not among the backbones"): save_model(torch.nn.Linear(1, 1), tmp_path/"n.safetensors")
+
+
+def test_forward_all_equals_one_pass_and_restores_the_mode():
+    model, clips = HAN(**SMALL).train(), small_clips(7)
+    got = forward_all(model, *clips, batch_size=3, keep=models.HANOutput._fields)
+    assert model.training
+    for a, b in zip(got, model.eval()(*clips)): torch.testing.assert_close(a, b)
+    half = forward_all(model, *(x.half() for x in clips), keep=("video_prob",))
+    assert half.features is None and half.video_prob.shape == (7, 3)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_and_mixed_precision_networks_agree():
+    torch.manual_seed(0)
+    model, clips = HAN(**SMALL, n_layers=2).eval(), small_clips()
+    with torch.no_grad():
+        eager = model(*clips)
+        with torch.autocast("cpu", torch.bfloat16): half = model(*clips)
+        traced = torch.compile(model, backend="eager", fullgraph=True)(*clips)
+    assert all(x.dtype == torch.float32 for x in half)
+    torch.testing.assert_close(half.audio_prob, eager.audio_prob, atol=.02, rtol=0)
+    torch.testing.assert_close(traced.video_prob, eager.video_prob)
+
+
+def output(video, audio, visual, segments):
+    return HANOutput(*(torch.tensor([x]) for x in (video, audio, visual)), torch.logit(torch.tensor([segments])))
+
+
+def test_the_four_protocols_on_a_clip_by_hand():
+    #        event 0: gate by video only; event 1: by modalities only
+    out = output([.5, .4], [.4, .5], [.49, .9], [[[.5, .5], [.9, .9]], [[.4, .6], [.6, .4]]])     # two segments
+    read = lambda *a, **k: tuple(x[0].int().tolist() for x in parse(out, *a, **k))
+    assert read() == ([[1, 0], [0, 0]], [[1, 0], [1, 0]])
+    assert read("per_modality") == ([[0, 1], [0, 1]], [[0, 1], [0, 0]])
+    assert read("ungated") == ([[1, 1], [0, 1]], [[1, 1], [1, 0]])
+    assert read("per_event", gates=Gates(np.array([.4, .6]), np.array([.5, .1]))) == ([[1, 0], [0, 0]], [[0, 1], [0, 0]])
+    assert read("ungated", threshold=.7) == ([[0, 0], [0, 0]], [[1, 1], [0, 0]])
+
+
+def test_protocols_refuse_gates_they_do_not_use_and_unknown_names():
+    out = output([.5], [.5], [.5], [[[.5], [.5]]])
+    for call in (lambda: parse(out, "avpv"), lambda: parse(out, "per_event"), lambda: parse(out, "avvp", gates=Gates(np.ones(1), np.ones(1)))):
+        with pytest.raises(ParameterError): call()
+
+
+def test_tuned_gates_are_the_best_on_the_grid_by_exhaustive_search():
+    rng = np.random.default_rng(0)
+    n, t, c = 40, 6, 4
+    prob = torch.tensor(rng.uniform(.1, .9, (n, t, 2, c)), dtype=torch.float32)
+    out = HANOutput(*(torch.tensor(rng.uniform(.1, .9, (n, c)), dtype=torch.float32) for _ in range(3)), prob.logit())
+
+    class truth: audio, visual = rng.random((n, t, c)) < .3, rng.random((n, t, c)) < .3
+
+    grid = np.arange(.25, .701, .05)
+    gates = tune_gates(out, truth, modalities=("audio", "visual"))
+    for m, pos in (("audio", 0), ("visual", 1)):
+        for k in range(c):
+            def f(g):
+                said = ((out.segment_prob[:, :, pos, k] >= .5) & (getattr(out, f"{m}_prob")[:, None, k] >= g)).numpy()
+                true = getattr(truth, m)[..., k]
+                return 2*(said & true).sum()/(said.sum() + true.sum())
+            assert f(getattr(gates, m)[k]) == pytest.approx(max(f(g) for g in [.45, *grid]))
+    assert (tune_gates(out, truth).audio == .45).all()
+
+
+def test_backbones_are_named_and_listed():
+    assert "han" in models.backbones().index and isinstance(make_model("han", **SMALL), HAN)
+    with pytest.raises(ParameterError, match="'han'"): make_model("resnet")
