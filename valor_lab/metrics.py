@@ -38,11 +38,12 @@ def align(
 
 # %% ../nbs/api/02_metrics.ipynb #8c36437f
 def _tally(x):
-    "Of bool `[N,T,C]`: how many segments are true, and their pattern as bits of an integer (exact up to T = 24), both `[N,C]`."
-    t = x.shape[1]
-    weights = np.stack([np.ones(t, np.float32), 2 ** np.arange(t, dtype=np.float32)]) if t <= 24 else np.ones((1, t), np.float32)
-    out = weights @ x.astype(np.float32)   # [N,2,C]
-    return out[:, 0], out[:, -1]
+    "How many of T segments are true: bool `[N,T,C]` to `[N,C]`."
+    return np.ones(x.shape[1], np.float32) @ x.astype(np.float32)
+
+def _pattern(x):
+    "The T booleans of each clip and event as the bits of an integer: bool `[N,T,C]` to `[N,C]`, exact up to T = 24."
+    return (2 ** np.arange(x.shape[1], dtype=np.float32) @ x.astype(np.float32)).astype(np.intp)
 
 # %% ../nbs/api/02_metrics.ipynb #51f6a31c
 def _is_hit(start, end, other_start, other_end):
@@ -71,7 +72,7 @@ LOOKUP_T = 10   # the longest clip, in segments, whose pairs of patterns are tab
 
 @lru_cache(maxsize=4)
 def _pattern_tables(t):
-    "For clips of `t` segments: hits of each pair of patterns `[2^t, 2^t]` and runs of each pattern `[2^t]`."
+    "For clips of `t` segments: hits of each pair of patterns `[2^t · 2^t]`, true segments and runs of each pattern `[2^t]`."
     bits = (np.arange(2 ** t)[:, None] >> np.arange(t) & 1).astype(bool)
     which, _, start, end = runs(bits[:, :, None])
     h = np.zeros((2 ** t, t, t + 1), np.float32)   # [pattern, start, end]
@@ -79,26 +80,30 @@ def _pattern_tables(t):
     start, end = (i.ravel() for i in np.indices((t, t + 1)))
     k = _is_hit(start[:, None], end[:, None], start, end) & (start < end) & (start < end)[:, None]
     h = h.reshape(2 ** t, -1)
-    return (h @ k.astype(np.float32) @ h.T).astype(np.uint8).ravel(), h.sum(1)
+    return (h @ k.astype(np.float32) @ h.T).astype(np.uint8).ravel(), bits.sum(1, dtype=np.float32), h.sum(1)
 
 # %% ../nbs/api/02_metrics.ipynb #9fced64a
-def _counts(pred, truth):
-    "Counts `[2,3,N,C]` of bool `[N,T,C]` labels: at segment and at event level, how many are hit, claimed and true."
-    n, t, c = truth.shape
-    out = np.empty((2, 3, n, c), np.float32)
-    (out[0, 1], claimed), (out[0, 2], true) = _tally(pred), _tally(truth)
-    out[0, 0] = _tally(pred & truth)[0]
-    if t > LOOKUP_T: out[1] = _match_by_middle(pred, truth)
-    else:
-        table, n_runs = _pattern_tables(t)
-        claimed, true = claimed.astype(np.intp), true.astype(np.intp)
-        out[1] = table[claimed << t | true], n_runs[claimed], n_runs[true]
-    return out
+def _packed(labels):
+    "Audio and visual as patterns `[N,C]` if there are few, else as the bool arrays `[N,T,C]` that they are."
+    small = labels.n_segments <= LOOKUP_T
+    return [_pattern(x) if small else x for x in (labels.audio, labels.visual)]
 
 # %% ../nbs/api/02_metrics.ipynb #7b641e98
+def _counts(
+    pred,    # packed labels of one modality
+    truth,   # likewise
+    t:int,   # T, segments in a clip
+):
+    "Counts `[2,3,N,C]`: at segment and at event level, how many are hit, claimed and true."
+    if pred.ndim == 3: return np.array([[_tally(pred & truth), _tally(pred), _tally(truth)], _match_by_middle(pred, truth)], np.float32)
+    table, length, n_runs = _pattern_tables(t)
+    return np.stack([length[pred & truth], length[pred], length[truth], table[pred << t | truth], n_runs[pred], n_runs[truth]]).reshape(2, 3, *pred.shape)
+
+# %% ../nbs/api/02_metrics.ipynb #6b426988
 def _all_counts(pred, truth):
     "Counts `[3,2,3,N,C]` for audio, visual and audio-visual."
-    return np.stack([_counts(getattr(pred, m), getattr(truth, m)) for m in MODALITIES])
+    (pa, pv), (ta, tv) = _packed(pred), _packed(truth)
+    return np.stack([_counts(p, t, truth.n_segments) for p, t in ((pa, ta), (pv, tv), (pa & pv, ta & tv))])
 
 # %% ../nbs/api/02_metrics.ipynb #84888f77
 def _clip_f(hit, total):
@@ -161,15 +166,12 @@ def _per_clip(counts):
 
 # %% ../nbs/api/02_metrics.ipynb #fc2d2e0e
 def _segment_counts(pred, truth):
-    "Hit, claimed and true segments `[N,C]` of bool `[N,T,C]` labels."
-    return np.stack([_tally(x)[0] for x in (pred & truth, pred, truth)])
-
-def _by_modality(pred, truth):
-    "Segment counts `[3,3,N,C]` of the three modalities."
-    return np.stack([_segment_counts(getattr(pred, m), getattr(truth, m)) for m in MODALITIES])
+    "Hit, claimed and true segments `[3,3,N,C]` of the three modalities."
+    pairs = ((getattr(pred, m), getattr(truth, m)) for m in MODALITIES)
+    return np.stack([[_tally(p & t), _tally(p), _tally(t)] for p, t in pairs])
 
 # %% ../nbs/api/02_metrics.ipynb #2bd2ffdd
-@_from_sums(lambda pred, truth: _per_clip(_by_modality(pred, truth)), _pooled_f, lambda vocab: MODALITIES)
+@_from_sums(lambda pred, truth: _per_clip(_segment_counts(pred, truth)), _pooled_f, lambda vocab: MODALITIES)
 def fidelity(
     pred:SegmentLabels,     # e.g. harvested labels
     truth:SegmentLabels,    # the same clips, in any order
@@ -185,7 +187,7 @@ def _nonaligned_statistics(pred, truth):
     counts = []
     for own, other in (("audio", "visual"), ("visual", "audio")):
         only = getattr(truth, own) & ~getattr(truth, other)
-        hit, wrong, n = (_tally(x)[0] for x in (only & getattr(pred, own), only & getattr(pred, other), only))
+        hit, wrong, n = (_tally(x) for x in (only & getattr(pred, own), only & getattr(pred, other), only))
         counts.append([hit, hit + wrong, n])
     counts = np.array(counts)                                   # [2,3,N,C]
     return _per_clip(np.concatenate([counts.sum(0, keepdims=True), counts]))
@@ -204,8 +206,8 @@ EXCLUSIVE = tuple(f"{level}/{kind}" for level in LEVELS for kind in ("audible_on
 
 def _exclusive_clip_scores(pred, truth):
     "F in percent of each clip `[N,4]`, in the order of `EXCLUSIVE`."
-    only = lambda x: (x.audio & ~x.visual, x.visual & ~x.audio)
-    counts = np.stack([_counts(p, t) for p, t in zip(only(pred), only(truth))], 1)    # [2 levels, 2 kinds, 3, N, C]
+    only = lambda audio, visual: (audio & ~visual, visual & ~audio)
+    counts = np.stack([_counts(p, t, truth.n_segments) for p, t in zip(only(*_packed(pred)), only(*_packed(truth)))], 1)    # [2 levels, 2 kinds, 3, N, C]
     return 100 * _clip_f(counts[:, :, 0], counts[:, :, 1] + counts[:, :, 2]).reshape(len(EXCLUSIVE), -1).T
 
 # %% ../nbs/api/02_metrics.ipynb #50fbfb45
@@ -222,7 +224,7 @@ EVENT_COLUMNS = ("precision", "recall", "F", "support")
 
 def _event_statistics(pred, truth):
     "Hits, claims and truths of every event and modality, `[N, 3·C·3]`."
-    return _by_modality(pred, truth).astype(np.float64).transpose(2, 1, 3, 0).reshape(len(truth), -1)
+    return _segment_counts(pred, truth).astype(np.float64).transpose(2, 1, 3, 0).reshape(len(truth), -1)
 
 def _event_values(sums):
     "Precision, recall, F (percent) and support of every event and modality, `[..., C·3·4]`."

@@ -1,0 +1,213 @@
+"""The metrics equal their plain definition, on any labels, and refuse what cannot be compared."""
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from valor_lab import metrics as M
+from valor_lab.core import ParameterError, find_data
+from valor_lab.labels import SegmentLabels, read_segments, read_weak
+from valor_lab.vocab import LLP, Vocab
+
+sys.path.insert(0, str(Path(__file__).parent))
+import reference_metrics as ref
+
+
+def vocab(c):
+    names = [f"event{i}" for i in range(c)]
+    return Vocab("made up", names, names, names, np.zeros(c), np.zeros(c))
+
+
+def close(a, b): return a.keys() == b.keys() and all(abs(a[k] - b[k]) < 1e-9 for k in a)
+
+
+@st.composite
+def labelings(draw, max_t=24):
+    "A pair of labelings of any size and density, with empty clips, full clips and copies of the truth among them."
+    n, t, c = draw(st.integers(1, 6)), draw(st.one_of(st.integers(1, 10), st.integers(1, max_t))), draw(st.integers(1, 7))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    density = st.sampled_from([0., .02, .1, .3, .5, .7, .9, 1.])
+    (pa, pv), (ta, tv) = ([rng.random((n, t, c)) < draw(density) for _ in range(2)] for _ in range(2))
+    ids, v = [f"clip{i}" for i in range(n)], vocab(c)
+    for i in range(n):
+        kind = draw(st.sampled_from(["as it is", "as it is", "empty truth", "empty prediction", "both empty", "all ones", "equal"]))
+        if kind in ("empty truth", "both empty"): ta[i] = tv[i] = False
+        if kind in ("empty prediction", "both empty"): pa[i] = pv[i] = False
+        if kind == "all ones": pa[i] = pv[i] = ta[i] = tv[i] = True
+        if kind == "equal": pa[i], pv[i] = ta[i], tv[i]
+    return SegmentLabels(ids, pa, pv, v), SegmentLabels(ids, ta, tv, v)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(labelings())
+def test_the_ten_scores_equal_the_plain_definition(pair):
+    clips = ref.avvp_reference(*pair)
+    table = M.avvp_scores(*pair, per_clip=True)
+    assert close(M.avvp_scores(*pair), ref.mean_over_clips(clips))
+    assert list(table.index) == list(pair[1].ids) and list(table.columns) == list(M.SCORES)
+    assert all(close(row.to_dict(), clip) for (_, row), clip in zip(table.iterrows(), clips))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(labelings())
+def test_pooled_scores_equal_the_plain_definition(pair):
+    assert close(M.fidelity(*pair), ref.fidelity_reference(*pair))
+    assert close(M.nonaligned_scores(*pair), ref.nonaligned_reference(*pair))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(labelings())
+def test_exclusive_scores_are_the_audio_score_of_the_exclusive_labels(pair):
+    only = [SegmentLabels(x.ids, x.audio & ~x.visual, x.visual & ~x.audio, x.vocab) for x in pair]
+    want = ref.mean_over_clips(ref.avvp_reference(*only))
+    got = M.exclusive_scores(*pair)
+    assert all(abs(got[f"{lv}/{k}_only"] - want[f"{lv}/{m}"]) < 1e-9 for lv in M.LEVELS for k, m in (("audible", "audio"), ("visible", "visual")))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(labelings())
+def test_event_scores_equal_the_plain_definition(pair):
+    pred, truth = pair
+    table = M.event_scores(pred, truth)
+    for c, event in enumerate(truth.vocab.events):
+        for m in M.MODALITIES:
+            p, t = (getattr(x, m)[:, :, c].ravel() for x in pair)
+            got, tp = table.loc[(event, m)], (p & t).sum()
+            want = [100 * tp / p.sum() if p.any() else np.nan, 100 * tp / t.sum() if t.any() else np.nan, 200 * tp / (p.sum() + t.sum()) if (p | t).any() else np.nan]
+            assert np.allclose(got[["precision", "recall", "F"]].to_numpy(float), want, equal_nan=True, atol=1e-9) and got["support"] == t.sum()
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(labelings(max_t=60))
+def test_both_routes_of_matching_events_agree_and_matching_is_one_to_one(pair):
+    pred, truth = pair[0].audio, pair[1].audio
+    hits, claimed, true = M._match_by_middle(pred, truth)
+    assert (hits == M._match_by_middle(truth, pred)[0]).all()          # counted from the other side
+    assert (hits <= np.minimum(claimed, true)).all()
+    if truth.shape[1] <= M.LOOKUP_T: assert (M._counts(M._pattern(pred), M._pattern(truth), truth.shape[1])[1] == [hits, claimed, true]).all()
+    one = [ref.event_counts(pred[0, :, c].tolist(), truth[0, :, c].tolist()) for c in range(truth.shape[2])]
+    assert [(h, p - h, t - h) for h, p, t in zip(hits[0], claimed[0], true[0])] == one
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(labelings())
+def test_the_truth_scores_100_and_order_of_clips_does_not_matter(pair):
+    pred, truth = pair
+    for metric in (M.avvp_scores, M.fidelity, M.nonaligned_scores, M.exclusive_scores):
+        assert all(abs(v - 100) < 1e-9 for v in metric(truth, truth).values())
+        assert metric(pred.select(pred.ids[::-1]), truth) == metric(pred, truth)
+
+
+def random_labels(n=40, t=10, c=25, density=.2, seed=0):
+    audio, visual = np.random.default_rng(seed).random((2, n, t, c)) < density
+    return SegmentLabels([f"clip{i}" for i in range(n)], audio, visual, LLP if c == len(LLP) else vocab(c))
+
+
+METRICS = [M.avvp_scores, M.fidelity, M.nonaligned_scores, M.exclusive_scores, M.event_scores]
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.__name__)
+def test_bootstrap_equals_scoring_each_resample_anew(metric):
+    pred, truth = random_labels(seed=1), random_labels(seed=2)
+    table, values = M.bootstrap(metric, pred, truth, n=20, seed=3), []
+    for weights in np.concatenate(list(M._resamples(len(truth), 20, 3))).astype(int):
+        rows = np.repeat(np.arange(len(truth)), weights)
+        take = lambda x: SegmentLabels([f"draw{i}" for i in range(len(rows))], x.audio[rows], x.visual[rows], x.vocab)
+        got = metric(take(pred), take(truth))
+        values.append(list(got.values()) if isinstance(got, dict) else got.to_numpy(float).ravel())
+    want = np.nanquantile(values, (.025, .975), axis=0)
+    assert np.allclose(table["low"], want[0]) and np.allclose(table["high"], want[1])
+    got = metric(pred, truth)
+    assert np.allclose(table["value"], list(got.values()) if isinstance(got, dict) else got.to_numpy(float).ravel())
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.__name__)
+def test_paired_difference_of_a_labeling_with_itself_is_zero(metric):
+    pred, truth = random_labels(seed=1), random_labels(seed=2)
+    table = M.bootstrap_difference(metric, pred, pred, truth, n=50)
+    assert (table[["value", "low", "high"]] == 0).all(axis=None) and (table["p"] == 1).all()
+
+
+def test_paired_difference_is_antisymmetric_and_finds_a_better_labeling():
+    truth = random_labels(seed=2)
+    better = SegmentLabels(truth.ids, truth.audio, random_labels(seed=1).visual, truth.vocab)
+    table = M.bootstrap_difference(M.fidelity, better, random_labels(seed=3), truth)
+    back = M.bootstrap_difference(M.fidelity, random_labels(seed=3), better, truth)
+    assert table.loc["audio", "low"] > 0 and table.loc["audio", "p"] < .01 and table.loc["visual", "p"] > .05
+    assert np.allclose(table[["value", "low", "high"]], -back[["value", "high", "low"]])
+
+
+def test_more_resamples_than_one_block_and_the_same_seed_twice():
+    pred, truth = random_labels(seed=1), random_labels(seed=2)
+    assert sum(len(b) for b in M._resamples(7, 1201, 0)) == 1201
+    assert M.bootstrap(M.fidelity, pred, truth, n=1100).equals(M.bootstrap(M.fidelity, pred, truth, n=1100))
+
+
+def test_an_event_that_some_resamples_lack_has_an_interval_from_the_others():
+    truth, pred = random_labels(4, seed=2), random_labels(4, seed=1)
+    truth.audio[:, :, 3] = pred.audio[:, :, 3] = False
+    truth.audio[0, 0, 3] = True
+    table = M.bootstrap(M.event_scores, pred, truth, n=100)
+    row = table.loc[(LLP.events[3], "audio", "F")]
+    assert row.tolist() == [0, 0, 0]
+    truth.audio[:, :, 3] = False
+    assert np.isnan(M.bootstrap(M.event_scores, pred, truth, n=100).loc[(LLP.events[3], "audio", "F")]).all()
+
+
+def test_rows_of_the_confusion_sum_to_the_support():
+    pred, truth = random_labels(seed=1), random_labels(seed=2)
+    for m in M.MODALITIES:
+        table = M.confusion(pred, truth, m)
+        support = M.event_scores(pred, truth)["support"].xs(m, level="modality")
+        assert np.allclose(table.iloc[:-1].sum(axis=1), support)
+        assert np.allclose(np.diag(table)[:-1], (getattr(pred, m) & getattr(truth, m)).sum((0, 1)))
+    assert M.confusion(truth, truth).to_numpy().sum() == truth.audio.sum()
+
+
+def test_other_clips_are_a_key_error_that_counts_them():
+    truth = random_labels()
+    with pytest.raises(KeyError, match="39 clips without a prediction: clip1, clip2, clip3, clip4, clip5, …"): M.avvp_scores(truth.select(["clip0"]), truth)
+    with pytest.raises(KeyError, match="39 clips without truth"): M.fidelity(truth, truth.select(["clip0"]))
+
+
+def test_other_segments_other_events_and_no_clips_are_parameter_errors():
+    truth = random_labels()
+    for metric in [*METRICS, M.confusion]:
+        with pytest.raises(ParameterError, match="9 segments per clip, the truth 10"): metric(random_labels(t=9), truth)
+        with pytest.raises(ParameterError, match="24 events"): metric(random_labels(c=24), truth)
+        with pytest.raises(ParameterError, match="differ"): metric(replace(truth, vocab=vocab(25)), truth)
+        with pytest.raises(ParameterError, match="no clips"): metric(truth.select([]), truth.select([]))
+
+
+def test_unknown_metric_modality_and_number_of_resamples_are_refused():
+    truth = random_labels()
+    with pytest.raises(ParameterError, match="choose one of 'avvp_scores'"): M.bootstrap(sum, truth, truth)
+    with pytest.raises(ParameterError, match="modality='sound'"): M.confusion(truth, truth, "sound")
+    with pytest.raises(ParameterError, match="at least one"): M.bootstrap(M.fidelity, truth, truth, n=0)
+
+
+@pytest.fixture(scope="module")
+def llp():
+    folder = find_data("llp")
+    if folder is None: pytest.skip("no LLP annotations: valor_fetch llp-annotations")
+    return folder
+
+
+@pytest.mark.parametrize("split, audio, want", [("test", "revision-2020/AVVP_eval_audio.csv", (79.33, 69.30, 60.69)),
+                                                ("val", "AVVP_eval_audio.csv", (80.07, 67.21, 59.45))])
+def test_copied_weak_labels_of_llp_have_the_published_fidelity(llp, split, audio, want):
+    if not (llp/audio).exists(): pytest.skip(f"no {audio}")
+    weak = read_weak(llp/f"AVVP_{split}_pd.csv")
+    truth = read_segments(llp/audio, llp/"AVVP_eval_visual.csv", weak.ids)
+    assert tuple(round(v, 2) for v in M.fidelity(weak.copied(), truth).values()) == want
+    if split == "val": assert (truth.audio ^ truth.visual).sum() == 4048
+
+
+def test_real_annotations_score_as_the_reference_says(llp):
+    weak = read_weak(llp/"AVVP_val_pd.csv")
+    truth = read_segments(llp/"AVVP_eval_audio.csv", llp/"AVVP_eval_visual.csv", weak.ids).select(weak.ids[:150])
+    pred = weak.copied().select(truth.ids)
+    assert close(M.avvp_scores(pred, truth), ref.mean_over_clips(ref.avvp_reference(pred, truth)))
