@@ -202,12 +202,24 @@ class _Pictures:
 
     def _rgb(self, frame):
         "The picture, upright, as uint8[H,W,3]."
-        turns = round(frame.rotation/90) % 4                               # counter-clockwise
-        upright = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
-        self.size = high, wide = _shape(self.size, *upright)               # a later picture of another size is brought to the first one's
-        if turns % 2: high, wide = wide, high
-        picture = frame.reformat(width=wide, height=high, format="rgb24", interpolation="BILINEAR").to_ndarray()
-        return np.ascontiguousarray(np.rot90(picture, turns))
+        matrix = _display_matrix(frame)
+        lies = _lies(matrix)
+        self.size = high, wide = _shape(self.size, *(frame.width, frame.height) if lies else (frame.height, frame.width))   # later pictures follow the first
+        if lies: high, wide = wide, high
+        return _upright(frame.reformat(width=wide, height=high, format="rgb24", interpolation="BILINEAR").to_ndarray(), matrix)
+
+# %% ../nbs/api/03_media.ipynb #4ce4afca
+def _display_matrix(frame):
+    "The signs [[a, b], [c, d]] of a frame's display matrix."
+    stored = frame.side_data.get("DISPLAYMATRIX")
+    return np.eye(2) if stored is None else np.sign(np.frombuffer(bytes(stored), np.int32).reshape(3, 3)[:2, :2])
+
+def _lies(matrix): return matrix[0, 0] == matrix[1, 1] == 0
+
+def _upright(picture, matrix):
+    "Turn and mirror a picture [H,W,3] by its display matrix."
+    if _lies(matrix): picture, matrix = picture.transpose(1, 0, 2), matrix[::-1]   # x and y change places
+    return np.ascontiguousarray(picture[::-1 if matrix[1, 1] < 0 else 1, ::-1 if matrix[0, 0] < 0 else 1])
 
 # %% ../nbs/api/03_media.ipynb #5779af63
 def _shape(size, height, width):
