@@ -8,7 +8,7 @@ from valor_lab import core
 from valor_lab.vocab import AVE, LLP, LLP_CORRECTED, VOCABS, Vocab
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = [{"core"}, {"vocab"}, {"labels", "media", "models", "fetch"}, {"metrics", "demo", "objectives"}, {"teachers", "demo_teachers", "extractors", "plots"}, {"harvest"},
+FLOORS = [{"core"}, {"vocab"}, {"labels", "media", "models"}, {"metrics", "demo", "objectives", "fetch", "overlays"}, {"teachers", "demo_teachers", "extractors", "plots"}, {"harvest"},
           {"thresholds", "denoise", "datasets"}, {"train"}, {"ave", "tal"}, {"widgets"}]
 FLOOR = {m: n for n, floor in enumerate(FLOORS) for m in floor}
 MODULES = sorted(p.stem for p in (ROOT/"valor_lab").glob("*.py") if not p.stem.startswith("_"))

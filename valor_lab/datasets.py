@@ -85,6 +85,12 @@ def _pool(x):
     from valor_lab.models import pool_clap_tokens, pool_frames
     return pool_clap_tokens(x) if len(x) == 64 else pool_frames(x) if len(x) == 80 else x
 
+# %% ../nbs/api/15_datasets.ipynb #27e238f5
+def _half(x, path):
+    "`x` as float16; values beyond its range are refused, not turned into inf."
+    if np.abs(x).max(initial=0) > np.finfo(np.float16).max: raise ParameterError(f"{path}: values up to {np.abs(x).max():.3g}, expected within the range of float16 (±65504)")
+    return x.astype(np.float16)
+
 # %% ../nbs/api/15_datasets.ipynb #a4505b09
 def _files(folder, ids):
     "Where the features of each clip should be: under the first eleven characters of its id."
@@ -101,11 +107,10 @@ def read_features(
     files = _files(folder, ids)
     state = fingerprint([[f.name, s.st_size, s.st_mtime_ns] for f in files for s in [f.stat()]], list(map(str, shape)))
     if cache is not None and (kept := Path(cache).with_name(f"{Path(cache).stem}-{state}.npy")).exists(): return np.load(kept, mmap_mode="r", allow_pickle=False)
-    with ThreadPoolExecutor(8) as pool: x = list(pool.map(lambda f: _pool(read_feature(f, shape)).astype(np.float16), files))
+    with ThreadPoolExecutor(8) as pool: x = list(pool.map(lambda f: _half(_pool(read_feature(f, shape)), f), files))
     odd = {a.shape for a in x}
     if len(odd) > 1: raise ParameterError(f"{folder}: files of different shapes {sorted(odd)}")
     x = np.stack(x) if x else np.zeros((0, 10, 0), np.float16)
-    if not np.isfinite(x).all(): raise ParameterError(f"{folder}: values beyond the range of float16 (±65504)")
     if cache is not None:
         for old in kept.parent.glob(f"{Path(cache).stem}-*.npy"): old.unlink()
         with atomic_path(kept) as tmp: np.save(tmp, x)

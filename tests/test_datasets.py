@@ -1,0 +1,120 @@
+"""Data sets on disk: what is found, what is left out and said so, and every kind of broken feature file."""
+import json
+import numpy as np, pandas as pd, pytest
+
+from valor_lab.core import ParameterError
+from valor_lab.datasets import inventory, list_labels, load_dataset, load_labels, read_split, register_dataset, save_labels
+from valor_lab.labels import SegmentLabels, WeakLabels
+from valor_lab.vocab import LLP
+
+pytest.importorskip("torch")
+SHAPES = {"feats/vggish": (10, 128), "feats/res152": (80, 2048), "feats/r2plus1d_18": (10, 512), "CLAP/features": (64, 768), "CLIP/features": (10, 768)}
+
+@pytest.fixture
+def root(tmp_path):
+    "Four clips in the published layout, under `llp/`."
+    rng, folder = np.random.default_rng(0), tmp_path/"llp"
+    weak = WeakLabels([f"clip-{i:06d}_{10 * i}_{10 * i + 10}" for i in range(4)], np.eye(4, 25))
+    for sub, shape in SHAPES.items():
+        (folder/sub).mkdir(parents=True)
+        for c in weak.ids: np.save(folder/sub/f"{c[:11]}.npy", rng.normal(size=shape).astype(np.float32))
+    for t in ("CLIP", "CLAP"):
+        (folder/t/"segment_pseudo_labels").mkdir()
+        for i, c in enumerate(weak.ids): np.save(folder/t/"segment_pseudo_labels"/f"{c[:11]}.npy", np.tile(weak.mask[i], (10, 1)).astype(int))
+    for f in ("AVVP_train.csv", "AVVP_val_pd.csv", "AVVP_test_pd.csv"): weak.to_csv(folder/f)
+    weak.copied().to_csv(folder/"AVVP_eval_audio.csv", folder/"AVVP_eval_visual.csv")
+    return tmp_path
+
+def test_the_published_layout_opens_as_features_and_labels(root):
+    classic, plus = load_dataset("llp", root, "train"), load_dataset("llp", root, "val", "clipclap")
+    assert {k: v.shape for k, v in classic.features.items()} == dict(audio=(4, 10, 128), visual=(4, 10, 2048), motion=(4, 10, 512))
+    assert {k: v.shape for k, v in plus.features.items()} == dict(audio=(4, 10, 768), visual=(4, 10, 768), motion=(4, 10, 512))
+    assert classic.truth is None and plus.truth.ids == plus.ids and (classic.labels.audio == classic.weak.copied().audio).all()
+    assert all(v.dtype == np.float16 for v in plus.features.values())
+
+def test_features_are_pooled_like_the_networks_first_layers_would(root):
+    from valor_lab.models import pool_clap_tokens
+    plus = load_dataset("llp", root, "val", "clipclap")
+    raw = np.load(root/"llp/CLAP/features"/f"{plus.ids[2][:11]}.npy")
+    assert np.abs(plus.features["audio"][2] - pool_clap_tokens(raw)).max() < 4e-3
+
+def test_a_clip_without_a_feature_is_left_out_and_named_with_the_ledgers_reason(root):
+    ids = load_dataset("llp", root).ids
+    (root/"llp/feats/vggish"/f"{ids[1][:11]}.npy").unlink()
+    (root/"llp/videos").mkdir()
+    pd.DataFrame(dict(clip=[ids[1]], state=["gone"], reason=["Private video"])).to_csv(root/"llp/videos/ledger.csv", index=False)
+    data = load_dataset("llp", root, "test")
+    assert data.ids == (ids[0], ids[2], ids[3]) and len(data.truth) == len(data.weak) == len(data.features["motion"]) == 3
+    assert data.coverage == "3 of 4 clips of llp test" and data.missing.values.tolist() == [[ids[1], "classic audio", "Private video"]]
+
+@pytest.mark.parametrize("array,words", [(np.zeros((9, 128), np.float32), ["[9, 128]", "[10, 128]"]), (np.full((10, 128), np.nan, np.float32), ["NaN"]),
+                                         (np.full((10, 128), np.inf, np.float32), ["inf"]), (np.array([[{}]]), ["pickle"]), (np.full((10, 128), 1e6, np.float32), ["float16"])])
+def test_a_broken_feature_file_is_named_with_what_was_found_and_expected(root, array, words):
+    f = next((root/"llp/feats/vggish").iterdir())
+    np.save(f, array)
+    with pytest.raises(ValueError) as e: load_dataset("llp", root)
+    assert all(w in str(e.value) for w in words) and "vggish" in str(e.value), e.value
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_no_array_is_named(root, content):
+    f = next((root/"llp/feats/vggish").iterdir())
+    f.write_bytes(content)
+    with pytest.raises(ParameterError, match=f.name): load_dataset("llp", root)
+
+def test_what_was_read_once_is_found_again_until_a_file_changes(root):
+    first = load_dataset("llp", root)
+    kept = sorted(p.name for p in (root/"llp/pooled").iterdir())
+    load_dataset("llp", root)
+    assert sorted(p.name for p in (root/"llp/pooled").iterdir()) == kept and len(kept) == 3
+    np.save(root/"llp/feats/vggish"/f"{first.ids[0][:11]}.npy", np.ones((10, 128), np.float32) * 7)
+    assert (load_dataset("llp", root).features["audio"][0] == 7).all() and len(list((root/"llp/pooled").iterdir())) == 3
+
+def test_nothing_at_all_is_an_error_that_says_how_to_get_it(root, tmp_path, monkeypatch):
+    import shutil
+    shutil.rmtree(root/"llp/CLAP")
+    with pytest.raises(FileNotFoundError, match="valor_fetch valor-features"): load_dataset("llp", root, "val", "clipclap")
+    monkeypatch.delenv("VALOR_TEST_DATA", raising=False)
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path/"nowhere"))
+    with pytest.raises(FileNotFoundError, match="valor_fetch llp-annotations"): load_dataset("llp", tmp_path/"empty")
+
+@pytest.mark.parametrize("call", [lambda r: load_dataset("lpl", r), lambda r: load_dataset("llp", r, "dev"), lambda r: load_dataset("llp", r, "val", "clap")])
+def test_an_unknown_word_is_refused_with_the_known_ones(root, call):
+    with pytest.raises(ParameterError, match="choose one of"): call(root)
+
+def test_labels_keep_their_name_and_their_clips_without_events(tmp_path):
+    s = SegmentLabels(["a", "b"], np.zeros((2, 10, 25)), np.concatenate([np.ones((1, 10, 25)), np.zeros((1, 10, 25))]), durations=[10, 7.25])
+    save_labels(s, "mine", tmp_path, dict(note="<b>kept</b>"))
+    again = load_labels("mine", tmp_path)
+    assert again.ids == ("a", "b") and (again.visual == s.visual).all() and (again.durations == s.durations).all() and again.vocab is LLP
+    assert json.loads((tmp_path/"labels/mine/about.json").read_text())["about"]["note"] == "<b>kept</b>" and list_labels(tmp_path) == ["mine"]
+    with pytest.raises(ParameterError, match="there are mine"): load_labels("yours", tmp_path)
+    with pytest.raises(ParameterError): save_labels(s, "../mine", tmp_path)
+
+def test_named_labels_train_a_data_set(root):
+    data = load_dataset("llp", root, "val")
+    save_labels(data.truth, "by-hand", root)
+    assert (load_dataset("llp", root, "train", labels="by-hand").labels.audio == data.truth.audio).all()
+    assert load_dataset("llp", root, "train", labels=data.truth).labels.ids == data.ids
+
+def test_fewer_clips_keep_every_part_in_step(root):
+    data = load_dataset("llp", root, "val")
+    few = data.select(data.ids[2:0:-1])
+    assert few.ids == few.weak.ids == few.truth.ids == few.labels.ids == data.ids[2:0:-1] and (few.features["audio"][0] == data.features["audio"][2]).all()
+
+def test_the_inventory_counts_what_is_here_and_says_how_to_get_the_rest(root):
+    (next((root/"llp/feats/vggish").iterdir())).unlink()
+    stock = inventory("llp", root).set_index(["split", "what"])
+    assert stock.loc[("val", "classic audio (feats/vggish)"), ["here", "of"]].tolist() == [3, 4] and "AVVP-ECCV20" in stock.loc[("val", "classic audio (feats/vggish)"), "how to get it"]
+    assert stock.loc[("val", "harvested labels (CLIP)"), "how to get it"] == "" and stock.loc[("train", "truth"), "here"] == 0
+
+def test_another_data_set_can_be_registered(root, monkeypatch):
+    from valor_lab import datasets
+    monkeypatch.setattr(datasets, "LOADERS", dict(datasets.LOADERS))
+    register_dataset("mine", lambda name, *rest: name)
+    assert load_dataset("mine", root) == "mine"
+
+def test_the_real_annotations_read_with_both_revisions(data):
+    data("llp")
+    weak, truth = read_split("llp", "test")
+    before = read_split("llp", "test", revision="2020")[1]
+    assert len(weak) == 1200 and (truth.audio != before.audio).sum() == 8
