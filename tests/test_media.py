@@ -190,6 +190,19 @@ def test_channels_are_averaged_and_every_sample_format_scaled(tmp_path):
     assert np.allclose(read_audio(tmp_path/"bytes.wav", 8_000)[:4], [0, 127/128, -1, 0])
 
 
+@pytest.mark.parametrize("layout, n", [("5.1", 6), ("7.1", 8), ("hexadecagonal", 16)])
+def test_many_channels(tmp_path, layout, n):
+    waves = np.stack([.1*(k + 1)/n*np.sin(np.arange(RATE)/20) for k in range(n)]).astype(np.float32)
+    with av.open(str(tmp_path/"many.mkv"), "w") as out:
+        a = out.add_stream("wavpack", rate=RATE, layout=layout)
+        a.format = "fltp"
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(waves.T).reshape(1, -1), format="flt", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+        for part in av.AudioResampler(a.format.name, layout, RATE).resample(frame): out.mux(a.encode(part))
+        out.mux(a.encode(None))
+    assert np.allclose(read_audio(tmp_path/"many.mkv"), waves.mean(0), atol=1e-4)
+
+
 def mux_at(path, begin, samples=2*RATE, hole=None):
     "A file whose sound begins at `begin` seconds, without the samples from hole[0] to hole[1] seconds; its pictures begin at 0."
     x = click(2, 1)

@@ -231,8 +231,10 @@ def _shape(size, height, width):
 # %% ../nbs/api/03_media.ipynb #f47d58b8
 def _mono(frame):
     "The mean of a frame's channels as float32 in -1…1."
+    if frame.format.is_planar and frame.layout.nb_channels > 7:            # PyAV 18 reads past the eighth plane
+        frame, = av.AudioResampler("flt", frame.layout, frame.sample_rate).resample(frame)
     x = frame.to_ndarray()
-    if not frame.format.is_planar: x = x.reshape(-1, len(frame.layout.channels)).T
+    if not frame.format.is_planar: x = x.reshape(-1, frame.layout.nb_channels).T
     if x.dtype == np.uint8: x = x.astype(np.float32)/128 - 1
     elif x.dtype.kind == "i": x = x.astype(np.float32)/-float(np.iinfo(x.dtype).min)
     return x.mean(0, dtype=np.float32)
@@ -339,7 +341,7 @@ def _claimed_end(stream, file):
 def _pass(plan, n, sampling, size, threads):
     "Decode by `plan`: the indices chosen, the pictures, the sound, the count of damaged packets."
     times = _packet_times(plan.path, plan.video) if plan.video is not None else np.zeros(0)
-    for threads in (threads, 1):                       # damage and many threads would not repeat themselves
+    for threads in (threads, 1, 1):                    # on damage, several threads do not repeat themselves and one does
         wanted = sample_indices(times, n, *_pace(plan, times), sampling) if len(times) else []
         pictures, sound, damaged = _decode(plan.path, plan.video, plan.audio, wanted, size, threads)
         if plan.video is None or len(times) == len(pictures.times) and np.allclose(times, pictures.times, atol=1e-3): break
