@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['torch', 'lightning_fabric', 'tomli_w', 'safetensors', 'SCORES', 'CHOICES', 'SIZES', 'PRESETS', 'TABLE_2', 'TABLE_3',
-           'TrainConfig', 'resolved', 'override', 'to_toml', 'read_config', 'register_preset', 'preset', 'list_presets',
-           'learning_rate', 'on_device', 'take', 'seed_epoch', 'batches', 'Run', 'open_run', 'describe', 'environment',
-           'write_json', 'Scored', 'score_split', 'Training', 'build_model', 'make_optimizer', 'make_fabric', 'setup',
-           'train_step', 'train_epoch', 'validate', 'record', 'save_state', 'restore_state', 'fit', 'finish',
-           'write_predictions', 'run_labels', 'run_probabilities', 'predict', 'fit_seeds', 'seed_table', 'compare_runs',
-           'runs']
+           'RELEASED', 'TrainConfig', 'resolved', 'override', 'to_toml', 'read_config', 'register_preset', 'preset',
+           'list_presets', 'learning_rate', 'on_device', 'take', 'seed_epoch', 'batches', 'Run', 'open_run', 'describe',
+           'environment', 'write_json', 'Scored', 'score_split', 'Training', 'build_model', 'make_optimizer',
+           'make_fabric', 'setup', 'train_step', 'train_epoch', 'validate', 'record', 'save_state', 'restore_state',
+           'fit', 'finish', 'write_predictions', 'run_labels', 'run_probabilities', 'predict', 'fit_seeds',
+           'seed_table', 'compare_runs', 'runs', 'read_published', 'released', 'parse_clips', 'read_new_clips', 'main',
+           'write_parsed']
 
 # %% ../nbs/api/11_train.ipynb #343eecfc
-import argparse, json, math, platform, random, shutil, subprocess, time, tomllib
+import argparse, json, math, platform, random, shutil, subprocess, sys, time, tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from .vocab import Vocab
 torch, lightning_fabric, tomli_w = need("torch", "models"), need("lightning_fabric", "models"), need("tomli_w", "models")
 safetensors = need("safetensors.torch", "models")
 
-from .models import BACKBONES, PROTOCOLS, Gates, count_parameters, forward_all, from_published, load_model, make_config, make_model, parse, save_model, tune_gates
+from .models import BACKBONES, PROTOCOLS, Gates, count_parameters, forward_all, from_published, load_model, make_config, make_model, parse, pool_frames, save_model, tune_gates
 from .objectives import OBJECTIVES, Context, check_needs, make_objective
 
 # %% ../nbs/api/11_train.ipynb #380345d9
@@ -667,3 +668,112 @@ def _row(run):
     clips = f"{data[split]['clips']} of {data[split]['of']}" if split else ""
     return dict(name=run.name, source="this workbench", dataset=data.get("dataset", ""), split=split, clips=clips, preset=c.preset, objective=c.objective, features=c.features, seed=c.seed,
                 epochs=s.get("epochs"), parameters=s.get("parameters"), protocol=c.protocol, select=c.select, **s.get(split, {}))
+
+# %% ../nbs/api/11_train.ipynb #30e65f56
+def read_published(
+    path=None,         # a CSV; None: `data/published_results.csv`
+    dataset="LLP",
+    split="test",
+):
+    "Published parsers as rows of the leaderboard, or None where the file is not."
+    path = resolve(path or "data/published_results.csv")
+    if not path.exists(): return None
+    t = pd.read_csv(path, keep_default_na=False)
+    t = t[(t.about == "parser") & (t.dataset == dataset) & (t.split == split) & t.metric.isin(SCORES)]
+    t = t.assign(value=t.value.astype(float), dataset=t.dataset.str.lower()).rename(columns={"method": "name"})
+    wide = t.pivot_table("value", ["name", "dataset", "split", "features", "source"], "metric", aggfunc="first").reset_index()
+    return wide.reindex(columns=["name", "source", "dataset", "split", "features", *[s for s in SCORES if s in wide]])
+
+# %% ../nbs/api/11_train.ipynb #5ad22884
+RELEASED = {"VALOR": "valor", "VALOR+": "valor+", "VALOR++": "valor++"}   # released model -> the preset it was trained with
+
+def released(
+    name:str,            # "published:VALOR", "published:VALOR+" or "published:VALOR++"
+    root="data",         # the data folder
+):
+    "`(config, model)` of a checkpoint that VALOR's authors released, to be given to `fit`."
+    model = one_of("released model", name.removeprefix("published:"), RELEASED)
+    path = resolve(root)/"checkpoints"/f"model_{model}"/"checkpoint_best.pt"
+    if not path.exists(): raise FileNotFoundError(f"model_{model}/checkpoint_best.pt is not in {root}/checkpoints. Fetch it with: valor_fetch valor-checkpoints")
+    net, base = from_published(path), preset(RELEASED[model])
+    network = {k: v for k, v in asdict(net.config).items() if k not in SIZES}
+    return replace(base, preset=f"published:{model}", epochs=0, network=network), net
+
+# %% ../nbs/api/11_train.ipynb #c3811242
+def parse_clips(
+    run,              # Run, or its folder
+    paths,            # video files, or a folder of them
+    protocol=None,    # None: the run's own
+    clip=None,        # teachers, for a run on "clipclap" features; None: those of the demo set
+    clap=None,
+    device="auto",
+) -> SegmentLabels:
+    "What is heard and seen in new clips, in ten parts each; clips that could not be parsed are in `.findings`."
+    run = run if isinstance(run, Run) else open_run(run)
+    clips, failed = read_new_clips(run, paths, clip, clap)
+    if failed: findings = pd.DataFrame([dict(file=Path(p).name, line=0, clip=Path(p).stem, event="", modality="", kind="not parsed", detail=why) for p, why in failed])
+    if not len(clips[0]): raise ParameterError(f"none of {len(failed)} clips can be parsed: {failed[0][1]}" if failed else "no clips to parse")
+    ids, durations, features = clips
+    labels = predict(run, Dataset(ids, None, features=features, vocab=run.vocab), protocol, device=device)
+    return replace(labels, durations=durations, **({"findings": findings} if failed else {}))
+
+# %% ../nbs/api/11_train.ipynb #e50340e6
+def read_new_clips(run, paths, clip=None, clap=None):
+    "`((ids, durations, features), failed)`: the features of files, made as those of the run's own data set were."
+    from valor_lab.harvest import find_clips
+    from valor_lab.media import MediaError
+    c, table, kept, failed = run.config, find_clips(paths), [], []
+    if not run.data["dataset"].startswith("demo") or c.features not in ("simple", "clipclap"):
+        raise ParameterError(f"{run.name} was trained on {c.features!r} features of {run.data['dataset']}, which cannot be made here from a video; a run on the demo set's features can parse new clips")
+    if c.features == "clipclap" and (clip is None or clap is None):
+        from valor_lab.teachers import demo_teachers
+        clip, clap = demo_teachers()
+    for i, path in zip(table["id"], table["path"]):
+        try: kept.append((i, *_features_of(path, c.features, clip, clap)))
+        except MediaError as e: failed.append((path, e.reason))
+    columns = list(zip(*kept)) or [(), (), ()]
+    return (columns[0], np.array(columns[1]), {m: np.stack([f[m] for f in columns[2]]) for m in ("audio", "visual", "motion")} if kept else {}), failed
+
+# %% ../nbs/api/11_train.ipynb #b9c48df5
+def _features_of(path, kind, clip, clap, n_segments=10):
+    "`(duration, features)` of one file; `MediaError` where a stream is missing."
+    from valor_lab.demo import simple_features
+    from valor_lab.media import MediaError, read_clip, read_frames
+    x = read_clip(path, n=80)
+    for m in ("truncated", "audio", "visual"):
+        if m in x.reasons: raise MediaError(path, x.reasons[m])
+    f = simple_features(x)
+    f["visual"] = pool_frames(f["visual"])
+    if kind == "clipclap": f |= {"visual": clip.embed_clip(read_frames(path, n=n_segments)), "audio": clap.embed_clip(x.audio, n_segments)}
+    return x.duration, f
+
+# %% ../nbs/api/11_train.ipynb #b1ee7e19
+def _parser():
+    p = argparse.ArgumentParser("valor_parse", description="Say what is heard and what is seen, second by second, in video files that nobody has labelled.")
+    p.add_argument("videos", nargs="+", help="video files, or one folder of them")
+    p.add_argument("--run", required=True, help="the folder of a finished run, or its name below runs/")
+    p.add_argument("--out", default="parsed", help="folder for audio.csv, visual.csv and timelines.png (%(default)s)")
+    p.add_argument("--protocol", choices=PROTOCOLS, help="how probabilities become labels (the run's own)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    return p
+
+# %% ../nbs/api/11_train.ipynb #291167fa
+def main(argv=None) -> int:
+    "The command `valor_parse`."
+    a = _parser().parse_args(argv)
+    folder = Path(a.run) if Path(a.run).is_dir() else resolve("runs")/a.run
+    try:
+        labels = parse_clips(open_run(folder), a.videos if len(a.videos) > 1 else a.videos[0], a.protocol, device=a.device)
+        write_parsed(labels, Path(a.out))
+    except (ParameterError, OSError) as e: print(f"valor_parse: {e}", file=sys.stderr); return 2
+    for r in labels.findings.itertuples(): print(f"{r.file}\t{r.kind}: {r.detail}")
+    for r in labels.to_frame().sort_values(["clip", "onset"]).itertuples(): print(f"{r.clip}\t{r.onset:.1f}-{r.offset:.1f} s\t{r.modality}\t{r.event}")
+    return 0
+
+# %% ../nbs/api/11_train.ipynb #e3b91617
+def write_parsed(labels, out):
+    "The official CSV files, and a picture of the first dozen timelines."
+    from valor_lab.plots import timelines
+    labels.to_csv(out/"audio.csv", out/"visual.csv")
+    figure = timelines({"parsed": labels}, ids=labels.ids[:12])
+    with atomic_path(out/"timelines.png") as tmp: figure.savefig(tmp)
