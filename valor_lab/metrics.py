@@ -42,8 +42,12 @@ def _tally(x):
     return np.ones(x.shape[1], np.float32) @ x.astype(np.float32)
 
 def _pattern(x):
-    "The T booleans of each clip and event as the bits of an integer: bool `[N,T,C]` to `[N,C]`, exact up to T = 24."
-    return (2 ** np.arange(x.shape[1], dtype=np.float32) @ x.astype(np.float32)).astype(np.intp)
+    "The T booleans (up to 16) of each clip and event as the bits of an integer, segment 0 the lowest: bool `[N,T,C]` to `[N,C]`."
+    out = np.zeros(x[:, 0].shape, np.uint16)
+    for t in reversed(range(x.shape[1])):
+        out <<= 1
+        out |= x[:, t]
+    return out
 
 # %% ../nbs/api/02_metrics.ipynb #51f6a31c
 def _is_hit(start, end, other_start, other_end):
@@ -80,7 +84,7 @@ def _pattern_tables(t):
     start, end = (i.ravel() for i in np.indices((t, t + 1)))
     k = _is_hit(start[:, None], end[:, None], start, end) & (start < end) & (start < end)[:, None]
     h = h.reshape(2 ** t, -1)
-    return (h @ k.astype(np.float32) @ h.T).astype(np.uint8).ravel(), bits.sum(1, dtype=np.float32), h.sum(1)
+    return (h @ k.astype(np.float32) @ h.T).astype(np.uint8).ravel(), bits.sum(1, dtype=np.uint8), h.sum(1).astype(np.uint8)
 
 # %% ../nbs/api/02_metrics.ipynb #9fced64a
 def _packed(labels):
@@ -94,10 +98,10 @@ def _counts(
     truth,   # likewise
     t:int,   # T, segments in a clip
 ):
-    "Counts `[2,3,N,C]`: at segment and at event level, how many are hit, claimed and true."
+    "Counts `[2,3,N,C]`: at segment and at event level, how many are hit, claimed and true (uint8 from patterns, else float32)."
     if pred.ndim == 3: return np.array([[_tally(pred & truth), _tally(pred), _tally(truth)], _match_by_middle(pred, truth)], np.float32)
     table, length, n_runs = _pattern_tables(t)
-    return np.stack([length[pred & truth], length[pred], length[truth], table[pred << t | truth], n_runs[pred], n_runs[truth]]).reshape(2, 3, *pred.shape)
+    return np.stack([length[pred & truth], length[pred], length[truth], table[pred.astype(np.uint32) << t | truth], n_runs[pred], n_runs[truth]]).reshape(2, 3, *pred.shape)
 
 # %% ../nbs/api/02_metrics.ipynb #6b426988
 def _all_counts(pred, truth):
@@ -106,23 +110,24 @@ def _all_counts(pred, truth):
     return np.stack([_counts(p, t, truth.n_segments) for p, t in ((pa, ta), (pv, tv), (pa & pv, ta & tv))])
 
 # %% ../nbs/api/02_metrics.ipynb #84888f77
-def _clip_f(hit, total):
-    "F `[...,N]` of each clip from `[...,N,C]` counts: the mean over the events that are true or claimed, 1 where there is none."
-    ones = np.ones(hit.shape[-1])
+def _clip_f(counts):
+    "F in percent `[N]` of each clip from counts `[3,N,C]`: the mean over the events that are true or claimed, 100 where there is none."
+    hit, claimed, true = counts
+    total, ones = claimed + true, np.ones(hit.shape[1])
+    f = np.divide(2 * hit, np.maximum(total, 1), dtype=np.float64) @ ones
     n = (total > 0) @ ones
-    f = (2 * hit / np.maximum(total, 1, dtype=np.float64)) @ ones
-    return np.where(n > 0, f / np.maximum(n, 1), 1.)
+    return 100 * np.where(n > 0, f / np.maximum(n, 1), 1)
 
 # %% ../nbs/api/02_metrics.ipynb #2196ed4c
 SCORES = tuple(f"{level}/{kind}" for level in LEVELS for kind in ("audio", "visual", "audio_visual", "type", "event"))
 
 def _clip_scores(pred, truth):
     "The ten scores of each clip, in percent, `[N,10]` in the order of `SCORES`."
-    counts = _all_counts(pred, truth)
-    counts = np.concatenate([counts, counts[:1] + counts[1:2]])                 # [4,2,3,N,C], the last is audio and visual pooled
-    f = 100 * _clip_f(counts[:, :, 0], counts[:, :, 1] + counts[:, :, 2])       # [4,2,N]
-    f = np.concatenate([f[:3], f[:3].mean(0, keepdims=True), f[3:]])            # [5,2,N]
-    return f.transpose(2, 1, 0).reshape(len(truth), len(SCORES))
+    out = []
+    for audio, visual, audio_visual in _all_counts(pred, truth).transpose(1, 0, 2, 3, 4):   # segment, then event level
+        f = [_clip_f(counts) for counts in (audio, visual, audio_visual)]
+        out += [*f, np.mean(f, 0), _clip_f(audio + visual)]
+    return np.stack(out, 1)
 
 # %% ../nbs/api/02_metrics.ipynb #7f249b42
 _PARTS = {}   # name of a metric -> statistics(pred, truth) [N,K], values(sums [...,K]) [...,n], keys(vocab)
@@ -207,8 +212,8 @@ EXCLUSIVE = tuple(f"{level}/{kind}" for level in LEVELS for kind in ("audible_on
 def _exclusive_clip_scores(pred, truth):
     "F in percent of each clip `[N,4]`, in the order of `EXCLUSIVE`."
     only = lambda audio, visual: (audio & ~visual, visual & ~audio)
-    counts = np.stack([_counts(p, t, truth.n_segments) for p, t in zip(only(*_packed(pred)), only(*_packed(truth)))], 1)    # [2 levels, 2 kinds, 3, N, C]
-    return 100 * _clip_f(counts[:, :, 0], counts[:, :, 1] + counts[:, :, 2]).reshape(len(EXCLUSIVE), -1).T
+    counts = np.stack([_counts(p, t, truth.n_segments) for p, t in zip(only(*_packed(pred)), only(*_packed(truth)))], 1)   # [level, kind, 3, N, C]
+    return np.stack([_clip_f(c) for level in counts for c in level], 1)
 
 # %% ../nbs/api/02_metrics.ipynb #50fbfb45
 @_from_sums(lambda pred, truth: _with_ones(_exclusive_clip_scores(pred, truth)), lambda s: s[..., :-1] / s[..., -1:], lambda vocab: EXCLUSIVE)
