@@ -326,9 +326,9 @@ def _plain(x): return json.loads(json.dumps(x))
 
 def own_preprocess(frames, cfg:dict):
     "The network's own preprocessing, frame by frame. float32 [n,3,h,w]"
-    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
     from PIL import Image
-    transform = open_clip.image_transform_v2(open_clip.PreprocessCfg(**cfg), is_train=False)
+    transform = image_transform_v2(PreprocessCfg(**cfg), is_train=False)
     return torch.stack([transform(Image.fromarray(f)) for f in frames])
 
 # %% ../nbs/api/05_teachers.ipynb #1d6acb55
@@ -456,14 +456,14 @@ def mel_filters(rate:int, window:int, bins:int, fmin:int, fmax:int):
     return torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=window, n_mels=bins, fmin=fmin, fmax=fmax, htk=True, norm=None)).float()
 
 def log_mel(
-    x,    # [samples] tensor
+    x,    # [...,samples] tensor
     cfg,  # audio configuration of the model: window_size, hop_size, mel_bins, …
-):        # [frames, bins] in dB
+):        # [...,frames,bins] in dB
     "Log-mel spectrogram as CLAP's fusion models were trained on."
     n = cfg.window_size
     spec = torch.stft(x, n, cfg.hop_size, n, torch.hann_window(n, device=x.device), center=True, pad_mode="reflect", return_complex=True).abs()**2   # [n/2+1, frames]
     mel = mel_filters(cfg.sample_rate, n, cfg.mel_bins, cfg.fmin, cfg.fmax).to(x.device) @ spec
-    return 10*mel.clamp(min=1e-10).log10().T
+    return 10*mel.clamp(min=1e-10).log10().transpose(-1, -2)
 
 # %% ../nbs/api/05_teachers.ipynb #430c3344
 def fusion_mel(x, cfg):  # x [samples] → ([4, frames, bins], longer)
