@@ -200,7 +200,7 @@ def _half(x, name):
     "A feature array as float16; refused where it is not [N,T,D], or not finite."
     x = np.asarray(x)
     if x.ndim != 3: raise ParameterError(f"{name} features of shape {list(x.shape)}, expected [N,T,D]: clips, segments, features")
-    half = torch.from_numpy(x.astype(np.float16))
+    half = torch.from_numpy(np.ascontiguousarray(x)).half()
     if not torch.isfinite(half).all(): raise ParameterError(f"{name} features hold {int((~torch.isfinite(half)).sum())} values that are NaN, infinite, or beyond ±65504")
     return half
 
@@ -534,7 +534,7 @@ def _train(fabric, config, run, data, val, test, model, compiled, progress, save
     context = _context(t, data, val, device)
     if fabric.is_global_zero: write_json(run.path/"environment.json", environment(fabric))
     if not restore_state(t, context) and config.epochs: t.objective.start(context)
-    bar = tqdm(range(t.epoch + 1, config.epochs + 1), run.name, initial=t.epoch, total=config.epochs, unit="epoch", disable=not (progress and fabric.is_global_zero), mininterval=.5)
+    bar = tqdm(range(t.epoch + 1, config.epochs + 1), run.name, initial=t.epoch, total=config.epochs, unit="epoch", disable=not (progress and config.epochs and fabric.is_global_zero), mininterval=.5)
     for epoch in bar:
         start = time.perf_counter()
         losses = train_epoch(t, epoch)
@@ -658,7 +658,9 @@ def runs(
     rows = [_row(r) for r in found if r.finished or unfinished]
     ours = pd.DataFrame(rows, columns=["name", "source", "dataset", "split", "clips", "preset", "objective", "features", "seed", "epochs", "parameters", "protocol", "select", *SCORES])
     theirs = read_published(published) if published is not False else None
-    return ours if theirs is None else pd.concat([ours.dropna(axis=1, how="all"), theirs], ignore_index=True)[list(ours.columns)]
+    if theirs is None: return ours
+    both = pd.concat([ours.astype(object), theirs.reindex(columns=ours.columns).astype(object)], ignore_index=True)
+    return both.astype({k: float for k in SCORES}).fillna({"clips": "", "preset": "", "objective": "", "protocol": "not known", "select": ""})
 
 # %% ../nbs/api/11_train.ipynb #1bb89120
 def _row(run):

@@ -1,0 +1,348 @@
+"Training: what a run promises about its record, its interruption and its scores. Small made-up sets; no demo set is needed."
+import json, os, re, signal, subprocess, sys, time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.torch")
+pytest.importorskip("lightning_fabric")
+
+from valor_lab import objectives, train
+from valor_lab.core import ParameterError
+from valor_lab.datasets import Dataset
+from valor_lab.labels import SegmentLabels, WeakLabels, read_segments
+from valor_lab.metrics import avvp_scores
+from valor_lab.train import PRESETS, TrainConfig, fit, learning_rate, override, preset
+from valor_lab.vocab import LLP, Vocab
+
+TOY = Vocab("toy", *(getattr(LLP, f)[:3] for f in ("events", "clip_captions", "clap_captions", "clip_thresholds", "clap_thresholds")))
+SMALL = dict(d_model=16, d_ff=16, n_heads=2, epochs=4, warmup=2, lr=3e-3, batch_size=16)
+
+class Scores:
+    "Teacher scores as the loop sees them."
+    def __init__(self, ids, audio, visual): self.ids, self.audio, self.visual = ids, audio, visual
+    def select(self, ids): return self
+
+def toy_set(n=48, seed=1, name="toy", widths=(12, 12, 12), vocab=TOY, t=10):
+    rng, c = np.random.default_rng(seed), len(vocab)
+    y = np.repeat(rng.random((n, 2, 2, c)) < .3, t//2, 2)                                  # [N,2,T,C]
+    x = {k: (y[:, m] @ np.random.default_rng(9).normal(size=(c, w)) + rng.normal(size=(n, t, w))).astype(np.float16) for k, m, w in zip(("audio", "visual", "motion"), (0, 1, 1), widths)}
+    ids = [f"{seed}-{i:03d}" for i in range(n)]
+    truth = SegmentLabels(ids, y[:, 0], y[:, 1], vocab)
+    scores = Scores(ids, *(y[:, m]*8. + rng.normal(size=y[:, m].shape) for m in (0, 1)))
+    return Dataset(tuple(ids), WeakLabels(ids, y.any((1, 2)), vocab), truth, truth, x, vocab, scores, name, total=n + 2)
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+@pytest.fixture(scope="session")
+def sets(): return toy_set(seed=1), toy_set(24, seed=2), toy_set(24, seed=3)
+
+def run_fit(out, sets, name="valor", **options):
+    over = options.pop("over", {})
+    data, val, test = sets
+    return fit(override(preset(name), SMALL | over), data, out, val, test, **dict(device="cpu", progress=False) | options)
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, sets):
+    torch.set_num_threads(1)
+    return run_fit(tmp_path_factory.mktemp("runs")/"valor", sets)
+
+def weights(run, which="last"): return safetensors.load_file(run.path/f"{which}.safetensors")
+def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+# -- the record
+
+@pytest.mark.parametrize("text, says", [("learning_rate = 1", "learning_rate"), ("epochs = 'ten'", "expected int"), ("epochs = true", "expected int"), ("lr = -1", "0 or more"), ("lr = nan", "0 or more"),
+    ("d_model = 100", "n_heads"), ("n_events = 3", "n_events"), ("select = 'F'", "segment/type"), ("objective = 'velour'", "velour"), ("lr 3", "TOML"), ("visual = 'dens'", "dens"), ("[network]\nd_audio = 4", "follows from the data")])
+def test_a_wrong_value_is_refused_and_named(text, says):
+    with pytest.raises(ParameterError, match=says): override(TrainConfig(), text)
+
+def test_an_option_finds_its_place_by_its_plain_name():
+    c = override(preset("han"), "epochs = 3\nd_model = 64\nsmoothing_visual = 0.5")
+    assert (c.epochs, c.network, c.options) == (3, {"d_model": 64}, {"smoothing_visual": .5})
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_survives_toml_in_full(name, tmp_path):
+    c = train.resolved(preset(name))
+    (tmp_path/"c.toml").write_text(train.to_toml(c))
+    assert train.read_config(tmp_path/"c.toml") == c and train.resolved(c) == c and c.network["d_model"] and c.preset == name
+
+def test_presets_hold_the_published_values():
+    v, p, pp, h, old = (train.resolved(preset(n)) for n in ("valor", "valor+", "valor++", "han", "han-2020"))
+    assert (v.lr, v.min_lr, v.batch_size, v.epochs, v.clip_norm, v.beta1, v.beta2, v.weight_decay, v.warmup, v.ties, v.optimizer) == (1e-4, 1e-6, 64, 60, 1., .5, .999, 1e-3, 10, "first", "adamw")
+    assert [p.network[k] for k in ("d_model", "n_layers", "n_heads", "d_ff")] == [256, 4, 8, 1024] and (p.lr, p.min_lr, p.seed, pp.seed, pp.features) == (3e-4, 3e-6, 64, 87, "clipclap")
+    assert h.objective == "base" and replace(h, preset="", objective="valor", options={}) == replace(v, preset="", options={})
+    assert (old.optimizer, old.lr, old.beta1, old.weight_decay, old.batch_size, old.epochs, old.clip_norm, old.ties, old.schedule) == ("adam", 3e-4, .9, 0, 16, 40, 0, "last", "step")
+    assert [old.network[k] for k in ("n_heads", "d_ff", "visual_attends")] == [1, 512, "original_audio"]
+
+def test_the_rate_follows_the_printed_schedule():
+    c = preset("valor")
+    assert [round(learning_rate(c, e)*1e5, 6) for e in (1, 5, 9, 10)] == [1, 5, 9, 10]
+    assert learning_rate(c, 35) == pytest.approx(1e-6 + .5*(1e-4 - 1e-6)) and learning_rate(c, 60) == pytest.approx(1e-6)
+    assert [learning_rate(preset("han-2020"), e) for e in (1, 10, 11, 40)] == pytest.approx([3e-4, 3e-4, 3e-5, 3e-7])
+    assert learning_rate(override(c, "epochs = 2"), 2) == pytest.approx(2e-5)
+
+def test_list_presets_shows_only_what_differs():
+    t = train.list_presets()
+    assert set(PRESETS) == set(t.index) and "lr" in t and "threshold" not in t
+
+def test_a_registered_preset_is_found_under_its_name():
+    try: assert train.register_preset("mine+", TrainConfig(lr=1.)).preset == "mine+" and preset("mine+").lr == 1.
+    finally: del PRESETS["mine+"]
+    with pytest.raises(ParameterError): train.register_preset("../mine", TrainConfig())
+
+# -- batches
+
+def test_an_epoch_shows_every_clip_once_and_processes_share_it():
+    whole = train.batches(50, 16, seed=3, epoch=2)
+    assert sorted(torch.cat(whole).tolist()) == list(range(50)) and [len(b) for b in whole] == [16, 16, 16, 2]
+    parts = [train.batches(50, 16, 3, 2, rank, 2) for rank in range(2)]
+    assert [sorted([*a.tolist(), *b.tolist()]) for a, b in zip(*parts)] == [sorted(w.tolist()) for w in whole]
+
+def test_features_that_are_not_finite_in_half_precision_are_refused(sets):
+    for bad in (np.nan, np.inf, 1e6):
+        x = sets[0].features["audio"].astype(np.float32).copy()
+        x[3, 4, 5] = bad
+        with pytest.raises(ParameterError, match="audio features hold 1 value"): train.on_device(replace(sets[0], features=sets[0].features | {"audio": x}))
+    with pytest.raises(ParameterError, match="motion features of shape"): train.on_device(replace(sets[0], features=sets[0].features | {"motion": sets[0].features["motion"][:, :5]}))
+
+# -- a run
+
+def test_a_run_leaves_the_files_it_promises(run):
+    names = {f.name for f in run.path.iterdir()}
+    assert names == {"best.safetensors", "config.toml", "data.json", "environment.json", "last.safetensors", "metrics.csv", "predictions", "scores.json"}
+    assert {f.name for f in (run.path/"predictions").iterdir()} == {f"{s}{e}" for s in ("val", "test") for e in ("_audio.csv", "_visual.csv", ".npz")}
+
+def test_a_run_names_neither_machine_nor_folder(run):
+    import socket
+    for f in run.path.rglob("*"):
+        if f.suffix in (".toml", ".json", ".csv"):
+            text = f.read_text()
+            assert str(run.path.parent) not in text and not re.search(r"/(home|root|tmp)/", text) and socket.gethostname() not in text
+
+def test_the_run_says_what_it_saw(run, sets):
+    d = run.data
+    assert d["dataset"] == "toy" and (d["train"]["clips"], d["train"]["of"]) == (48, 50) and Vocab(**d["vocab"]) == TOY == run.vocab
+    assert {"ids", "weak", "truth", "labels", "scores", "features/audio", "features/visual", "features/motion"} <= set(d["train"])
+    assert {"valor_lab", "commit", "python", "torch", "device"} <= set(run._json("environment.json"))
+
+def test_scores_are_those_of_the_predictions_on_disk(run, sets):
+    for split, data in zip(("val", "test"), sets[1:]):
+        labels = train.run_labels(run, split)
+        assert avvp_scores(labels, data.truth) == run.scores[split]
+        csv = read_segments(run.path/"predictions"/f"{split}_audio.csv", run.path/"predictions"/f"{split}_visual.csv", data.ids, TOY) if labels.audio.any(2).any(1).all() else None
+        if csv: assert (csv.audio == labels.audio).all() and (csv.visual == labels.visual).all()
+        assert (train.run_probabilities(run, split)["segment_prob"][:, :, 0][labels.audio] >= .5).all()
+    assert train.predict(run, sets[2], device="cpu").audio.tolist() == train.run_labels(run).audio.tolist()
+
+def test_the_best_epoch_is_the_first_highest_on_validation_and_its_weights_are_kept(run):
+    m = run.metrics["val/segment/type"]
+    assert run.scores["best_epoch"] == m.idxmax() and run.scores["val"]["segment/type"] == pytest.approx(m.max())
+
+def test_ties_go_to_the_first_or_the_last_epoch(tmp_path, sets):
+    for ties, epoch in (("first", 1), ("last", 4)):     # a rate of zero: all epochs are equal
+        assert run_fit(tmp_path/ties, sets, over=dict(lr=0., min_lr=0., ties=ties)).scores["best_epoch"] == epoch
+
+def test_the_test_split_is_looked_at_once(tmp_path, sets, monkeypatch):
+    seen, true = [], train.score_split
+    monkeypatch.setattr(train, "score_split", lambda model, data, *a, **k: seen.append(data.ids[0]) or true(model, data, *a, **k))
+    run_fit(tmp_path/"r", sets)
+    assert seen.count(sets[2].ids[0]) == 1 and seen[-1] == sets[2].ids[0] and seen.count(sets[1].ids[0]) == 5
+
+def test_without_validation_the_last_epoch_is_kept(tmp_path, sets):
+    r = run_fit(tmp_path/"r", (sets[0], None, None))
+    assert r.scores["best_epoch"] == 4 and same(weights(r, "best"), weights(r)) and "val" not in r.scores
+
+def test_the_same_run_is_not_trained_again(run, sets):
+    before = (run.path/"metrics.csv").stat().st_mtime_ns
+    assert run_fit(run.path, sets).scores == run.scores and (run.path/"metrics.csv").stat().st_mtime_ns == before
+
+def test_another_run_in_the_same_folder_is_refused(run, sets):
+    with pytest.raises(ParameterError, match="lr: 0.003 there, 0.001 here"): run_fit(run.path, sets, over=dict(lr=1e-3))
+    flipped = SegmentLabels(sets[0].ids, sets[0].labels.visual, sets[0].labels.audio, TOY)
+    with pytest.raises(ParameterError, match="data of train"): run_fit(run.path, (replace(sets[0], labels=flipped), *sets[1:]))
+
+def test_same_seed_same_weights_other_seed_others(run, tmp_path, sets):
+    assert same(weights(run_fit(tmp_path/"a", sets)), weights(run))
+    assert not same(weights(run_fit(tmp_path/"b", sets, over=dict(seed=5))), weights(run))
+
+@pytest.mark.parametrize("name", ["han", "han-2020", "copied", "kd", "t2-no-modality", "t2-union", "t3-kd", "t3-global", "t3-dense-visual", "t3-dense-audio", "t3-deep"])
+def test_every_objective_of_the_tables_trains(name, tmp_path, sets):
+    r = run_fit(tmp_path/name, sets, name, over=dict(epochs=2))
+    m = r.metrics
+    assert m["loss/total"].iloc[-1] < m["loss/total"].iloc[0] and set(r.scores["test"]) == set(train.SCORES)
+
+def test_lower_precision_trains_and_is_scored_in_full(tmp_path, sets, run):
+    r = run_fit(tmp_path/"bf16", sets, over=dict(precision="bf16-mixed"))
+    assert weights(r)["heads.event.weight"].dtype == torch.float32
+    assert r.metrics["loss/total"].to_numpy() == pytest.approx(run.metrics["loss/total"].to_numpy(), rel=.02)
+    with pytest.raises(ParameterError, match="needs a GPU"): run_fit(tmp_path/"fp16", sets, over=dict(precision="16-mixed"))
+
+def test_a_missing_device_is_an_error(tmp_path, sets):
+    with pytest.raises(ParameterError, match="tpu"): run_fit(tmp_path/"t", sets, device="tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ParameterError, match="no GPU"): run_fit(tmp_path/"c", sets, device="cuda")
+
+def test_a_missing_field_is_an_error_before_the_first_step(tmp_path, sets):
+    with pytest.raises(ParameterError, match="labels_audio"): run_fit(tmp_path/"r", (replace(sets[0], labels=None), *sets[1:]))
+
+def test_a_loss_that_is_not_a_number_stops_with_its_name(tmp_path, sets):
+    with pytest.raises(FloatingPointError, match="loss term 'video' is nan in epoch 1, step 2 of 3"):
+        run_fit(tmp_path/"hot", sets, over=dict(lr=1e38, clip_norm=0., schedule="constant", optimizer="adam"))
+    assert not (tmp_path/"hot"/"scores.json").exists()
+
+def test_per_event_gates_are_tuned_on_validation_and_kept(tmp_path, sets):
+    r = run_fit(tmp_path/"r", sets, over=dict(protocol="per_event"))
+    assert r.gates.visual.shape == (3,) and (train.predict(r, sets[2], device="cpu").visual == train.run_labels(r).visual).all()
+
+def test_a_fabric_logger_sees_every_epoch(tmp_path, sets):
+    class Log:
+        rows = []
+        def log_metrics(self, metrics, step=None): self.rows.append((step, metrics))
+    run_fit(tmp_path/"r", sets, loggers=[Log()])
+    assert [s for s, _ in Log.rows] == [1, 2, 3, 4] and "val/segment/type" in Log.rows[0][1]
+
+# -- killed and resumed
+
+SCRIPT = """
+import sys, time, torch
+sys.path[:0] = [{tests!r}, {root!r}]
+torch.set_num_threads(1)
+import test_train as t
+class Slow:
+    def log_metrics(self, metrics, step=None): time.sleep(.4)
+sets = t.toy_set(seed=1), t.toy_set(24, seed=2), t.toy_set(24, seed=3)
+t.run_fit({out!r}, sets, save_every=0, loggers=[Slow()])
+"""
+
+def test_killed_with_signal_9_and_resumed_ends_with_the_same_weights(tmp_path, sets, run):
+    out, here = tmp_path/"valor", os.path.dirname(os.path.abspath(__file__))
+    p = subprocess.Popen([sys.executable, "-c", SCRIPT.format(tests=here, root=os.path.dirname(here), out=str(out))])
+    end = time.time() + 240
+    while not (out/"resume.safetensors").exists() and p.poll() is None and time.time() < end: time.sleep(.02)
+    time.sleep(.3)                                                     # in the middle of a later epoch
+    p.send_signal(signal.SIGKILL)
+    assert p.wait() == -signal.SIGKILL and not (out/"scores.json").exists() and (out/"resume.safetensors").exists()
+    again = run_fit(out, sets)
+    assert same(weights(again), weights(run)) and same(weights(again, "best"), weights(run, "best"))
+    assert again.scores["test"] == run.scores["test"] and not (out/"resume.safetensors").exists()
+    drop = ["seconds"]
+    pd.testing.assert_frame_equal(again.metrics.drop(columns=drop), run.metrics.drop(columns=drop))
+
+class Stop:
+    "Raises after an epoch."
+    def __init__(self, epoch): self.epoch = epoch
+    def log_metrics(self, metrics, step=None):
+        if step == self.epoch: raise KeyboardInterrupt
+
+@pytest.mark.parametrize("epoch", [1, 3, 4])
+def test_wherever_it_is_interrupted_it_ends_the_same(tmp_path, sets, run, epoch):
+    with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"r", sets, save_every=0, loggers=[Stop(epoch)])
+    assert same(weights(run_fit(tmp_path/"r", sets)), weights(run))
+
+class Memory(objectives.Supervision):
+    "Pulls towards a slow copy of the network, draws from numpy and torch, and counts: everything that a resume could lose."
+    def start(self, run):
+        import copy
+        self.run, self.slow, self.helper = run, copy.deepcopy(run.model).requires_grad_(False), run.train("han", epochs=1)
+    def before_batch(self, model, batch): return batch | {"audio": batch["audio"] + float(np.random.rand())*torch.rand(())}
+    def loss(self, model, batch, output):
+        pull = sum(((a - b)**2).sum() for a, b in zip(model.parameters(), self.slow.parameters()))
+        return {**super().loss(model, batch, output), "pull": 1e-3*pull, "helper": 1e-3*self.helper.heads.event.weight.square().sum()}
+    @torch.no_grad()
+    def after_step(self, model):
+        for a, b in zip(self.slow.parameters(), model.parameters()): a.lerp_(b, .1)
+    def end_epoch(self, epoch): return {"epochs seen": epoch}
+    def state_dict(self): return self.slow.state_dict()
+    def load_state_dict(self, state, run): self.start(run); self.slow.load_state_dict(state)
+
+def test_an_objective_with_memory_and_a_helper_resumes_the_same(tmp_path, sets):
+    objectives.register_objective("memory", Memory, objectives.SupervisionConfig())
+    train.register_preset("memory", TrainConfig(objective="memory"))
+    try:
+        whole = run_fit(tmp_path/"whole", sets, "memory")
+        with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"cut", sets, "memory", save_every=0, loggers=[Stop(3)])
+        helpers = list((tmp_path/"cut"/"helpers").iterdir())
+        made = (helpers[0]/"scores.json").stat().st_mtime_ns
+        again = run_fit(tmp_path/"cut", sets, "memory")
+        assert same(weights(again), weights(whole)) and "epochs seen" in again.metrics
+        assert len(helpers) == 1 and (helpers[0]/"scores.json").stat().st_mtime_ns == made
+        assert list(train.runs(tmp_path, published=False).name) == ["cut", "whole"]
+    finally: del objectives.OBJECTIVES["memory"], PRESETS["memory"]
+
+def test_a_resume_file_holds_no_pickle(tmp_path, sets):
+    with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"r", sets, save_every=0, loggers=[Stop(2)])
+    with pytest.importorskip("safetensors").safe_open(tmp_path/"r"/"resume.safetensors", "pt") as f:
+        assert json.loads(f.metadata()["state"])["epoch"] == 1 and {k.split(".")[0] for k in f.keys()} == {"model", "optimizer"}
+
+# -- several processes
+
+DDP = """
+import sys
+sys.path[:0] = [{tests!r}, {root!r}]
+import test_train as t
+if __name__ == "__main__":
+    t.torch.set_num_threads(1)
+    sets = t.toy_set(seed=1), t.toy_set(24, seed=2), t.toy_set(24, seed=3)
+    t.run_fit({out!r}, sets, devices=2, over=dict(dropout=0.))
+"""
+
+def test_two_processes_train_what_one_trains(tmp_path, sets):
+    here, script = os.path.dirname(os.path.abspath(__file__)), tmp_path/"two.py"
+    script.write_text(DDP.format(tests=here, root=os.path.dirname(here), out=str(tmp_path/"two")))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    two, one = train.open_run(tmp_path/"two"), run_fit(tmp_path/"one", sets, over=dict(dropout=0.))
+    a, b = (train.run_probabilities(r)["segment_prob"] for r in (two, one))
+    assert two._json("environment.json")["processes"] == 2 and np.abs(a - b).max() < 1e-3
+
+# -- many runs
+
+def test_seeds_have_their_own_folders_and_the_table_their_mean(tmp_path, sets):
+    runs = train.fit_seeds(override(preset("valor"), SMALL | dict(epochs=2)), sets[0], tmp_path/"v", (0, 1), val=sets[1], test=sets[2], device="cpu", progress=False)
+    assert [r.name for r in runs] == ["v-s0", "v-s1"] and [r.config.seed for r in runs] == [0, 1]
+    t, x = train.seed_table({"v": runs}), [r.scores["test"]["segment/type"] for r in runs]
+    assert t.loc["v", ("segment/type", "mean")] == pytest.approx(np.mean(x)) and t.loc["v", ("segment/type", "deviation")] == pytest.approx(np.std(x, ddof=1))
+    zero = train.compare_runs(runs, runs, sets[2].truth)
+    assert (zero.to_numpy() == 0).all()
+
+def test_the_leaderboard_has_runs_and_published_rows_side_by_side(run, tmp_path):
+    (tmp_path/"p.csv").write_text("method,year,dataset,split,features,about,metric,value,source,remark\nA,2020,LLP,test,f,parser,segment/type,50.5,S,\nA,2020,LLP,test,f,labels,fidelity/audio,80,S,\nB,2020,LLP,val,f,parser,segment/type,1,S,\n")
+    board = train.runs(run.path.parent, tmp_path/"p.csv").set_index("name")
+    assert board.loc["A", "segment/type"] == 50.5 and board.loc["valor", "clips"] == "24 of 26" and len(board) == 2 and board.loc["valor", "protocol"] == "avvp"
+
+def test_an_unfinished_run_is_listed_only_on_request(tmp_path, sets):
+    with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"r", sets, loggers=[Stop(2)])
+    assert not len(train.runs(tmp_path, published=False)) and list(train.runs(tmp_path, published=False, unfinished=True).name) == ["r"]
+    with pytest.raises(ParameterError, match="no run here"): train.open_run(tmp_path)
+
+# -- new clips
+
+def test_new_clips_are_parsed_and_bad_ones_listed(tmp_path, capsys):
+    av = pytest.importorskip("av")
+    from valor_lab.media import write_clip
+    data = toy_set(24, seed=1, name="demo (tiny)", widths=(128, 400, 512))
+    r = fit(override(preset("valor"), SMALL | dict(epochs=1, features="simple")), data, tmp_path/"run", data, device="cpu", progress=False)
+    rng = np.random.default_rng(0)
+    frames, audio = rng.integers(0, 255, (80, 32, 32, 3), dtype=np.uint8), .1*rng.normal(size=480_000).astype(np.float32)
+    new = tmp_path/"new"
+    write_clip(new/"good.mp4", frames, audio, fps=8), write_clip(new/"silent.mp4", frames, None, fps=8)
+    (new/"empty.mp4").write_bytes(b"")
+    labels = train.parse_clips(r, new, protocol="ungated", device="cpu")
+    assert labels.ids == ("good",) and labels.durations == pytest.approx([10], abs=.2) and set(labels.findings["clip"]) == {"silent", "empty"}
+    with pytest.raises(ParameterError, match="none of 1 clip"): train.parse_clips(r, [new/"silent.mp4"], device="cpu")
+    pytest.importorskip("matplotlib")
+    assert train.main([str(new), "--run", str(r.path), "--out", str(tmp_path/"out"), "--device", "cpu"]) == 0
+    assert {f.name for f in (tmp_path/"out").iterdir()} == {"audio.csv", "visual.csv", "timelines.png"} and "silent.mp4" in capsys.readouterr().out
+    assert train.main([str(new), "--run", str(tmp_path), "--out", str(tmp_path/"out")]) == 2 and "no run here" in capsys.readouterr().err
+
+def test_a_run_on_features_that_cannot_be_made_says_so(run, tmp_path):
+    with pytest.raises(ParameterError, match="cannot be made here"): train.parse_clips(run, [tmp_path/"x.mp4"])
