@@ -6,6 +6,7 @@ function h(tag, attrs = {}, ...kids) {
   const svg = ["svg", "g", "path", "line", "rect", "circle", "polyline"].includes(tag);
   const e = svg ? document.createElementNS(SVG, tag) : document.createElement(tag);
   for (const [k, v] of Object.entries(attrs)) {
+    if (k.startsWith("aria-")) { if (v !== null && v !== undefined) e.setAttribute(k, String(v)); continue; }
     if (v === null || v === undefined || v === false) continue;
     if (k.startsWith("on")) e.addEventListener(k.slice(2), v);
     else if (k === "text") e.textContent = v;
@@ -18,23 +19,21 @@ function h(tag, attrs = {}, ...kids) {
 
 // Dark or light is read from the page's own background, so it holds in JupyterLab, Voila and a plain page.
 function theme(el, changed = () => {}) {
-  const look = () => {
-    let n = el, c = null;
-    for (; n; n = n.parentElement) {
+  const look = always => {
+    let c = null;
+    for (let n = el.parentElement; n && !c; n = n.parentElement) {
       c = getComputedStyle(n).backgroundColor.match(/[\d.]+/g);
-      if (c && (c.length < 4 || +c[3] > 0.5)) break;
-      c = null;
+      if (!c || (c.length === 4 && +c[3] < 0.5)) c = null;
     }
-    const dark = c ? 0.299 * c[0] + 0.587 * c[1] + 0.114 * c[2] < 128 : false;
-    if (el.dataset.dark === String(dark)) return;
+    const dark = String(c ? 0.299 * c[0] + 0.587 * c[1] + 0.114 * c[2] < 128 : false);
+    if (!always && el.dataset.dark === dark) return;
     el.dataset.dark = dark;
     changed();
   };
-  look();
-  const seen = new MutationObserver(() => setTimeout(look, 50));
+  const later = [60, 400], timers = later.map(ms => setTimeout(look, ms, true));   // a widget is drawn before it is in the page
+  const seen = new MutationObserver(() => later.forEach(ms => timers.push(setTimeout(look, ms, false))));
   seen.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-jp-theme-name"] });
-  const first = setTimeout(look, 60);
-  return () => { seen.disconnect(); clearTimeout(first); };
+  return () => { seen.disconnect(); timers.forEach(clearTimeout); };
 }
 
 const css = (el, name) => getComputedStyle(el).getPropertyValue(name).trim();

@@ -105,7 +105,7 @@ function render({ model, el }) {
     if (want) video.play().catch(e => { said.textContent = String(e.message); }); else video.pause();
   }
   video.addEventListener("play", () => { playing = true; put("playing", true); button(); frame = requestAnimationFrame(tick); });
-  video.addEventListener("pause", () => { playing = false; cancelAnimationFrame(frame); now = Math.min(video.currentTime, seconds()); paint(); announce(); tell(); put("playing", false); button(); });
+  video.addEventListener("pause", () => { if (!playing) return; playing = false; cancelAnimationFrame(frame); now = Math.min(video.currentTime, seconds()); paint(); announce(); tell(); put("playing", false); button(); });
   video.addEventListener("ended", () => { const s = get("span"); if (s) { seek(s[0]); video.play(); } });
   video.addEventListener("loadedmetadata", () => { video.playbackRate = get("speed"); video.currentTime = Math.min(now, video.duration); play.disabled = false; if (!video.videoWidth) say("This file has sound and no picture."); });
   video.addEventListener("error", () => { if (video.getAttribute("src")) { play.disabled = true; say("This browser cannot decode the file; the labels can still be read."); } });
@@ -115,7 +115,8 @@ function render({ model, el }) {
   // ---- the file: by URL with range requests where the server has it, else as bytes through the kernel into a Blob
   async function load() {
     const mine = ++source, media = clip().media || {};
-    play.disabled = true; toggle(false); say("");
+    play.disabled = true; say("");
+    playing = false; cancelAnimationFrame(frame); video.pause(); button();   // the old clip's "pause" must not move the new one
     video.removeAttribute("src"); video.load();
     if (blob) { URL.revokeObjectURL(blob.url); blob = null; }
     root.dataset.media = "none";
