@@ -193,7 +193,7 @@ def test_files_with_code_in_them_are_not_opened(tmp_path):
     class Evil:
         def __reduce__(self): return (open, (str(tmp_path/"opened"), "w"))
     torch.save({"fc_a.weight": Evil()}, tmp_path/"a.pt")
-    (tmp_path/"b.pt").write_bytes(pickle.dumps(Evil()))
+    (tmp_path/"b.pt").write_bytes(pickle.dumps(Evil(), 2))
     (tmp_path/"c.pt").write_bytes(b"")
     (tmp_path/"d.safetensors").write_bytes(b"nonsense")
     for name in ("a.pt", "b.pt", "c.pt", "d.safetensors", "none.pt"):
@@ -285,3 +285,32 @@ def test_tuned_gates_are_the_best_on_the_grid_by_exhaustive_search():
 def test_backbones_are_named_and_listed():
     assert "han" in models.backbones().index and isinstance(make_model("han", **SMALL), HAN)
     with pytest.raises(ParameterError, match="'han'"): make_model("resnet")
+
+
+@pytest.mark.parametrize("name", ["ppl", "ave"])
+def test_other_backbones_take_the_same_inputs_and_return_the_same_shapes(name, tmp_path):
+    sizes = dict(d_audio=6, d_visual=9, d_motion=4, d_model=16, n_events=3)
+    model, clips = make_model(name, **sizes).eval(), small_clips()
+    out, want = model(*clips), HAN(**SMALL).eval()(*clips)
+    assert [x.shape for x in out] == [x.shape for x in want]
+    a, v, m = clips
+    assert torch.equal(model(a, v, m, cross_attention=False).audio_prob, model(a, v.flip(0), m, cross_attention=False).audio_prob)
+    assert not torch.equal(out.audio_prob, model(a, v.flip(0), m).audio_prob)
+    save_model(model, tmp_path/"m.safetensors")
+    assert torch.equal(load_model(tmp_path/"m.safetensors")(*clips).video_prob, out.video_prob)
+    out.video_prob.sum().backward()
+    assert not [n for n, p in model.named_parameters() if p.grad is None]
+    assert make_model(name, **{**sizes, "d_motion": 0})(a, v).video_prob.shape == (3, 3)
+    with pytest.raises(ParameterError, match="has no option"): make_model(name, n_heads=2)
+
+
+def test_the_ppl_network_weighs_modalities_per_clip_by_hand():
+    model, (a, v, m) = make_model("ppl", d_audio=6, d_visual=9, d_motion=4, d_model=16, n_events=3).eval(), small_clips()
+    fa, fv = model.audio_in(a), model.visual_in(torch.cat([v, m], -1))
+    att = lambda q, k: torch.softmax(q @ k.mT/16, -1) @ k
+    x = torch.stack([fa + att(fa, fa) + att(fa, fv), fv + att(fv, fv) + att(fv, fa)], 2)
+    out = model(a, v, m)
+    torch.testing.assert_close(out.features, x)
+    w = out.modality_attention[:, 0]
+    torch.testing.assert_close(out.video_prob, w[:, 0]*out.audio_prob + w[:, 1]*out.visual_prob)
+    assert out.video_prob.max() <= 1

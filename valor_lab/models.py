@@ -6,8 +6,8 @@
 __all__ = ['torch', 'nn', 'F', 'PUBLISHED', 'BACKBONES', 'PROTOCOLS', 'frame_matrix', 'clap_matrix', 'pool_frames',
            'pool_clap_tokens', 'HANConfig', 'make_config', 'Attention', 'HANLayer', 'HANOutput', 'MMIL', 'HAN',
            'check_features', 'count_parameters', 'read_state_dict', 'published_config', 'from_published',
-           'register_backbone', 'make_model', 'backbones', 'save_model', 'load_model', 'forward_all', 'Gates', 'parse',
-           'tune_gates']
+           'register_backbone', 'PPLConfig', 'ClipMMIL', 'bare_attention', 'PPLNet', 'AVEConfig', 'AVENet',
+           'make_model', 'backbones', 'save_model', 'load_model', 'forward_all', 'Gates', 'parse', 'tune_gates']
 
 # %% ../nbs/api/08_models.ipynb #84cddd48
 import functools, inspect, json
@@ -341,6 +341,99 @@ def register_backbone(
 ):
     "Add a network under `name`."
     BACKBONES[name] = (cls, config)
+
+# %% ../nbs/api/08_models.ipynb #5d39ec8f
+@dataclass(kw_only=True, frozen=True)
+class PPLConfig:
+    "Every option of `PPLNet`."
+    n_events:int = 25
+    d_audio:int = 128
+    d_visual:int = 2048
+    d_motion:int = 512            # 0: there is no motion stream
+    d_model:int = 512             # the projections are half as wide inside for audio, twice for visual
+    cross_attention:bool = True
+
+    def __post_init__(self):
+        for name in ("n_events", "d_audio", "d_visual", "d_model"): _at_least(name, getattr(self, name), 2 if name == "d_model" else 1)
+        _at_least("d_motion", self.d_motion, 0)
+
+# %% ../nbs/api/08_models.ipynb #95351d16
+class ClipMMIL(MMIL):
+    "Heads of PPL: one weight for each modality and event in the whole clip, so the video probability is an average."
+    def forward(self, x):                                         # [B,T,2,d]
+        logits = self.event(x).float()                            # [B,T,2,C]
+        alpha = self.time(x).float().softmax(1)                   # [B,T,2,C]
+        beta = self.modality(x.mean(1)).float().softmax(1)        # [B,2,C]
+        each = (alpha*logits.sigmoid()).sum(1)                    # [B,2,C]
+        return HANOutput((beta*each).sum(1), each[:, 0], each[:, 1], logits, time_attention=alpha, modality_attention=beta[:, None].expand_as(logits))
+
+# %% ../nbs/api/08_models.ipynb #9006ce5e
+def _project(d_in, d_hidden, d_out):
+    "Two linear layers, each normalised and followed by a leaky ReLU."
+    return nn.Sequential(nn.Linear(d_in, d_hidden), nn.LayerNorm(d_hidden), nn.LeakyReLU(), nn.Linear(d_hidden, d_out), nn.LayerNorm(d_out), nn.LeakyReLU())
+
+def bare_attention(q, k): return torch.softmax(q @ k.mT/q.shape[-1], -1) @ k     # [B,T,d]; no weights, divided by d as printed
+
+# %% ../nbs/api/08_models.ipynb #c4d12c8d
+class PPLNet(nn.Module):
+    "The network of PPL (Rachavarapu et al., CVPR 2024), as far as its supplement tells."
+    def __init__(self, **options):
+        super().__init__()
+        c = self.config = make_config(PPLConfig, options)
+        self.audio_in = _project(c.d_audio, c.d_model//2, c.d_model)
+        self.visual_in = _project(c.d_visual + c.d_motion, 2*c.d_model, c.d_model)
+        self.heads = ClipMMIL(c.d_model, c.n_events)
+
+    def forward(self, audio, visual, motion=None, *, cross_attention=None):
+        check_features(self, audio, visual, motion)
+        cross = self.config.cross_attention if cross_attention is None else cross_attention
+        a, v = self.audio_in(audio), self.visual_in(visual if motion is None else torch.cat([visual, motion], -1))   # [B,T,d] each
+        f, g = a + bare_attention(a, a), v + bare_attention(v, v)                                                   # [B,T,d] each
+        if cross: f, g = f + bare_attention(a, v), g + bare_attention(v, a)
+        x = torch.stack([f, g], 2)                                                                                  # [B,T,2,d]
+        return self.heads(x)._replace(features=x.float(), inputs=torch.stack([a, v], 2).float())
+
+register_backbone("ppl", PPLNet, PPLConfig)
+
+# %% ../nbs/api/08_models.ipynb #16ac2c49
+@dataclass(kw_only=True, frozen=True)
+class AVEConfig:
+    "Every option of `AVENet`."
+    n_events:int = 25
+    d_audio:int = 128
+    d_visual:int = 2048
+    d_motion:int = 512            # 0: there is no motion stream
+    d_model:int = 512             # even: half for either direction of time
+    cross_attention:bool = True   # False: the streams are not fused
+
+    def __post_init__(self):
+        for name in ("n_events", "d_audio", "d_visual", "d_model"): _at_least(name, getattr(self, name), 1)
+        _at_least("d_motion", self.d_motion, 0)
+        if self.d_model % 2: raise ParameterError(f"d_model={self.d_model}: expected an even number")
+
+# %% ../nbs/api/08_models.ipynb #73d3bcaf
+class AVENet(nn.Module):
+    "After the network of the AVE set (Tian et al., ECCV 2018), without its attention over places."
+    def __init__(self, **options):
+        super().__init__()
+        c = self.config = make_config(AVEConfig, options)
+        lstm = lambda: nn.LSTM(c.d_model, c.d_model//2, batch_first=True, bidirectional=True)
+        self.audio_in, self.visual_in = nn.Linear(c.d_audio, c.d_model), nn.Linear(c.d_visual + c.d_motion, c.d_model)
+        self.audio_lstm, self.visual_lstm = lstm(), lstm()
+        self.audio_fuse, self.visual_fuse = nn.Linear(c.d_model, c.d_model), nn.Linear(c.d_model, c.d_model)
+        self.heads = MMIL(c.d_model, c.n_events)
+
+    def forward(self, audio, visual, motion=None, *, cross_attention=None):
+        check_features(self, audio, visual, motion)
+        cross = self.config.cross_attention if cross_attention is None else cross_attention
+        a, v = self.audio_in(audio).relu(), self.visual_in(visual if motion is None else torch.cat([visual, motion], -1)).relu()   # [B,T,d]
+        inputs = torch.stack([a, v], 2)                                                     # [B,T,2,d]
+        a, v = self.audio_lstm(a)[0], self.visual_lstm(v)[0]                                # [B,T,d] each
+        both = (self.audio_fuse(a) + self.visual_fuse(v))/2 if cross else 0
+        x = torch.stack([torch.tanh(a + both), torch.tanh(v + both)], 2)                    # [B,T,2,d]
+        return self.heads(x)._replace(features=x.float(), inputs=inputs.float())
+
+register_backbone("ave", AVENet, AVEConfig)
 
 # %% ../nbs/api/08_models.ipynb #aeb4152f
 def make_model(

@@ -94,6 +94,7 @@ class Context:
     steps_per_epoch:int
     batch_size:int
     seed:int = 0
+    vocab:object = None            # the events, with their captions and the thresholds of their scores
     train:Callable|None = None     # train(preset, rows=None, **overrides) -> model, trained on all rows or on the index tensor `rows`
 
     def predict(self, model=None, rows=slice(None), **options) -> HANOutput:
