@@ -28,7 +28,7 @@ SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .flv .mpg .mpeg .ts .3gp .w
 
 def _media_files(folder):
     "The video and sound files of a folder, sorted by name."
-    folder = Path(folder)
+    folder = resolve(folder)
     if not folder.is_dir(): raise ParameterError(f"{folder} is not a folder")
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
 
@@ -45,10 +45,11 @@ def _match_files(ids, folder):
 # %% ../nbs/api/06_harvest.ipynb #2910894f
 def _read_list(path):
     "A CSV of clips (column `filename` or `id`, perhaps `path`; tabs or commas) as a table with `id`."
+    path = resolve(path)
     with open(path, encoding="utf-8-sig") as f: head = f.readline().rstrip("\n")
     df = pd.read_csv(path, sep="\t" if "\t" in head else ",", dtype=str, encoding="utf-8-sig").rename(columns={"filename": "id"})
-    if "id" not in df: raise ParameterError(f"{Path(path).name}, line 1: expected a column 'filename' or 'id', found {head!r}")
-    if df["id"].isna().any(): raise ParameterError(f"{Path(path).name}, line {int(df['id'].isna().argmax()) + 2}: no clip id")
+    if "id" not in df: raise ParameterError(f"{path.name}, line 1: expected a column 'filename' or 'id', found {head!r}")
+    if df["id"].isna().any(): raise ParameterError(f"{path.name}, line {int(df['id'].isna().argmax()) + 2}: no clip id")
     return df
 
 # %% ../nbs/api/06_harvest.ipynb #93f4bb10
@@ -56,7 +57,7 @@ def _clip_table(clips, folder):
     "Whatever names clips, as a table with `id` and, unless `folder` will tell, `path`."
     if isinstance(clips, (str, Path)):
         if Path(clips).suffix.lower() in (".csv", ".tsv", ".txt"): return _read_list(clips)
-        clips = _media_files(clips) if Path(clips).is_dir() else [clips]
+        clips = _media_files(clips) if resolve(clips).is_dir() else [clips]
     if isinstance(clips, pd.DataFrame): return clips
     clips = list(getattr(clips, "ids", clips))
     return pd.DataFrame({"id": clips}) if folder is not None else pd.DataFrame({"id": [Path(c).stem for c in clips], "path": clips})
@@ -71,7 +72,7 @@ def find_clips(
     if "id" not in df or folder is None and "path" not in df:
         raise ParameterError(f"a table of clips needs the columns id and path, or id and a folder of videos; found {', '.join(df.columns)}")
     ids = list(map(str, df["id"]))
-    paths = _match_files(ids, folder) if folder is not None else [None if pd.isna(p) else Path(p) for p in df["path"]]
+    paths = _match_files(ids, folder) if folder is not None else [None if pd.isna(p) else resolve(p) for p in df["path"]]
     repeated = [i for i in dict.fromkeys(ids) if ids.count(i) > 1] if len(set(ids)) < len(ids) else []
     if repeated:
         files = [str(p) for i, p in zip(ids, paths) if i == repeated[0]]
@@ -291,6 +292,12 @@ def _run(todo, teachers, folder, settings, batch, workers, shard, bar):
             _write_shard(folder, done, settings)
 
 # %% ../nbs/api/06_harvest.ipynb #31b18e0b
+def _of_modality(teacher, modality):
+    "The teacher, or `ParameterError` if it is one of the other modality."
+    if teacher.modality != modality: raise ParameterError(f"{teacher.name} is a teacher of {teacher.modality}, expected one of {modality}")
+    return teacher
+
+# %% ../nbs/api/06_harvest.ipynb #8d64745f
 def harvest(
     clips,                        # paths, a folder, a DataFrame with id and path; or, with `folder`, ids, labels, or a CSV
     clip,                         # teacher of the picture, None to leave it out
@@ -307,7 +314,7 @@ def harvest(
     progress:bool=True,           # show a bar with clips per second and time left, and the result
 ):
     "Let the teachers see and hear `clips`, and return the `FeatureStore`. What is already in `out` is not done again."
-    teachers = [t for t in (clip, clap) if t is not None]
+    teachers = [t for t, m in ((clap, "audio"), (clip, "visual")) if t is not None and _of_modality(t, m)]
     if not teachers: raise ParameterError("a harvest needs at least one teacher")
     if min(batch, shard, n_segments) < 1: raise ParameterError(f"batch, shard and n_segments must be at least 1, found {batch}, {shard}, {n_segments}")
     table, out = find_clips(clips, folder), resolve(out)
@@ -410,7 +417,7 @@ def _text(self, modality, captions, teacher=None):
 # %% ../nbs/api/06_harvest.ipynb #42a88309
 def _same_teacher(teacher, modality, made_by):
     "Refuse a teacher that did not make the embeddings, or a teacher of the other modality."
-    if teacher.modality != modality: raise ParameterError(f"{teacher.name} is a teacher of {teacher.modality}, expected one of {modality}")
+    _of_modality(teacher, modality)
     if made_by["fingerprint"] not in (None, teacher.fingerprint):
         raise ParameterError(f"the {modality} embeddings were made by {made_by['name']} ({made_by['fingerprint']}), not by {teacher.name} ({teacher.fingerprint})")
     if made_by["width"] != teacher.width: raise ParameterError(f"the {modality} embeddings are {made_by['width']} wide, those of {teacher.name} {teacher.width}")
@@ -628,9 +635,11 @@ def main(argv=None) -> int:
     "The command `valor_harvest`."
     a = _parser().parse_args(argv)
     try:
-        clips = a.clips if len(a.clips) > 1 else a.clips[0]
-        find_clips(clips, a.folder)                      # a fault in the list shows before the teachers are loaded
-        store = harvest(clips, *_teachers(a), a.out, a.n_segments, a.sampling, a.folder, batch=a.batch, workers=a.workers, shard=a.shard, retry=a.retry, progress=not a.quiet)
+        here = lambda p: p and Path(p).absolute()        # in a shell a relative path starts where one stands
+        clips, folder, out = [here(c) for c in a.clips], here(a.folder), here(a.out)
+        clips = clips if len(clips) > 1 else clips[0]
+        find_clips(clips, folder)                        # a fault in the list shows before the teachers are loaded
+        store = harvest(clips, *_teachers(a), out, a.n_segments, a.sampling, folder, batch=a.batch, workers=a.workers, shard=a.shard, retry=a.retry, progress=not a.quiet)
     except (ParameterError, OSError) as e: print(f"valor_harvest: {e}", file=sys.stderr); return 2
     except KeyboardInterrupt: print(f"valor_harvest: stopped; the same command goes on from here", file=sys.stderr); return 130
     for r in store.failures.itertuples(): print(f"{r.id}\t{r.modality}\t{r.reason}")
