@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GATES', 'MODALITY', 'LIVE_CLIPS', 'PRESETS_FOLDER', 'Tuning', 'fill_unknown', 'move', 'undo', 'redo', 'event_f',
            'numbers', 'sums', 'optimum', 'apply', 'set_gate', 'flips', 'warning', 'save', 'adopt', 'load', 'presets',
-           'histograms']
+           'rescored', 'histograms']
 
 # %% ../nbs/api/17_tuning.ipynb #907fcde4
 import datetime
@@ -35,6 +35,7 @@ class Tuning:
         split:str="",                  # what these clips are called
         predicted:WeakLabels=None,     # what a model says instead of the list
         gate:str=None,                 # "weak label", "predicted" or "none"; None: the weak label if there is one
+        ungated=(),                    # events that neither the list nor the truth speaks of
     ):
         self.scores, self.vocab, self.weak, self.predicted, self.split = scores, scores.vocab, weak, predicted, split
         self.saved = fill_unknown(scores, thresholds or own_thresholds(scores.vocab))
@@ -44,7 +45,7 @@ class Tuning:
         self.truth = None if truth is None else truth.select(scores.ids)
         self.listed = None if weak is None else np.ascontiguousarray(weak.select(scores.ids).mask.T)   # [C,N]
         self.true = None if truth is None else {m: _columns(getattr(self.truth, m)) for m in TEACHER}
-        self.done, self.undone, self.held, self.name = [], [], None, ""
+        self.done, self.undone, self.held, self.name, self.ungated = [], [], None, "", tuple(ungated)
         _restart(self)
 
     def gates(self): return [g for g, there in zip(GATES, (self.weak is not None, self.predicted is not None, True)) if there]
@@ -84,6 +85,7 @@ def _restart(self):
 # %% ../nbs/api/17_tuning.ipynb #c71a3482
 def _count(self, c, on) -> np.ndarray:   # [N,3,3]
     "Hit, claimed and true segments of one event in each clip; without truth, what was on before takes its place."
+    if self.vocab.events[c] in self.ungated: return np.zeros((len(self.scores), 3, 3), np.int16)
     both = lambda x: {**{m: x[m][c] for m in TEACHER}, "audio_visual": x["audio"][c] & x["visual"][c]}
     claimed, true = both(on), both(self.before if self.true is None else self.true)
     tally = lambda x: x.astype(np.float32) @ np.ones(x.shape[1], np.float32)
@@ -175,6 +177,7 @@ def numbers(self:Tuning) -> pd.DataFrame:
     if self.truth is not None:
         out["F"] = event_f(self.total)
         out["change"] = out.F - event_f(self.saved_count)
+        out.loc[list(self.ungated), ["F", "change"]] = np.nan
     elif self.weak is not None: out["agreement"] = self._agreement()[0]
     return out
 
@@ -267,8 +270,8 @@ def warning(self:Tuning) -> str:
     out = "These clips have no truth: shown are the segments that change, and the agreement with the weak label." if self.truth is None else ""
     tuned = set(t.provenance.get("clips", ())) & set(self.scores.ids) or self.split and t.provenance.get("split") == self.split
     if tuned and self.truth is not None: out = f"These thresholds were tuned on {name}. Scores on it flatter them."
-    fresh = [e for e in self.vocab.events if e in getattr(self, "ungated", ())]
-    return " ".join([out, *([f"No list says in which clips {', '.join(fresh)} may occur, so no gate holds there."] if fresh else [])]).strip()
+    fresh = f"Neither list nor truth speaks of {', '.join(self.ungated)}: no gate holds there, and no score counts it." if self.ungated else ""
+    return f"{out} {fresh}".strip()
 
 # %% ../nbs/api/17_tuning.ipynb #b3033adb
 PRESETS_FOLDER = "data/thresholds"
@@ -304,6 +307,21 @@ def presets(folder=PRESETS_FOLDER) -> list:
 
 # %% ../nbs/api/17_tuning.ipynb #dbff1d17
 Tuning.warning, Tuning.save, Tuning.adopt, Tuning.load = property(warning), save, adopt, load
+
+# %% ../nbs/api/17_tuning.ipynb #13a95275
+def rescored(self:Tuning, scores:Scores) -> Tuning:
+    "The same tuning over other scores of the same clips; their vocabulary begins with the same events."
+    n, vocab = len(self.vocab), scores.vocab
+    if scores.ids != self.scores.ids or vocab.events[:n] != self.vocab.events: raise ParameterError("the new scores must be of the same clips and begin with the same events")
+    wide = lambda x: np.concatenate([x, np.zeros((*x.shape[:-1], len(vocab) - n), bool)], -1)
+    truth = None if self.truth is None else SegmentLabels(self.truth.ids, wide(self.truth.audio), wide(self.truth.visual), vocab, self.truth.durations)
+    weak, predicted = (None if w is None else WeakLabels(w.ids, np.concatenate([w.mask, np.ones((len(w), len(vocab) - n), bool)], 1), vocab) for w in (self.weak, self.predicted))
+    own, now = own_thresholds(vocab), self.thresholds
+    start = Thresholds(np.r_[now.clip, own.clip[n:]], np.r_[now.clap, own.clap[n:]], vocab, now.provenance)
+    return Tuning(scores, truth, weak, start, self.split, predicted, self.gate, (*self.ungated, *vocab.events[n:]))
+
+# %% ../nbs/api/17_tuning.ipynb #0b8aa0d4
+Tuning.rescored = rescored
 
 # %% ../nbs/api/17_tuning.ipynb #eb57abe1
 def histograms(self:Tuning, bins:int=48) -> dict:

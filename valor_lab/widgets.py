@@ -6,7 +6,7 @@
 __all__ = ['anywidget', 'traitlets', 'widgets', 'PART', 'static', 'attached', 'Clips', 'cells', 'occurring', 'heat',
            'score_range', 'lanes', 'media_file', 'film', 'peaks', 'spectrogram', 'Player', 'described', 'media_of',
            'send_media', 'send_pictures', 'corrected', 'Column', 'Table', 'alignment', 'disagreement', 'clip_frame',
-           'clip_masks']
+           'clip_masks', 'ThresholdPanel', 'act', 'event_curves', 'one_event', 'describe']
 
 # %% ../nbs/api/21_widgets.ipynb #07fe88f3
 import io, mimetypes, os
@@ -22,6 +22,10 @@ import pandas as pd
 from .core import ParameterError, check_ids, find_data, need, one_of, resolve
 from .labels import SegmentLabels, WeakLabels
 from .overlays import Overlay, login, open_overlay, overlays
+from .harvest import Scores
+from .thresholds import curves, own_thresholds
+from .tuning import GATES, MODALITY, PRESETS_FOLDER, Tuning, presets
+from .vocab import Vocab
 
 anywidget, traitlets, widgets = need("anywidget", "lab"), need("traitlets", "lab"), need("ipywidgets", "lab")
 
@@ -540,3 +544,143 @@ def clip_masks(frame:pd.DataFrame, clips:Clips) -> dict:
         if found: out[name] = {"any finding" if name == "audit" else "failed": (frame[column] != "").to_numpy(), **{w: frame[column].str.contains(w, regex=False).to_numpy() for w in found}}
     if "split" in frame: out["split"] = {v: (frame["split"] == v).to_numpy() for v in frame["split"].unique()}
     return out
+
+# %% ../nbs/api/21_widgets.ipynb #97d170e5
+class ThresholdPanel(anywidget.AnyWidget):
+    "Thresholds of all events and both teachers, and what they do."
+    _esm, _css = static("common.js", "panel.js"), static("common.css", "panel.css")
+    events = traitlets.List().tag(sync=True)        # per event and teacher: histogram, axis, published value, optimum
+    thresholds = traitlets.Dict().tag(sync=True)    # "clip", "clap" -> [C]
+    numbers = traitlets.Dict().tag(sync=True)       # what the last move did
+    gate = traitlets.Unicode("none").tag(sync=True)
+    gates = traitlets.List().tag(sync=True)
+    selected = traitlets.Unicode("").tag(sync=True)   # the event under the hand
+    presets = traitlets.List().tag(sync=True)
+    preset = traitlets.Unicode("").tag(sync=True)
+    captions = traitlets.List().tag(sync=True)      # [C] (CLIP's, CLAP's), where they can be changed
+
+    def __init__(self, tuning, moved=None, rescore=None, folder=PRESETS_FOLDER, **kw):
+        self.tuning, self.moved, self.rescore, self.folder, self.message = tuning, moved, rescore, folder, ""
+        super().__init__(**kw)
+        self.begin()
+        self.observe(self._gate_chosen, "gate")
+        self.on_msg(self._asked)
+
+# %% ../nbs/api/21_widgets.ipynb #b900e074
+def _begin(self):
+    "Show a tuning from the start: histograms, gates, captions, numbers."
+    t = self.tuning
+    with self.hold_sync():
+        self.gates = [dict(name=g, can=g in t.gates(), says=says) for g, says in zip(GATES, ("only events of the weak label", "only events that a model predicts for the clip", "every event may occur in every clip"))]
+        self.gate, self.presets, self.preset = t.gate, presets(self.folder), t.name
+        self.captions = [] if self.rescore is None else list(zip(t.vocab.clip_captions, t.vocab.clap_captions))
+        self._events()
+        self.update()
+
+# %% ../nbs/api/21_widgets.ipynb #3af1f99c
+def _events(self):
+    "Histograms and marks; they change with the gate."
+    t, hist, own = self.tuning, self.tuning.histograms(), own_thresholds(self.tuning.vocab)
+    best = t.optimum()
+    number = lambda x: None if not np.isfinite(x) else float(x)
+    side = lambda m, c: dict(on=hist[m]["on"][c].tolist(), off=hist[m]["off"][c].tolist(), low=float(hist[m]["low"][c]), high=float(hist[m]["high"][c]),
+                             published=number(own.of(m)[c]), optimum=None if best is None else number(best[m][c]))
+    self.events = [dict(event=e, clip=side("visual", c), clap=side("audio", c)) for c, e in enumerate(t.vocab.events)]
+
+# %% ../nbs/api/21_widgets.ipynb #58dcd229
+def _update(self, settled:bool=True):
+    "Numbers and handles after something moved."
+    t, n = self.tuning, self.tuning.numbers()
+    with_truth = t.truth is not None
+    main, change = (n.F, n.change) if with_truth else (n.agreement if "agreement" in n else n.changed * np.nan, n.changed)
+    with self.hold_sync():
+        self.thresholds = dict(clip=t.value["visual"].round(4).tolist(), clap=t.value["audio"].round(4).tolist())
+        self.numbers = dict(main=_plain(main), change=_plain(change), **_words(t, with_truth), sums=_sums(t, n), can_undo=bool(t.done), can_redo=bool(t.undone),
+                            has_optimum=with_truth, note=t.warning, message=self.message, settled=settled, serial=self.numbers.get("serial", 0) + 1)
+    self.message = ""
+    if self.moved: self.moved(settled)
+
+# %% ../nbs/api/21_widgets.ipynb #4d8305c7
+def _plain(x): return [None if not np.isfinite(v) else round(float(v), 2) for v in x]
+
+def _words(t, with_truth):
+    "Headings and explanations with truth and without."
+    title = f"per event and teacher · {len(t.vocab)} events · {t.split or 'clips'}, {len(t.scores):,} clips"
+    if with_truth: return dict(title=title, main_label="F, %", change_label="±saved", change_digits=1, main_says="F over the event's audible and visible segments, percent", change_says="difference to the saved thresholds, points of F",
+                               sums_say=f"fidelity F, all segments pooled, with 95 % interval: bootstrap over {len(t.scores):,} clips")
+    return dict(title=title, main_label="agree, %", change_label="changed", change_digits=0, main_says="F between the weak label that the segments imply and the list's, percent", change_says="segments that differ from the saved thresholds",
+                sums_say="no truth here: what changes, and the agreement (F) of the implied with the listed weak labels")
+
+# %% ../nbs/api/21_widgets.ipynb #954ce297
+def _sums(t, n) -> list:
+    "The large numbers above the table."
+    changed = dict(name="changed", text=f"{int(n.changed.sum()):,}", below="segments since saved")
+    if t.truth is None:
+        return [changed] + ([dict(name="agreement", text=f"{t._agreement()[1]:.1f} %", below="with the weak label")] if t.weak is not None else [])
+    interval = lambda r: f"{r.low:.1f} – {r.high:.1f}" if np.isfinite(r.low) else "interval at rest"
+    return [dict(name=m.replace("_", "-"), text=f"{r.value:.1f}", below=f"{interval(r)} · {r.value - r.saved:+.1f}".replace("-", "−")) for m, r in t.sums().iterrows()] + [changed]
+
+# %% ../nbs/api/21_widgets.ipynb #1252adde
+def _panel_asked(self, widget, message, buffers):
+    "One message from the browser; what is wrong with it becomes a sentence in the panel."
+    if message.get("ask") == "curve": return self.send(dict(kind="curve", event=self.tuning.vocab.events[message["event"]], **event_curves(self.tuning, message["event"])))
+    try: settled = act(self, message.get("do"), message)
+    except (ValueError, KeyError, OSError) as e: self.message, settled = str(e.args[0] if isinstance(e, KeyError) else e), True
+    self.update(settled)
+
+# %% ../nbs/api/21_widgets.ipynb #dc46bfa2
+def act(self:ThresholdPanel, do:str, m:dict) -> bool:
+    "Do what a button, a handle or a key of the panel asks for; False while a handle is still moving."
+    t = self.tuning
+    event = t.vocab.events[m["event"]] if isinstance(m.get("event"), int) else m.get("event")
+    if do == "move": t.move(event, m["teacher"], float(m["value"]), m["settled"])
+    elif do == "apply": t.apply(m["what"], event, m.get("teacher"))
+    elif do == "undo": t.undo()
+    elif do == "redo": t.redo()
+    elif do == "save": self.message = f"saved as {t.save(m['name'], self.folder).name}"
+    elif do == "load": t.load(m["name"], self.folder)
+    elif do in ("caption", "new_event"): describe(self, do, event, m)
+    if do in ("save", "load"): self.presets, self.preset = presets(self.folder), t.name
+    return bool(m.get("settled", True))
+
+# %% ../nbs/api/21_widgets.ipynb #b8b7de9b
+def event_curves(tuning:Tuning, c:int) -> dict:
+    "Precision, recall and F of one event over both thresholds, for drawing."
+    if tuning.truth is None: return dict(why="Curves need clips with truth.")
+    one, out = one_event(tuning, c), {}
+    for t, m in MODALITY.items():
+        d = one[one.modality == m]
+        if len(d): out[t] = dict(at=_plain(d.threshold), precision=_plain(d.precision), recall=_plain(d.recall), f=_plain(d.f), low=float(d.threshold.min()), high=float(d.threshold.max()))
+    return out
+
+# %% ../nbs/api/21_widgets.ipynb #c480123a
+def one_event(tuning:Tuning, c:int, points:int=160) -> pd.DataFrame:
+    "The curves of a single event under the gate that is set."
+    s, v, name = tuning.scores, tuning.vocab, tuning.vocab.events[c]
+    vocab = Vocab(v.name, [name], [v.clip_captions[c]], [v.clap_captions[c]], [0], [0])
+    scores = Scores(s.ids, s.audio[..., [c]], s.visual[..., [c]], vocab, s.durations)
+    truth = SegmentLabels(s.ids, tuning.truth.audio[..., [c]], tuning.truth.visual[..., [c]], vocab)
+    return curves(scores, truth, WeakLabels(s.ids, np.broadcast_to(tuning.open[c], (len(s), 1)), vocab), points)
+
+# %% ../nbs/api/21_widgets.ipynb #e60dcaaa
+def describe(self:ThresholdPanel, do:str, event:str, m:dict):
+    "Score everything again with another caption, or with one more event."
+    if self.rescore is None: raise ParameterError("these scores have no teachers at hand, so captions cannot change")
+    old, v = self.tuning, self.tuning.vocab
+    name = m.get("name", "").strip()
+    if do == "new_event" and not name: raise ParameterError("a new event needs a name")
+    vocab = v.with_event(name, m["clip"], m["clap"]) if do == "new_event" else v.with_captions({event: m["clip"]}, {event: m["clap"]})
+    self.tuning = old.rescored(self.rescore(vocab))
+    self.message = f"{name if do == 'new_event' else event} was scored again on {len(self.tuning.scores):,} clips"
+    self.begin()
+
+# %% ../nbs/api/21_widgets.ipynb #d13f6e46
+ThresholdPanel.begin, ThresholdPanel.update, ThresholdPanel._events, ThresholdPanel._asked = _begin, _update, _events, _panel_asked
+
+def _gate_chosen(self, change):
+    if change["new"] == self.tuning.gate: return
+    self.tuning.set_gate(change["new"])
+    self._events()
+    self.update()
+
+ThresholdPanel._gate_chosen = _gate_chosen
