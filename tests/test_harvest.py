@@ -102,7 +102,7 @@ def test_other_settings_are_refused_with_both_sides_named(videos, store, change)
 
 def test_arguments_are_checked(videos, tmp_path):
     with pytest.raises(ValueError, match="toy eye is a teacher of visual, expected one of audio"): harvest(videos, Ear(), Eye(), tmp_path/"s", progress=False)
-    with pytest.raises(ValueError, match="at least one teacher"): harvest(videos, None, None, tmp_path/"s", progress=False)
+    with pytest.raises(ValueError, match="at least one teacher or student feature"): harvest(videos, None, None, tmp_path/"s", progress=False)
     with pytest.raises(ValueError, match="batch"): quiet(videos, tmp_path/"s", batch=0)
     (tmp_path/"x").mkdir(); (tmp_path/"x/00000-00000.arrow").touch()
     with pytest.raises(ValueError, match="no manifest.json"): quiet(videos, tmp_path/"x")
@@ -119,6 +119,35 @@ def test_any_duration_and_any_number_of_segments(tmp_path):
     scores = s.scores(TOY)
     assert s.audio.shape == (1, 3, 3) and abs(s.durations[0] - 3) < .1 and scores.audio[0].argmax(1).tolist() == [2, 1, 0] and scores.visual[0].argmax(1).tolist() == [0, 1, 2]
     assert elaborate(scores).to_frame().offset.max() == pytest.approx(3, abs=.1)
+
+class Lines:
+    "A student feature: the mean of each of the 80 frames."
+    name, modality, shape, fingerprint = "lines", "visual", (80, 3), "lines-1"
+    def __call__(self, frames): return frames.mean((1, 2))
+
+class Loud:
+    name, modality, shape, fingerprint, rate = "loud", "audio", (1,), "loud-1", 16_000
+    def __call__(self, audio):
+        if len(audio) < 16_000*5: raise ParameterError("too short")
+        return np.array([len(audio)/16_000])
+
+@pytest.mark.parametrize("how", [dict(), dict(sampling="centres"), dict(n_segments=7)])
+def test_student_features_lie_beside_the_same_embeddings(videos, tmp_path, how):
+    toy_clip(tmp_path/"v/short.mp4", [0, 1, 2], [0, 1, 2]), toy_clip(tmp_path/"v/mute.mp4", [0, 1, 2], [])
+    clips = [*sorted(videos.glob("*.mp4"))[:3], *sorted((tmp_path/"v").iterdir())]
+    bare, rich = quiet(clips, tmp_path/"bare", **how), quiet(clips, tmp_path/"rich", features=[Lines(), Loud()], **how)
+    assert np.array_equal(bare.visual, rich.visual) and np.array_equal(bare.audio, rich.audio, equal_nan=True)
+    assert rich.features["lines"].shape == (5, 80, 3) and np.isfinite(rich.features["lines"]).all()
+    assert rich.features["loud"][:3, 0].tolist() == [10]*3 and np.isnan(rich.features["loud"][3:]).all()
+    assert rich.failures.values.tolist() == [["mute", "audio", "no audio stream"], ["short", "audio", "loud: too short"]]
+    with pytest.raises(ValueError, match="features"): quiet(clips, tmp_path/"rich", **how)
+
+def test_student_features_need_no_teacher(videos, tmp_path):
+    s = harvest(videos, None, None, tmp_path/"s", features=[Lines()], progress=False)
+    assert s.visual is None and s.has_visual.all() and not s.has_audio.any() and set(s.features) == {"lines"}
+    assert np.array_equal(harvest(videos, None, None, tmp_path/"s", features=[Lines()], progress=False).features["lines"], s.features["lines"])
+    with pytest.raises(ValueError, match="clap_tokens need"): harvest(videos, None, None, tmp_path/"t", features="clap_tokens", progress=False)
+    with pytest.raises(ValueError, match="'hog'.*vggish"): harvest(videos, None, None, tmp_path/"t", features=["hog"], progress=False)
 
 # ---- broken clips
 
