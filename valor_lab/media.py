@@ -346,6 +346,7 @@ def _pass(plan, n, sampling, size, threads):
         pictures, sound, damaged = _decode(plan.path, plan.video, plan.audio, wanted, size, threads)
         if plan.video is None or len(times) == len(pictures.times) and np.allclose(times, pictures.times, atol=1e-3): break
         times = np.array(pictures.times)
+    else: raise MediaError(plan.path, "damaged: its pictures decode differently every time")
     if sound: sound.cut(plan.audio_end)
     return wanted, pictures, sound, damaged
 
