@@ -6,10 +6,10 @@
 __all__ = ['anywidget', 'traitlets', 'widgets', 'PART', 'static', 'attached', 'Clips', 'cells', 'occurring', 'heat',
            'score_range', 'lanes', 'media_file', 'film', 'peaks', 'spectrogram', 'Player', 'described', 'media_of',
            'send_media', 'send_pictures', 'corrected', 'Column', 'Table', 'alignment', 'disagreement', 'clip_frame',
-           'clip_masks', 'ThresholdPanel', 'act', 'event_curves', 'one_event', 'describe']
+           'clip_masks', 'ThresholdPanel', 'act', 'event_curves', 'one_event', 'describe', 'bench']
 
 # %% ../nbs/api/21_widgets.ipynb #07fe88f3
-import io, mimetypes, os
+import html, io, mimetypes, os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -684,3 +684,83 @@ def _gate_chosen(self, change):
     self.update()
 
 ThresholdPanel._gate_chosen = _gate_chosen
+
+# %% ../nbs/api/21_widgets.ipynb #7ff7f582
+def bench(player:Player, clips=(), panel=None):
+    "Show list(s), player and panel as one workbench, or their stills where nothing interactive can be shown."
+    from IPython.display import display
+    lists = list(clips) if isinstance(clips, (list, tuple)) else [clips]
+    if not attached():
+        for piece in (*lists, panel, player):
+            if piece is not None: display(piece)
+        return
+    parts = [(widgets.Box(lists), "clips"), (player, "player"), (panel, "panel")]
+    inner = widgets.Box([w.add_class(f"vl-in-{area}") for w, area in parts if w is not None])
+    inner.add_class("vl-bench")
+    if panel is not None: inner.add_class("vl-three")
+    outer = widgets.Box([inner])
+    outer.add_class("vl-outer")
+    display(outer)
+
+# %% ../nbs/api/21_widgets.ipynb #3d0bb2a9
+def _still(kind):
+    "The MIME bundle of a piece: the widget where a browser is attached, else a picture or a table."
+    def bundle(self, **kw): return super(kind, self)._repr_mimebundle_(**kw) if attached() else self.still()
+    return bundle
+
+# %% ../nbs/api/21_widgets.ipynb #fe09dd94
+def _picture(fig) -> dict:
+    "A figure as a MIME bundle."
+    fig.savefig(out := io.BytesIO(), format="png", dpi=80, bbox_inches="tight")
+    return {"image/png": out.getvalue(), "text/plain": "a still picture"}, {}
+
+# %% ../nbs/api/21_widgets.ipynb #9fd3e99c
+def _player_still(self):
+    "The clip in view as a figure: film, sound and lanes."
+    from valor_lab.plots import timelines
+    c, clip, film_, sound = self.clips, self.id, None, None
+    names = self.names or list(c.labelings)
+    if clip in c.files:
+        path = str(media_file(c.files[clip], c.folders))
+        film_, sound = _film_parts(path, min(c.n_segments, 20))
+    scores = {c.harvested: c.scores} if c.scores is not None and c.harvested in names else None
+    return _picture(timelines({n: c.labelings[n] for n in names if n != c.truth}, clip, c.labelings.get(c.truth), c.weak, scores, pictures=film_ and {clip: film_}, sound=None if sound is None else {clip: sound}))
+
+# %% ../nbs/api/21_widgets.ipynb #2a130c67
+def _film_parts(path, n):
+    "Pictures and outline of the sound of a clip, for a figure."
+    from valor_lab.media import read_clip, waveform
+    clip = read_clip(path, n, "centres", (72, None), 16_000)
+    return None if clip.frames is None else list(clip.frames), None if clip.audio is None else waveform(clip.audio, 400)
+
+# %% ../nbs/api/21_widgets.ipynb #f8d56e78
+def _table_still(self, n:int=8):
+    "The first rows of the view as a table; everything in it is escaped."
+    names = [c["name"] for c in self.columns]
+    part = self.view[([self.sub] if self.sub else []) + names].head(n).rename(columns={c["name"]: c["label"] for c in self.columns})
+    text = f"{self.title}: {self.count:,} of {self.total:,}"
+    return {"text/html": f"<p>{html.escape(text)}</p>" + part.to_html(escape=True, float_format=lambda v: f"{v:.1f}"), "text/plain": text}, {}
+
+# %% ../nbs/api/21_widgets.ipynb #fcbe63dd
+def _panel_still(self, n:int=6):
+    "Histograms and thresholds of the events that occur most, as a figure."
+    from matplotlib.figure import Figure
+    from valor_lab.plots import theme
+    look, t, hist = theme("light"), self.tuning, self.tuning.histograms()
+    top = sorted(np.argsort(-sum(h["on"].sum(1) for h in hist.values()), kind="stable")[:n])
+    fig = Figure(figsize=(8, .55 * len(top) + .5), layout="constrained")
+    axes = fig.subplots(len(top), 2, squeeze=False)
+    for row, c in zip(axes, top):
+        for ax, m in zip(row, ("visual", "audio")):
+            x, h = np.linspace(hist[m]["low"][c], hist[m]["high"][c], hist[m]["on"].shape[1]), hist[m]
+            for bins, colour in ((h["off"][c], look["quiet"]), (h["on"][c], look[m])): ax.bar(x, bins / max(bins.max(), 1), width=x[1] - x[0], color=colour, alpha=.6)
+            ax.axvline(t.value[m][c], color=look["ink"])
+            ax.set(yticks=[], xticks=[round(float(t.value[m][c]), 1)])
+            ax.spines[["top", "right", "left"]].set_visible(False), ax.tick_params(labelsize=7)
+        row[0].set_ylabel(t.vocab.events[c], rotation=0, ha="right", va="center", fontsize=8)
+    for ax, title in zip(axes[0], ("CLIP score (visual)", "CLAP score (audio)")): ax.set_title(title, fontsize=8)
+    return _picture(fig)
+
+# %% ../nbs/api/21_widgets.ipynb #3246b2b6
+for _kind, _function in ((Player, _player_still), (Table, _table_still), (ThresholdPanel, _panel_still)):
+    _kind.still, _kind._repr_mimebundle_ = _function, _still(_kind)
