@@ -237,7 +237,7 @@ def _mono(frame):
     if not frame.format.is_planar: x = x.reshape(-1, frame.layout.nb_channels).T
     if x.dtype == np.uint8: x = x.astype(np.float32)/128 - 1
     elif x.dtype.kind == "i": x = x.astype(np.float32)/-float(np.iinfo(x.dtype).min)
-    return x.mean(0, dtype=np.float32)
+    return x.sum(0, dtype=np.float32)/np.float32(len(x))
 
 # %% ../nbs/api/03_media.ipynb #a93327d1
 class _Sound:
