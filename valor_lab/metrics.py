@@ -8,7 +8,7 @@ __all__ = ['MODALITIES', 'LEVELS', 'LOOKUP_T', 'SCORES', 'NONALIGNED', 'EXCLUSIV
            'bootstrap_difference']
 
 # %% ../nbs/api/02_metrics.ipynb #61333cfc
-from functools import lru_cache, wraps
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd

@@ -16,7 +16,7 @@ import pandas as pd
 
 from .core import ParameterError, check_ids, need, one_of
 from .labels import SegmentLabels, WeakLabels, runs
-from .metrics import MODALITIES, NONALIGNED, SCORES, avvp_scores, bootstrap, bootstrap_difference
+from .metrics import MODALITIES, NONALIGNED, avvp_scores, bootstrap_difference
 
 matplotlib = need("matplotlib", "plots")
 from matplotlib.figure import Figure
@@ -538,7 +538,7 @@ def _above(ax, y, pictures, sound, total, look):
         x, outline = np.linspace(0, total, len(sound)), np.abs(np.asarray(sound, float))
         outline = outline / max(outline.max(), 1e-9) * .8
         ax.fill_between(x, y + .8 - outline, y + .8 + outline, color=look["quiet"], lw=0)
-        y += 2.1
+        y += 2.4
     return y
 
 # %% ../nbs/api/20_plots.ipynb #5fc2a038
@@ -590,7 +590,7 @@ def _clip_axes(ax, clip, truth, weak, labelings, scores, shown, pictures, sound,
 def _rows(shown, truth, labelings, scores, pictures, sound):
     "How high a clip's timeline is, in lanes."
     lanes = len(labelings) + (truth is not None)
-    return 2.2 + 3.8 * bool(pictures is not None) + 2.1 * bool(sound is not None) + len(shown) * (1.45 + 3 * (lanes + .45) + len(scores))
+    return 2.2 + 3.8 * bool(pictures is not None) + 2.4 * bool(sound is not None) + len(shown) * (1.45 + 3 * (lanes + .45) + len(scores))
 
 def _check_timelines(labelings, ids, truth, weak):
     "The clips to draw, all of them in everything that is drawn."
