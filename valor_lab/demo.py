@@ -1074,7 +1074,7 @@ def plan_demo(
     return plan
 
 # %% ../nbs/api/04_demo.ipynb #b2580f52
-VERSION = 1
+VERSION = 2
 DIFFICULTY = dict(
     border=.25,                 # seconds by which an event really starts and ends beside its labelled second, either way
     snr=(20, 14, 9, 5),         # decibels of the sounds over the background noise; each clip gets one of them
@@ -1250,70 +1250,76 @@ def _audio_statistics(audio, segments=10, rate=48_000, size=2048):
     return np.concatenate([mel.mean(1), mel.std(1)], 1).astype(np.float32)
 
 # %% ../nbs/api/04_demo.ipynb #ac5f1c2b
-_POOL = np.kron(np.eye(4), np.full(16, 1/16)).astype(np.float32)                               # [4,64] means of sixteen rows
-
-def _pyramid(x):
-    "[n,64,64,k] to [n,21,k]: means over the picture, its quarters and its sixteenths."
-    n, k = len(x), x.shape[-1]
-    rows = (_POOL @ x.reshape(n, 64, 64*k)).reshape(n, 4, 64, k)
-    return _coarser((_POOL @ rows.reshape(n*4, 64, k)).reshape(n, 4, 4, k))
-
-def _coarser(fine):
-    "[n,4,4,k] to [n,21,k]."
-    half = fine.reshape(len(fine), 2, 2, 2, 2, -1).mean((2, 4))
-    return np.concatenate([half.mean((1, 2))[:, None], half.reshape(len(fine), 4, -1), fine.reshape(len(fine), 16, -1)], 1)
-
-# %% ../nbs/api/04_demo.ipynb #6d5a9f2f
-_CELL = np.add.outer(np.arange(64)//16*4, np.arange(64)//16)*8                                  # [64,64] first direction's place in each cell's histogram
+_STEPS = ((0, 3), (3, 0), (3, 3), (3, -3))   # where the other edge of a pair lies: pixels down, pixels right
 
 def _edges(grey):
-    "[n,64,64] strength of edges, [n,21,8] how much of it runs in which direction."
+    "[n,64,64] strength of edges and [n,64,64] which of eight directions they have, from dark to bright."
     dx, dy = np.zeros_like(grey), np.zeros_like(grey)
     dx[:, :, 1:-1], dy[:, 1:-1] = grey[:, :, 2:] - grey[:, :, :-2], grey[:, 2:] - grey[:, :-2]
-    strength = np.sqrt(dx*dx + dy*dy)
-    way = (np.arctan2(dy, dx)*(4/np.pi) + 8.5).astype(np.int64) & 7                             # opposite directions differ: dark to bright
-    place = way + _CELL + np.arange(len(grey))[:, None, None]*128
-    fine = np.bincount(place.ravel(), strength.ravel(), len(grey)*128)/256
-    return strength, _coarser(fine.reshape(-1, 4, 4, 8))
+    return np.sqrt(dx*dx + dy*dy), (np.arctan2(dy, dx)*(4/np.pi) + 8.5).astype(np.int64) & 7
 
-def _cell_statistics(pictures):
-    "[n,21,16] of float pictures [n,64,64,3]: colour means and deviations, edge directions, mean and root mean square of edges."
-    strength, ways = _edges(pictures.mean(-1))
-    mean, square = _pyramid(pictures), _pyramid(pictures*pictures)
-    strength = strength[..., None]
-    return np.concatenate([mean, np.sqrt(np.maximum(square - mean*mean, 0)), ways, _pyramid(strength), np.sqrt(_pyramid(strength*strength))], -1)
+def _pairs(strength, way):
+    "[n,256] how often two directions meet at the four steps; weak edges are left out, strong ones are all alike."
+    n, parts = len(way), []
+    weight = np.sqrt(np.where(strength > .06, np.minimum(strength, .24), 0))
+    for down, right in _STEPS:
+        here, there = (slice(None), slice(None, 64 - down), slice(max(0, -right), 64 - max(0, right))), (slice(None), slice(down, None), slice(max(0, right), 64 + min(0, right)))
+        place = way[here]*8 + way[there] + np.arange(n)[:, None, None]*64
+        parts.append(np.bincount(place.ravel(), (weight[here]*weight[there]).ravel(), n*64).reshape(n, 64))
+    return np.sqrt(np.concatenate(parts, 1))
+
+# %% ../nbs/api/04_demo.ipynb #6d5a9f2f
+_HALF = np.kron(np.eye(2), np.full(32, 1/32)).astype(np.float32)                               # [2,64] means of thirty-two rows
+_QUARTER = np.add.outer(np.arange(64)//32*2, np.arange(64)//32)*8                              # [64,64] where a quarter's eight directions begin
+
+def _quarters(x):
+    "[n,64,64,k] to [n,5,k]: means over the picture and its quarters."
+    n, k = len(x), x.shape[-1]
+    rows = (_HALF @ x.reshape(n, 64, 64*k)).reshape(n*2, 64, k)
+    return _with_whole((_HALF @ rows).reshape(n, 4, k))
+
+def _with_whole(parts): return np.concatenate([parts.mean(1, keepdims=True), parts], 1)
+
+def _shape_statistics(pictures):
+    "[n,336] of float pictures [n,64,64,3]: pairs of edge directions, and the grid."
+    n, (strength, way) = len(pictures), _edges(pictures.mean(-1))
+    ways = np.bincount((way + _QUARTER + np.arange(n)[:, None, None]*32).ravel(), strength.ravel(), n*32).reshape(n, 4, 8)/1024
+    mean, square, edge = _quarters(pictures), _quarters(pictures*pictures), strength[..., None]
+    grid = np.concatenate([mean, np.sqrt(np.maximum(square - mean*mean, 0)), _with_whole(ways), _quarters(edge), np.sqrt(_quarters(edge*edge))], -1)
+    return np.concatenate([_pairs(strength, way), grid.reshape(n, -1)], 1)
 
 # %% ../nbs/api/04_demo.ipynb #0312dde2
-def _visual_statistics(frames64):
-    "[n,400] of uint8 frames [n,64,64,3]."
-    colour = (frames64 >> 6).astype(np.int32) @ np.array([16, 4, 1])                            # [n,64,64] one of 64 colours
-    histogram = np.stack([np.bincount(c.ravel(), minlength=64) for c in colour])/4096
-    return np.concatenate([_cell_statistics(frames64.astype(np.float32)/255).reshape(len(frames64), -1), histogram], 1).astype(np.float32)
+def _cells(x):
+    "[n,64,64,k] to [n,21,k]: means over the picture, its quarters and its sixteenths."
+    fine = x.reshape(len(x), 4, 16, 4, 16, -1).mean((2, 4))                                    # [n,4,4,k]
+    half = fine.reshape(len(x), 2, 2, 2, 2, -1).mean((2, 4))
+    return np.concatenate([_with_whole(half.reshape(len(x), 4, -1)), fine.reshape(len(x), 16, -1)], 1)
 
-def _motion_statistics(frames64):
-    "[10,512] of 80 uint8 frames: statistics of differences, and the spectrum of each cell's brightness and edges over eight frames."
-    x = frames64.astype(np.float32)/255
-    moved = _cell_statistics(np.abs(np.diff(x, axis=0, prepend=x[:1]))).reshape(10, 8, -1).mean(1)        # [10,336]
-    grey = x.mean(-1, keepdims=True)
-    edge = np.abs(np.diff(grey, axis=2, append=grey[:, :, -1:]))
-    cells = _pyramid(np.concatenate([grey, edge], -1)).reshape(10, 8, 42)                      # ten times eight frames
-    flicker = np.abs(np.fft.rfft(cells - cells.mean(1, keepdims=True), axis=1))[:, 1:].reshape(10, -1)    # [10,168]
-    pulse = np.abs(np.diff(x, axis=0, prepend=x[:1])).mean((1, 2, 3)).reshape(10, 8)
-    return np.concatenate([moved, flicker, pulse], 1).astype(np.float32)
+def _motion_statistics(pictures):
+    "[10,512] of 80 float pictures [80,64,64,3]."
+    change = np.abs(np.diff(pictures, axis=0, prepend=pictures[:1]))
+    grey = pictures.mean(-1, keepdims=True)
+    cells = _cells(np.concatenate([grey, np.abs(np.diff(grey, axis=2, append=grey[:, :, -1:]))], -1)).reshape(10, 8, 42)      # ten times eight frames
+    flicker = np.abs(np.fft.rfft(cells - cells.mean(1, keepdims=True), axis=1))[:, 1:].reshape(10, -1)                        # [10,168]
+    return np.concatenate([_shape_statistics(change).reshape(10, 8, -1).mean(1), flicker, change.mean((1, 2, 3)).reshape(10, 8)], 1)
 
 # %% ../nbs/api/04_demo.ipynb #f7be52c2
-SIMPLE_SHAPES = {"audio": (10, 128), "visual": (80, 400), "motion": (10, 512)}
+SIMPLE_SHAPES = {"audio": (10, 128), "visual": (80, 336), "motion": (10, 512)}
 
 def simple_features(
     clip,   # a media file, a media.Clip with 80 frames, or (frames uint8[80,H,W,3], audio float32[samples] at 48 kHz)
-) -> dict:  # "audio" float32[10,128], "visual" float32[80,400], "motion" float32[10,512]; None where a stream is missing
+) -> dict:  # "audio" float32[10,128], "visual" float32[80,336], "motion" float32[10,512]; None where a stream is missing
     "Statistics of sound, pictures and motion, in the places of VGGish, ResNet and R(2+1)D features."
     if isinstance(clip, (str, Path)): clip = read_clip(clip, n=80, threads=1)
     frames, audio = clip if isinstance(clip, tuple) else (clip.frames, clip.audio)
     if frames is not None and (frames.ndim != 4 or len(frames) != 80 or frames.dtype != np.uint8): raise ParameterError(f"frames must be uint8[80,H,W,3]; found {frames.dtype}{list(frames.shape)}")
     if audio is not None and (audio.ndim != 1 or not len(audio)): raise ParameterError(f"audio must be float32[samples], at least one; found {list(audio.shape)}")
-    small = None if frames is None else np.stack([np.asarray(Image.fromarray(f).resize((64, 64), Image.Resampling.BOX)) for f in frames])
-    return {"audio": None if audio is None else _audio_statistics(audio), "visual": None if small is None else _visual_statistics(small), "motion": None if small is None else _motion_statistics(small)}
+    out = dict.fromkeys(SIMPLE_SHAPES)
+    if audio is not None: out["audio"] = _audio_statistics(audio)
+    if frames is not None:
+        small = np.stack([np.asarray(Image.fromarray(f).resize((64, 64), Image.Resampling.BOX)) for f in frames])/np.float32(255)
+        out.update(visual=_shape_statistics(small).astype(np.float32), motion=_motion_statistics(small).astype(np.float32))
+    return out
 
 # %% ../nbs/api/04_demo.ipynb #f7e00aa2
 def _feature_path(out, kind, clip): return Path(out)/"feats"/f"simple_{kind}"/f"{clip[:11]}.npy"
