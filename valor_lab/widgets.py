@@ -6,7 +6,8 @@
 __all__ = ['anywidget', 'traitlets', 'widgets', 'PART', 'static', 'attached', 'Clips', 'cells', 'occurring', 'heat',
            'score_range', 'lanes', 'media_file', 'film', 'peaks', 'spectrogram', 'Player', 'described', 'media_of',
            'send_media', 'send_pictures', 'corrected', 'Column', 'Table', 'alignment', 'disagreement', 'clip_frame',
-           'clip_masks', 'ThresholdPanel', 'act', 'event_curves', 'one_event', 'describe', 'bench']
+           'clip_masks', 'ThresholdPanel', 'act', 'event_curves', 'one_event', 'describe', 'bench', 'load_clips',
+           'media_files', 'saved_labelings', 'run_labelings', 'first_picture']
 
 # %% ../nbs/api/21_widgets.ipynb #07fe88f3
 import html, io, mimetypes, os
@@ -764,3 +765,77 @@ def _panel_still(self, n:int=6):
 # %% ../nbs/api/21_widgets.ipynb #3246b2b6
 for _kind, _function in ((Player, _player_still), (Table, _table_still), (ThresholdPanel, _panel_still)):
     _kind.still, _kind._repr_mimebundle_ = _function, _still(_kind)
+
+# %% ../nbs/api/21_widgets.ipynb #f563fd1f
+def load_clips(
+    name:str="demo",      # data set
+    split:str="val",      # "train", "val" or "test"
+    size:str="small",     # of the demo set
+    root="data",
+    runs_folder="runs",   # None: no runs
+) -> Clips:
+    "Everything that is known of a split, ready for the workbench."
+    from valor_lab.datasets import dataset_folder, read_split
+    weak, truth = read_split(name, split, root, size)
+    store = _store_of(name, root, size)
+    scores = store.select([c for c in weak.ids if c in set(store.ids)]).scores(weak.vocab) if store is not None and set(weak.ids) <= set(store.ids) else None
+    labelings = {"truth": truth} if truth is not None else {}
+    labelings |= saved_labelings(weak.ids, weak.vocab, root) | run_labelings(weak.ids, split, runs_folder)
+    clips = Clips(labelings or {"weak label": weak.copied()}, weak, files=media_files(weak.ids, dataset_folder(name, root, size)/"videos"), scores=scores, findings=_found(weak, truth), failures=_failed(store, weak.ids), folders=(dataset_folder(name, root, size),))
+    clips.split, clips.store = split, store
+    return clips
+
+# %% ../nbs/api/21_widgets.ipynb #46501772
+def media_files(ids, folder) -> dict:
+    "Clip id -> media file, for those that have one."
+    from valor_lab.harvest import find_clips
+    if not Path(folder).is_dir(): return {}
+    return {r.id: r.path for r in find_clips(list(ids), folder).itertuples() if r.path is not None}
+
+# %% ../nbs/api/21_widgets.ipynb #bf5609f6
+def _store_of(name, root, size):
+    from valor_lab.datasets import _store
+    return _store(name, root, size)
+
+def _found(weak, truth) -> dict:
+    "Clip id -> what the audit found there, kinds separated by semicolons."
+    from valor_lab.labels import audit
+    found = weak.findings if truth is None else audit(weak, truth)
+    found = found[found["clip"].isin(weak.ids)]
+    return {c: "; ".join(sorted(set(k))) for c, k in found.groupby("clip").kind}
+
+def _failed(store, ids) -> dict:
+    "Clip id -> why the harvest has nothing of one or both modalities."
+    if store is None: return {}
+    f = store.failures[store.failures["id"].isin(ids)]
+    return {c: "; ".join(f"{r.modality}: {r.reason}" for r in g.itertuples()) for c, g in f.groupby("id")}
+
+# %% ../nbs/api/21_widgets.ipynb #1773339a
+def saved_labelings(ids, vocab, root="data") -> dict:
+    "Labelings saved under `data/labels` that know all of these clips."
+    from valor_lab.datasets import list_labels, load_labels
+    out = {n: load_labels(n, root) for n in list_labels(root)}
+    return {n: l.select(ids) for n, l in out.items() if set(ids) <= set(l.ids) and l.vocab.events == vocab.events}
+
+# %% ../nbs/api/21_widgets.ipynb #d581f673
+def run_labelings(ids, split, folder="runs") -> dict:
+    "What finished runs predicted for these clips."
+    if folder is None or not resolve(folder).is_dir(): return {}
+    from valor_lab.train import open_run, run_labels
+    out = {}
+    for p in sorted(resolve(folder).glob("*/predictions/*.npz")):
+        if p.stem != split: continue
+        labels = run_labels(open_run(p.parents[1]), split)
+        if set(ids) <= set(labels.ids): out[p.parents[1].name] = labels.select(ids)
+    return out
+
+# %% ../nbs/api/21_widgets.ipynb #fde757c4
+def first_picture(clips:Clips):
+    "A function from a clip's id to a small JPEG of its middle, or None where there is none."
+    from valor_lab.media import MediaError, thumbnails
+    @lru_cache(4096)
+    def picture(clip):
+        if clip not in clips.files: return None
+        try: return next(iter(thumbnails(media_file(clips.files[clip], clips.folders), 1, 60)), None)
+        except (MediaError, ParameterError, TypeError): return None   # a file without pictures has no picture in the list
+    return picture
