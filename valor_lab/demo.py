@@ -113,12 +113,13 @@ def _face(pen, s, mouth, wide=.17, eyes=1.):
     pen.line([(0, -.18), (.05, -.03), (-.02, -.01)], INK, .025)
     _mouth(pen, 0, .17, wide, mouth)
 
+# %% ../nbs/api/04_demo.ipynb #c689ffd9
 def _mouth(pen, x, y, wide, open):
     if open < .08: return pen.line([(x - wide, y), (x + wide, y)], (150, 50, 56), .045)
     pen.disc(x, y, wide, .03 + .16*open, (120, 24, 36), .03)
     if open > .3: pen.box(x - wide*.6, y - .02 - .11*open, x + wide*.6, y + .03 - .11*open, (248, 248, 244), 0)
 
-# %% ../nbs/api/04_demo.ipynb #c689ffd9
+# %% ../nbs/api/04_demo.ipynb #171f7ad5
 @figure("Speech")
 def _speech(pen, t, s):
     syllable = max(0, _swing(t, 3.9, s))*(.55 + .45*_swing(t, 1.3, s, .3))
@@ -128,6 +129,7 @@ def _speech(pen, t, s):
     hand.disc(0, 0, .13, .17, s.skin)
     hand.line([(.02, -.1), (.1, -.28)], s.skin, .08)
 
+# %% ../nbs/api/04_demo.ipynb #74f480fb
 @figure("Singing")
 def _singing(pen, t, s):
     body = pen.part(.06*_swing(t, .45, s), 0, .12*_swing(t, .45, s))
@@ -156,6 +158,7 @@ def _cheering(pen, t, s):
         p.poly([(-.3, -.1), (-.2, -.38), (.2, -.38), (.3, -.1), (0, -.24)], _HAIR[(s.kind + 2*k) % 5], 0)
         p.disc(0, .1, .12, .11, (120, 24, 36), 0)
 
+# %% ../nbs/api/04_demo.ipynb #7c58781c
 @figure("Clapping")
 def _clapping(pen, t, s):
     gap = .05 + .26*abs(_swing(t, 1.6, s))
@@ -179,6 +182,7 @@ def _baby(pen, s, red):
     pen.disc(0, 0, .64, .62, skin)
     pen.arc(.02, -.6, .13, math.pi*.9, math.pi*2.3, s.hair, .06)
 
+# %% ../nbs/api/04_demo.ipynb #237f2432
 @figure("Baby_laughter")
 def _baby_laughter(pen, t, s):
     p = pen.part(0, -.07*abs(_swing(t, 2.1, s)), .1*_swing(t, 1., s))
@@ -190,6 +194,7 @@ def _baby_laughter(pen, t, s):
     p.poly([(-.27, .15), (.27, .15), (.17, .15 + open), (0, .2 + open), (-.17, .15 + open)], (130, 26, 40))
     p.poly([(-.08, .15), (.08, .15), (.06, .22), (-.06, .22)], (250, 250, 246), 0)
 
+# %% ../nbs/api/04_demo.ipynb #6ebeb79a
 @figure("Baby_cry_infant_cry")
 def _baby_cry(pen, t, s):
     p = pen.part(.03*_swing(t, 3.5, s), 0, .07*_swing(t, 1.7, s))
@@ -219,6 +224,7 @@ def _dog(pen, t, s):
     head.disc(.1, -.07, .045, fill=INK, edge=0)
     head.poly([(-.2, -.2), (-.02, -.22), (-.1, .2), (-.27, .16)], tuple(c*3//5 for c in s.fur))
 
+# %% ../nbs/api/04_demo.ipynb #d6fb2071
 @figure("Cat")
 def _cat(pen, t, s):
     p = pen.part(0, .02*_swing(t, .6, s), .03*_swing(t, .4, s))
@@ -235,6 +241,7 @@ def _cat(pen, t, s):
     p.disc(0, .07, .06, .015 + .06*max(0, _swing(t, .8, s)), (130, 30, 44), .02)
     for x in (-1, 1): [p.line([(x*.15, y0), (x*.56, y1)], (245, 245, 245), .02) for y0, y1 in ((-.03, -.1), (0, .0), (.03, .1))]
 
+# %% ../nbs/api/04_demo.ipynb #c933a9da
 @figure("Chicken_rooster")
 def _rooster(pen, t, s):
     peck = max(0, _swing(t, .9, s))
@@ -259,6 +266,7 @@ def _wheel(pen, x, y, r, t, s, speed=1.3):
         c, d = r*.55*math.cos(turn + k*math.pi/3), r*.55*math.sin(turn + k*math.pi/3)
         pen.line([(x - c, y - d), (x + c, y + d)], INK, .045)
 
+# %% ../nbs/api/04_demo.ipynb #af46f961
 @figure("Car")
 def _car(pen, t, s):
     p = pen.part(.08*_swing(t, .35, s), .015*_swing(t, 4, s))
@@ -271,6 +279,7 @@ def _car(pen, t, s):
     p.line([(-.02, .0), (-.02, .34)], INK, .025)
     for x in (-.55, .55): _wheel(p, x, .42, .23, t, s)
 
+# %% ../nbs/api/04_demo.ipynb #b94f1791
 @figure("Motorcycle")
 def _motorcycle(pen, t, s):
     p = pen.part(.07*_swing(t, .5, s), .02*_swing(t, 5, s), -.04 + .05*_swing(t, .5, s))
@@ -286,6 +295,7 @@ def _motorcycle(pen, t, s):
     p.disc(-.12, -.72, .2, .2, s.main)
     p.poly([(-.04, -.8), (.1, -.78), (.1, -.64), (-.04, -.64)], (60, 66, 80), 0)
 
+# %% ../nbs/api/04_demo.ipynb #ea3d4770
 @figure("Lawn_mower")
 def _lawn_mower(pen, t, s):
     p = pen.part(.1*_swing(t, .3, s), .012*_swing(t, 7, s))
@@ -301,7 +311,7 @@ def _lawn_mower(pen, t, s):
         fly = (1.7*t*s.tempo + k/5) % 1
         p.disc(.55 + .45*fly, .45 - .6*fly*(1 - fly)*(1 + k % 3), .035, fill=(96, 170, 66), edge=0)
 
-# %% ../nbs/api/04_demo.ipynb #af46f961
+# %% ../nbs/api/04_demo.ipynb #b95b9467
 @figure("Helicopter")
 def _helicopter(pen, t, s):
     p = pen.part(.06*_swing(t, .4, s), .06*_swing(t, .6, s), .05*_swing(t, .5, s))
@@ -318,6 +328,7 @@ def _helicopter(pen, t, s):
     p.disc(.14, -.42, .8, .05, (206, 210, 216), 0)
     p.line([(.14 - .86*reach, -.42 - .03*reach), (.14 + .86*reach, -.42 + .03*reach)], INK, .05)
 
+# %% ../nbs/api/04_demo.ipynb #3a7a2ff6
 @figure("Chainsaw")
 def _chainsaw(pen, t, s):
     pen.disc(.62, .62, .36, .34, s.wood)
@@ -352,6 +363,7 @@ def _vacuum(pen, t, s):
         pull = (1.4*t + k/4) % 1
         pen.disc(1.02 + go - .2*pull, .76 - .05*k*(1 - pull), .03, fill=(150, 140, 130), edge=0)
 
+# %% ../nbs/api/04_demo.ipynb #3ab9f694
 @figure("Blender")
 def _blender(pen, t, s):
     p = pen.part(.02*_swing(t, 6, s), 0, .015*_swing(t, 7, s))
@@ -368,6 +380,7 @@ def _blender(pen, t, s):
     p.poly([(-.3, .3), (.3, .3), (.46, .88), (-.46, .88)], s.main)
     for x in (-.18, 0, .18): p.disc(x, .66, .07, fill=s.pale)
 
+# %% ../nbs/api/04_demo.ipynb #7d669db1
 @figure("Frying_(food)")
 def _frying(pen, t, s):
     shake = .05*_swing(t, 1.6, s)
@@ -385,7 +398,7 @@ def _frying(pen, t, s):
         rise = (.7*t*s.tempo + k*.37) % 1
         p.disc(-.5 + .13*k + .06*_swing(t, 1, s, k*.2), .15 - rise, .05 + .1*rise, fill=(222, 224, 228), edge=0)
 
-# %% ../nbs/api/04_demo.ipynb #3ab9f694
+# %% ../nbs/api/04_demo.ipynb #93714915
 @figure("Fire_alarm")
 def _fire_alarm(pen, t, s):
     on = (1.9*t*s.tempo + s.phase) % 1 < .5
@@ -399,6 +412,7 @@ def _fire_alarm(pen, t, s):
     pen.box(-.3, .42, .3, .64, (246, 246, 242), .02)
     for k in range(3): pen.line([(-.22 + .17*k, .53), (-.12 + .17*k, .53)], INK, .05)
 
+# %% ../nbs/api/04_demo.ipynb #ef504079
 @figure("Telephone_bell_ringing")
 def _telephone(pen, t, s):
     ring = (.6*t*s.tempo + s.phase) % 1 < .6
@@ -410,6 +424,7 @@ def _telephone(pen, t, s):
     hand.poly([(-.78, .12), (-.8, -.15), (-.45, -.3), (.45, -.3), (.8, -.15), (.78, .12), (.48, .12), (.38, -.06), (-.38, -.06), (-.48, .12)], s.main)
     if ring: [pen.arc(x, -.5, .3 + .14*k, math.pi*a0, math.pi*(a0 + .35), INK, .035) for x, a0 in ((-.62, 1.05), (.62, 1.6)) for k in (0, 1)]
 
+# %% ../nbs/api/04_demo.ipynb #e581ac64
 @figure("Basketball_bounce")
 def _basketball(pen, t, s):
     beat = (1.15*t*s.tempo + s.phase) % 1
@@ -438,6 +453,7 @@ def _neck(pen, top, pegs):
 def _strings(pen, top, bottom):
     for x in (-.035, 0, .035): pen.line([(x, top), (x, bottom)], (236, 232, 220), .012)
 
+# %% ../nbs/api/04_demo.ipynb #4a791431
 def _fiddle(pen, s):
     _body(pen, s)
     for x in (-1, 1): pen.line([(x*.14, .02), (x*.17, .22)], INK, .035)
@@ -450,7 +466,7 @@ def _bow(pen, x, hand, s):
     pen.line([(x - .72, .05), (x + .7, .05)], (244, 240, 226), .02)
     pen.disc(x + hand*.72, .03, .1, fill=s.skin)
 
-# %% ../nbs/api/04_demo.ipynb #4a791431
+# %% ../nbs/api/04_demo.ipynb #c62d93a3
 @figure("Cello")
 def _cello(pen, t, s):
     pen.poly([(-.55, 1), (-.5, .1), (-.2, -.2), (.2, -.2), (.5, .1), (.55, 1)], s.main)
@@ -463,6 +479,7 @@ def _cello(pen, t, s):
     p.disc(-.06, -.62 + .08*_swing(t, .8, s), .09, fill=s.skin)
     _bow(p.part(0, .12, .06), .36*_swing(t, .6, s), 1, s)
 
+# %% ../nbs/api/04_demo.ipynb #30ceae30
 @figure("Violin_fiddle")
 def _violin(pen, t, s):
     pen.poly([(-.75, 1), (-.62, .45), (-.25, .25), (.25, .25), (.62, .45), (.75, 1)], s.main)
@@ -474,12 +491,13 @@ def _violin(pen, t, s):
     p.disc(0, -.86, .12, fill=s.skin)
     _bow(p.part(0, .0, -.5), .42*_swing(t, .9, s), -1, s)
 
-# %% ../nbs/api/04_demo.ipynb #c62d93a3
+# %% ../nbs/api/04_demo.ipynb #9dc3fdfe
 def _strum(pen, t, s, hz):
     y = .1*_swing(t, hz, s)
     pen.line([(.55, .75), (.3, .45), (.05, .2 + y)], s.skin, .14)
     pen.disc(.03, .2 + y, .11, .13, s.skin)
 
+# %% ../nbs/api/04_demo.ipynb #3459e40b
 @figure("Acoustic_guitar")
 def _guitar(pen, t, s):
     p = pen.part(-.22, .2, 1.05 + .04*_swing(t, .5, s), 1.05)
@@ -491,6 +509,7 @@ def _guitar(pen, t, s):
     p.disc(.02, -.66 + .1*_swing(t, .4, s), .11, fill=s.skin)
     _strum(p, t, s, 1.5)
 
+# %% ../nbs/api/04_demo.ipynb #415bd3d0
 @figure("Banjo")
 def _banjo(pen, t, s):
     p = pen.part(-.25, .22, 1.05 + .04*_swing(t, .5, s), 1.05)
@@ -503,6 +522,7 @@ def _banjo(pen, t, s):
     p.disc(.02, -.66 + .1*_swing(t, .6, s), .11, fill=s.skin)
     _strum(p, t, s, 2.6)
 
+# %% ../nbs/api/04_demo.ipynb #ae76d185
 @figure("Accordion")
 def _accordion(pen, t, s):
     wide, bend = .34 + .16*_swing(t, .55, s), .12*_swing(t, .55, s)
@@ -584,12 +604,13 @@ def _noise(rng, n, rate, low, high, slope=0.):
     x = np.fft.irfft(gain*rng.standard_normal((len(f), 2), np.float32).astype(np.float64).view(complex)[:, 0], m)
     return np.resize(x/(x.std() + 1e-12), n)
 
+# %% ../nbs/api/04_demo.ipynb #30823322
 def _curve(rng, n, rate, hz, low, high):
     "A smooth random curve between `low` and `high` that turns about `hz` times a second."
     knots = rng.uniform(low, high, max(2, int(n/rate*hz) + 2))
     return np.interp(np.arange(n), np.linspace(0, n - 1, len(knots)), knots)
 
-# %% ../nbs/api/04_demo.ipynb #30823322
+# %% ../nbs/api/04_demo.ipynb #c410b27b
 def _harmonics(amplitudes):
     "One period of a wave with these amplitudes of its harmonics, 2,048 steps long."
     phase = 2*np.pi*np.arange(2048)/2048
@@ -600,6 +621,7 @@ def _tone(f0, rate, table):
     phase = np.cumsum(f0)*(2048/rate)
     return table[phase.astype(np.int64) & 2047]
 
+# %% ../nbs/api/04_demo.ipynb #b8b68c74
 def _place(n, rate, times, templates, gains):
     "Add each template at its time (seconds); what would stick out at the end is cut."
     out = np.zeros(n)
@@ -637,6 +659,7 @@ def _formants(x, rate, centres, widths, floor=.02):
         out[part*hop:part*hop + len(flat)] += flat
     return out[hop:hop + len(x)]
 
+# %% ../nbs/api/04_demo.ipynb #65c1f850
 def _resonance(f, centres, widths, floor):
     "[F,bins] sum of resonances, the higher ones softer."
     return floor + sum(.75**k*np.exp(-((f - c[:, None])/w)**2) for k, (c, w) in enumerate(zip(centres.T, widths)))
@@ -657,6 +680,7 @@ def _speech_sound(rng, n, rate):
     hiss = _noise(rng, n, rate, 3500, 9000)*np.clip(_curve(rng, n, rate, 9, -2., .8), 0, 1)
     return voiced/voiced.std() + .35*hiss
 
+# %% ../nbs/api/04_demo.ipynb #9196aa4a
 @sound("Singing")
 def _singing_sound(rng, n, rate):
     seconds, throat = n/rate, rng.uniform(.9, 1.2)
@@ -676,6 +700,7 @@ def _claps(rng, n, rate, hands, every):
 @sound("Clapping")
 def _clapping_sound(rng, n, rate): return _claps(rng, n, rate, rng.integers(3, 14), .27) + .02*_noise(rng, n, rate, 300, 3000)
 
+# %% ../nbs/api/04_demo.ipynb #7b6366e1
 @sound("Cheering")
 def _cheering_sound(rng, n, rate):
     crowd = _noise(rng, n, rate, 450, 2600, -.6)*_curve(rng, n, rate, 2, .5, 1)
@@ -686,13 +711,14 @@ def _cheering_sound(rng, n, rate):
         x += _place(n, rate, [t], [_tone(glide, rate, _GLOTTIS)*np.hanning(m)], [rng.uniform(.1, .3)])
     return x
 
-# %% ../nbs/api/04_demo.ipynb #7b6366e1
+# %% ../nbs/api/04_demo.ipynb #79888fad
 def _cry(rng, rate, seconds, pitch, shape, table, rough=0.):
     "One voiced cry whose pitch follows `shape` (factors, evenly spaced)."
     m = int(seconds*rate)
     f0 = pitch*np.interp(np.linspace(0, 1, m), np.linspace(0, 1, len(shape)), shape)*(1 + rough*rng.standard_normal(m//400 + 1).repeat(400)[:m])
     return _tone(f0, rate, table)*np.interp(np.linspace(0, 1, m), [0, .12, .7, 1], [0, 1, .8, 0])
 
+# %% ../nbs/api/04_demo.ipynb #fac461ca
 @sound("Baby_laughter")
 def _baby_laughter_sound(rng, n, rate):
     pitch, table = rng.uniform(330, 480), _harmonics(.7**np.arange(16))
@@ -703,6 +729,7 @@ def _baby_laughter_sound(rng, n, rate):
     breath = _noise(rng, n, rate, 1500, 6000)*np.convolve(np.abs(x), np.ones(256)/256, "same")
     return _formants(x, rate, [950, 1900, 3600], (220, 300, 500)) + .12*breath
 
+# %% ../nbs/api/04_demo.ipynb #853f3d09
 @sound("Baby_cry_infant_cry")
 def _baby_cry_sound(rng, n, rate):
     pitch, table = rng.uniform(380, 520), _harmonics(.82**np.arange(20))
@@ -720,6 +747,7 @@ def _dog_sound(rng, n, rate):
     x = _place(n, rate, times, [bark[k] for k in rng.integers(4, size=len(times))], rng.uniform(.6, 1, len(times)))
     return _formants(x, rate, [pitch*1.6, pitch*3.4], (350, 600), .15)
 
+# %% ../nbs/api/04_demo.ipynb #a43c4a4a
 @sound("Cat")
 def _cat_sound(rng, n, rate):
     pitch, table = rng.uniform(420, 640), _harmonics(.75**np.arange(20))
@@ -729,6 +757,7 @@ def _cat_sound(rng, n, rate):
     sweep = np.stack([900 + 500*np.sin(np.linspace(0, n/rate*2*np.pi/1.9, points)), np.full(points, 2600.)], 1)
     return _formants(_place(n, rate, times, meows, rng.uniform(.6, 1, len(times))), rate, sweep, (300, 500), .05)
 
+# %% ../nbs/api/04_demo.ipynb #51842c04
 @sound("Chicken_rooster")
 def _rooster_sound(rng, n, rate):
     table = _harmonics(.78**np.arange(16))
@@ -753,6 +782,7 @@ def _engine(rng, n, rate, hz, bright, noise, uneven=.3, wander=(.93, 1.07), turn
 @sound("Car")
 def _car_sound(rng, n, rate): return _engine(rng, n, rate, rng.uniform(32, 62), rng.uniform(.66, .78), rng.uniform(.8, 1.4), .25, (.85, 1.2), .7)
 
+# %% ../nbs/api/04_demo.ipynb #4ae005f1
 @sound("Motorcycle")
 def _motorcycle_sound(rng, n, rate): return _engine(rng, n, rate, rng.uniform(42, 90), rng.uniform(.78, .9), rng.uniform(.3, .6), .6, (.7, 1.5), rng.uniform(.8, 1.6))
 
@@ -766,7 +796,7 @@ def _chainsaw_sound(rng, n, rate):
     x = _engine(rng, n, rate, rng.uniform(95, 150), rng.uniform(.84, .92), rng.uniform(.4, .7), .4, (.75, 1.2), 1.8)
     return x + .6*_noise(rng, n, rate, 2500, 8000)*np.clip(_curve(rng, n, rate, 1.5, -.5, 1), .1, 1)
 
-# %% ../nbs/api/04_demo.ipynb #4ae005f1
+# %% ../nbs/api/04_demo.ipynb #34ae81aa
 @sound("Vacuum_cleaner")
 def _vacuum_sound(rng, n, rate):
     f0 = np.full(n, rng.uniform(180, 420))*_curve(rng, n, rate, .8, .97, 1.03)
@@ -778,6 +808,7 @@ def _blender_sound(rng, n, rate):
     grind = np.abs(_curve(rng, n, rate, 28, -1, 1))
     return _tone(f0, rate, _harmonics(.84**np.arange(24))) + 1.2*_noise(rng, n, rate, 800, 9000, -.4)*grind + .4*_noise(rng, n, rate, 150, 2000, -1)
 
+# %% ../nbs/api/04_demo.ipynb #74a34037
 @sound("Helicopter")
 def _helicopter_sound(rng, n, rate):
     blades = rng.uniform(10, 19)
@@ -794,6 +825,7 @@ def _frying_sound(rng, n, rate):
     pops = _place(n, rate, times, [crackle[k] for k in rng.integers(6, size=len(times))], rng.exponential(1.2, len(times)))
     return _noise(rng, n, rate, 2200, 10000, -.4)*_curve(rng, n, rate, 3, .5, 1) + pops
 
+# %% ../nbs/api/04_demo.ipynb #130d0776
 @sound("Basketball_bounce")
 def _basketball_sound(rng, n, rate):
     m, hz = rate//4, rng.uniform(75, 120)
@@ -804,7 +836,7 @@ def _basketball_sound(rng, n, rate):
     times = _beats(rng, n/rate, rng.uniform(.36, .62), .12)
     return _place(n, rate, times, [room]*len(times), rng.uniform(.6, 1, len(times))) + .01*_noise(rng, n, rate, 100, 2000, -1)
 
-# %% ../nbs/api/04_demo.ipynb #130d0776
+# %% ../nbs/api/04_demo.ipynb #fe5f9380
 @sound("Fire_alarm")
 def _fire_alarm_sound(rng, n, rate):
     t, kind, hz = np.arange(n)/rate, rng.integers(3), rng.uniform(2600, 3400)
@@ -813,6 +845,7 @@ def _fire_alarm_sound(rng, n, rate):
     if kind == 1: return _tone(hz*(.45 + .45*(t % every)/every), rate, _harmonics([1, .2, .4, .1, .2]))
     return _tone(np.where(t % every < every/2, hz*.3, hz*.38), rate, _harmonics(.75**np.arange(8)))
 
+# %% ../nbs/api/04_demo.ipynb #cc2d6657
 @sound("Telephone_bell_ringing")
 def _telephone_sound(rng, n, rate):
     t, hz = np.arange(n)/rate, rng.uniform(950, 1500)
@@ -832,6 +865,7 @@ def _pluck(rng, rate, hz, seconds, damping):
         turn = damping*(.5*turn + .5*np.roll(turn, 1))
     return out.ravel()
 
+# %% ../nbs/api/04_demo.ipynb #7f198191
 def _plucked(rng, n, rate, low, every, seconds, damping, chord):
     "Plucked notes of a scale, `chord` of them almost at once."
     notes = [_pluck(rng, rate, low*2**(k/12), seconds, damping) for k in (0, 4, 7, 9, 12, 16, 19)]
@@ -843,12 +877,13 @@ def _guitar_sound(rng, n, rate):
     x = _plucked(rng, n, rate, rng.uniform(90, 170), rng.uniform(.28, .5), .8, .996, rng.integers(1, 4))
     return _formants(x, rate, [110, 220, 420], (90, 120, 300), .45)
 
+# %% ../nbs/api/04_demo.ipynb #e7dc96a2
 @sound("Banjo")
 def _banjo_sound(rng, n, rate):
     x = _plucked(rng, n, rate, rng.uniform(200, 330), rng.uniform(.11, .16), .3, .986, 1)
     return _formants(x, rate, [700, 1500, 2800], (350, 500, 700), .25)
 
-# %% ../nbs/api/04_demo.ipynb #7f198191
+# %% ../nbs/api/04_demo.ipynb #68e4ce02
 def _bowed(rng, n, rate, low, notes_per_second, body):
     "Slurred notes of a sawtooth with vibrato."
     steps = low*2**(rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 14, 16], size=int(n/rate*notes_per_second) + 2)/12)
@@ -860,6 +895,7 @@ def _bowed(rng, n, rate, low, notes_per_second, body):
 @sound("Violin_fiddle")
 def _violin_sound(rng, n, rate): return _bowed(rng, n, rate, rng.uniform(196, 440), rng.uniform(1.5, 4), [290, 460, 1100, 2600])
 
+# %% ../nbs/api/04_demo.ipynb #c08ebfb7
 @sound("Cello")
 def _cello_sound(rng, n, rate): return _bowed(rng, n, rate, rng.uniform(66, 150), rng.uniform(1, 2.5), [110, 220, 600, 1500])
 
@@ -1000,6 +1036,7 @@ def _length_law(mean) -> np.ndarray:
         low, high = (tilt, high) if (p*t).sum() < mean else (low, tilt)
     return p
 
+# %% ../nbs/api/04_demo.ipynb #83db4484
 def _split(rng, total, parts):
     "`total` cut at random into `parts` positive whole numbers."
     cuts = np.sort(rng.choice(total - 1, parts - 1, replace=False)) + 1 if parts > 1 else []
@@ -1026,6 +1063,7 @@ def _tied(r) -> float:
     chance, most = a*v, 1 - abs(a - v)
     return float(np.clip((r.same_extent - chance)/(most - chance + 1e-9), 0, 1))
 
+# %% ../nbs/api/04_demo.ipynb #0ebf0803
 def _lengths(rng, r, n):
     "[n] seconds heard, [n] seconds seen, [n] whether one extent serves both."
     tied, u, w = _spread(rng, n) < _tied(r), _spread(rng, n), _spread(rng, n)
@@ -1059,6 +1097,7 @@ def _check(size, seed):
     one_of("size", size, SIZES)
     if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32: raise ParameterError(f"seed={seed!r}: the seed of a set is a whole number from 0 to 2**32 - 1")
 
+# %% ../nbs/api/04_demo.ipynb #b27f8681
 def plan_demo(
     size:str="small",  # "tiny", "small" or "full"
     seed:int=0,        # 0 … 2**32 - 1
@@ -1200,6 +1239,7 @@ def _gate(spans, n, rate):
         if j < n: gate[j - m:j] = fade[::-1]
     return gate
 
+# %% ../nbs/api/04_demo.ipynb #a227b47b
 def _background(rng, n, rate):
     "Room, street, wind or hum, and perhaps knocks or chirps that are no event."
     slope, low, high = [(-1, 60, 8000), (-2, 30, 3000), (0, 100, 6000), (-1, 200, 2000)][rng.integers(4)]
@@ -1239,6 +1279,7 @@ def _mel_bank(rate, size, bands=64, low=50., high=12_000.):
     up, down = (f - edges[:-2])/(edges[1:-1] - edges[:-2]), (edges[2:] - f)/(edges[2:] - edges[1:-1])
     return np.clip(np.minimum(up, down), 0, None)/((edges[2:] - edges[:-2])/2/(rate/size))
 
+# %% ../nbs/api/04_demo.ipynb #508a92ef
 def _audio_statistics(audio, segments=10, rate=48_000, size=2048):
     "[segments,128] mean and deviation of log-mel bands."
     hop, starts = size//2, np.linspace(0, len(audio), segments + 1)[:-1]
@@ -1258,6 +1299,7 @@ def _edges(grey):
     dx[:, :, 1:-1], dy[:, 1:-1] = grey[:, :, 2:] - grey[:, :, :-2], grey[:, 2:] - grey[:, :-2]
     return np.sqrt(dx*dx + dy*dy), (np.arctan2(dy, dx)*(4/np.pi) + 8.5).astype(np.int64) & 7
 
+# %% ../nbs/api/04_demo.ipynb #6d5a9f2f
 def _pairs(strength, way):
     "[n,256] how often two directions meet at the four steps; weak edges are left out, strong ones are all alike."
     n, parts = len(way), []
@@ -1268,7 +1310,7 @@ def _pairs(strength, way):
         parts.append(np.bincount(place.ravel(), (weight[here]*weight[there]).ravel(), n*64).reshape(n, 64))
     return np.sqrt(np.concatenate(parts, 1))
 
-# %% ../nbs/api/04_demo.ipynb #6d5a9f2f
+# %% ../nbs/api/04_demo.ipynb #02cd27fd
 _HALF = np.kron(np.eye(2), np.full(32, 1/32)).astype(np.float32)                               # [2,64] means of thirty-two rows
 _QUARTER = np.add.outer(np.arange(64)//32*2, np.arange(64)//32)*8                              # [64,64] where a quarter's eight directions begin
 
@@ -1280,6 +1322,7 @@ def _quarters(x):
 
 def _with_whole(parts): return np.concatenate([parts.mean(1, keepdims=True), parts], 1)
 
+# %% ../nbs/api/04_demo.ipynb #8ee24c05
 def _shape_statistics(pictures):
     "[n,336] of float pictures [n,64,64,3]: pairs of edge directions, and the grid."
     n, (strength, way) = len(pictures), _edges(pictures.mean(-1))
@@ -1295,6 +1338,7 @@ def _cells(x):
     half = fine.reshape(len(x), 2, 2, 2, 2, -1).mean((2, 4))
     return np.concatenate([_with_whole(half.reshape(len(x), 4, -1)), fine.reshape(len(x), 16, -1)], 1)
 
+# %% ../nbs/api/04_demo.ipynb #166f7c09
 def _motion_statistics(pictures):
     "[10,512] of 80 float pictures [80,64,64,3]."
     change = np.abs(np.diff(pictures, axis=0, prepend=pictures[:1]))
@@ -1306,6 +1350,7 @@ def _motion_statistics(pictures):
 # %% ../nbs/api/04_demo.ipynb #f7be52c2
 SIMPLE_SHAPES = {"audio": (10, 128), "visual": (80, 336), "motion": (10, 512)}
 
+# %% ../nbs/api/04_demo.ipynb #a417bc3a
 def simple_features(
     clip,   # a media file, a media.Clip with 80 frames, or (frames uint8[80,H,W,3], audio float32[samples] at 48 kHz)
 ) -> dict:  # "audio" float32[10,128], "visual" float32[80,336], "motion" float32[10,512]; None where a stream is missing
@@ -1326,6 +1371,7 @@ def _feature_path(out, kind, clip): return Path(out)/"feats"/f"simple_{kind}"/f"
 
 def _complete(out, clip): return (Path(out)/"videos"/f"{clip}.mp4").exists() and all(_feature_path(out, kind, clip).exists() for kind in SIMPLE_SHAPES)
 
+# %% ../nbs/api/04_demo.ipynb #221634cd
 def _render_one(out, clip, audio, visual, seed, pixels, fps, rate):
     "Write one clip and its features, what is already there excepted; the id, for the progress bar."
     video = Path(out)/"videos"/f"{clip}.mp4"
@@ -1354,6 +1400,7 @@ def _manifest(size, seed, plan):
     truth = [np.packbits(getattr(p.truth, m)) for p in plan.values() for m in ("audio", "visual")]
     return dict(set="demo", version=VERSION, size=size, seed=int(seed), clips={s: len(p.truth) for s, p in plan.items()}, plan=fingerprint(*truth), difficulty=json.loads(json.dumps(DIFFICULTY)), **{k: SIZES[size][k] for k in ("pixels", "fps", "rate")})
 
+# %% ../nbs/api/04_demo.ipynb #82d562e3
 def _claim(out, manifest):
     "True if the set in `out` is finished; an error if another set is there."
     done, begun = out/"manifest.json", out/"begun.json"
@@ -1365,7 +1412,7 @@ def _claim(out, manifest):
         with atomic_path(begun) as tmp: tmp.write_text(json.dumps(manifest, indent=1))
     return done.exists()
 
-# %% ../nbs/api/04_demo.ipynb #82d562e3
+# %% ../nbs/api/04_demo.ipynb #21a4e120
 def _follow_parent():
     "A worker ends when the process that started it was killed."
     threading.Thread(target=lambda: (multiprocessing.parent_process().join(), os._exit(1)), daemon=True).start()
@@ -1379,6 +1426,7 @@ def _each(function, jobs, workers):
             for done in as_completed([pool.submit(function, *job) for job in jobs]): yield done.result()
         finally: pool.shutdown(cancel_futures=True)
 
+# %% ../nbs/api/04_demo.ipynb #36c526d7
 def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 def _sweep(out, age=600):
