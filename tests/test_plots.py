@@ -217,6 +217,7 @@ def test_timelines_refuse_what_they_cannot_lay_side_by_side():
     with pytest.raises(KeyError, match="harvested"): P.timelines({"pred": PRED}, "clip1", scores={"harvested": Scores})
     with pytest.raises(ParameterError, match="nothing to draw"): P.timelines({})
     with pytest.raises(ParameterError, match="no clips"): P.timelines({"pred": PRED}, [])
+    with pytest.raises(ParameterError, match="60 clips to draw: name 1 to 50"): P.timelines({"pred": made_up(60)})
     with pytest.raises(ParameterError, match="5 segments"): P.timelines({"pred": replace(PRED, audio=PRED.audio[:, :5], visual=PRED.visual[:, :5])}, "clip1", TRUTH)
     v = Vocab("other", [f"e{i}" for i in range(25)], ["x"] * 25, ["x"] * 25, [0] * 25, [0] * 25)
     with pytest.raises(ParameterError, match="other events"): P.timelines({"pred": replace(PRED, vocab=v)}, "clip1", TRUTH)
