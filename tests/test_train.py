@@ -73,7 +73,7 @@ def test_an_option_finds_its_place_by_its_plain_name():
 def test_every_preset_survives_toml_in_full(name, tmp_path):
     c = train.resolved(preset(name))
     (tmp_path/"c.toml").write_text(train.to_toml(c))
-    assert train.read_config(tmp_path/"c.toml") == c and train.resolved(c) == c and c.network["d_model"] and c.preset == name
+    assert train.read_config(tmp_path/"c.toml") == c and train.resolved(c) == c and c.network["d_model"] and preset(c.preset) is preset(name)
 
 def test_presets_hold_the_published_values():
     v, p, pp, h, old = (train.resolved(preset(n)) for n in ("valor", "valor+", "valor++", "han", "han-2020"))
@@ -144,7 +144,7 @@ def test_scores_are_those_of_the_predictions_on_disk(run, sets):
     assert train.predict(run, sets[2], device="cpu").audio.tolist() == train.run_labels(run).audio.tolist()
 
 def test_the_best_epoch_is_the_first_highest_on_validation_and_its_weights_are_kept(run):
-    m = run.metrics["val/segment/type"]
+    m = run.metrics.set_index("epoch")["val/segment/type"]
     assert run.scores["best_epoch"] == m.idxmax() and run.scores["val"]["segment/type"] == pytest.approx(m.max())
 
 def test_ties_go_to_the_first_or_the_last_epoch(tmp_path, sets):
@@ -328,8 +328,9 @@ def test_an_unfinished_run_is_listed_only_on_request(tmp_path, sets):
 
 def test_new_clips_are_parsed_and_bad_ones_listed(tmp_path, capsys):
     av = pytest.importorskip("av")
+    from valor_lab.demo import SIMPLE_SHAPES
     from valor_lab.media import write_clip
-    data = toy_set(24, seed=1, name="demo (tiny)", widths=(128, 400, 512))
+    data = toy_set(24, seed=1, name="demo (tiny)", widths=[SIMPLE_SHAPES[m][1] for m in ("audio", "visual", "motion")])
     r = fit(override(preset("valor"), SMALL | dict(epochs=1, features="simple")), data, tmp_path/"run", data, device="cpu", progress=False)
     rng = np.random.default_rng(0)
     frames, audio = rng.integers(0, 255, (80, 32, 32, 3), dtype=np.uint8), .1*rng.normal(size=480_000).astype(np.float32)
@@ -344,5 +345,36 @@ def test_new_clips_are_parsed_and_bad_ones_listed(tmp_path, capsys):
     assert {f.name for f in (tmp_path/"out").iterdir()} == {"audio.csv", "visual.csv", "timelines.png"} and "silent.mp4" in capsys.readouterr().out
     assert train.main([str(new), "--run", str(tmp_path), "--out", str(tmp_path/"out")]) == 2 and "no run here" in capsys.readouterr().err
 
-def test_a_run_on_features_that_cannot_be_made_says_so(run, tmp_path):
-    with pytest.raises(ParameterError, match="cannot be made here"): train.parse_clips(run, [tmp_path/"x.mp4"])
+@pytest.mark.parametrize("kind, dataset", [("simple", "llp"), ("classic", "demo (small)")])
+def test_features_are_made_as_the_data_set_made_them(kind, dataset):
+    with pytest.raises(ParameterError, match="choose one of"): train.feature_maker(kind, dataset)
+
+# -- what the notebooks use
+
+def test_a_parameter_that_the_notebook_does_not_have_is_refused():
+    own = 'preset = "han"\ndataset = "demo"\nsize = "small"'
+    for history in (["", own], ["", own, "# Parameters\npreset = \"valor\"\n"], ["%magic ?", "x = 1", own], []): train.check_parameters(history, "preset dataset size")
+    for history in ([own, "# Parameters\npresets = 1"], [own + "\nsise = 1"]):
+        with pytest.raises(ParameterError, match="choose one of 'preset', 'dataset', 'size'"): train.check_parameters(history, "preset dataset size")
+
+def test_plans_name_unknown_presets_and_scale_to_the_demo_set():
+    plan = train.plan_runs("han, valor+", "demo", "small", "lr = 1e-3", 3)
+    assert [(c.preset, c.features, c.lr, c.epochs, c.network["d_model"]) for c, _ in plan.values()] == [("han", "simple", 1e-3, 3, 128), ("valor+", "simple", 1e-3, 3, 128)]
+    assert train.plan_runs("valor", "llp")["valor"][0] == preset("valor")
+    with pytest.raises(ParameterError, match="valour"): train.plan_runs("han,valour", "demo")
+    with pytest.raises(FileNotFoundError, match="valor_fetch valor-checkpoints"): train.plan_runs("published:VALOR++", "llp", root="no-such-folder")
+
+def test_train_all_finds_its_runs_again(tmp_path, sets):
+    plan = {"valor": (override(preset("valor"), SMALL | dict(epochs=1)), None)}
+    splits = lambda kind: dict(zip(("train", "val", "test"), sets))
+    again = [train.train_all(plan, splits, tmp_path, (0, 1), "toy", device="cpu", progress=False)["valor"] for _ in range(2)]
+    assert [[r.name for r in rs] for rs in again][0] == [r.name for r in again[1]] and len(list(tmp_path.iterdir())) == 2
+    t = train.score_table({"valor": again[0]}, sets[2].truth)
+    assert "±" in t.loc["segment/type", "valor"] and t.loc["clips", "valor"] == "24 of 26"
+
+def test_labels_are_chosen_by_name(tmp_path, sets):
+    from valor_lab.datasets import save_labels
+    save_labels(sets[0].truth, "mine", tmp_path)
+    data = train.choose_labels(replace(sets[0], labels=None, vocab=TOY), "mine", tmp_path)
+    assert (data.labels.audio == sets[0].truth.audio).all() and train.choose_labels(sets[0], "", tmp_path) is sets[0]
+    with pytest.raises(ParameterError, match="mine"): train.choose_labels(sets[0], "yours", tmp_path)
