@@ -235,7 +235,7 @@ def test_a_cover_picture_is_no_film(tmp_path):
     with av.open(str(tmp_path/"song.mp4"), "w") as out:
         a, v = out.add_stream("aac", rate=RATE, layout="mono"), out.add_stream("mjpeg", rate=1)
         v.width, v.height, v.pix_fmt = 32, 32, "yuvj420p"
-        v.disposition = av.stream.Disposition.attached_pic
+        v.disposition = av.stream.Disposition.attached_pic.value
         frame = av.AudioFrame.from_ndarray(click(1, .5)[None], format="fltp", layout="mono")
         frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
         out.mux(v.encode(av.VideoFrame.from_ndarray(coded(1, 32, 32)[0], format="rgb24")))

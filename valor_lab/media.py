@@ -113,8 +113,8 @@ class Probe:
 
 # %% ../nbs/api/03_media.ipynb #b4e16f50
 def _streams(file, kind):
-    "The video or audio streams of an open file that FFmpeg can decode; a cover picture (0x400) is no film."
-    return [s for s in getattr(file.streams, kind) if s.codec_context and not s.disposition & 0x400]
+    "The video or audio streams of an open file that FFmpeg can decode; a cover picture is no film."
+    return [s for s in getattr(file.streams, kind) if s.codec_context and not s.disposition & av.stream.Disposition.attached_pic]
 
 def _span(stream):
     "The duration that a stream claims in seconds, or None."
