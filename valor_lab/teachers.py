@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['torch', 'CONSTANTS', 'Teacher', 'fetch', 'read_checkpoint', 'ClipSource', 'openai_hashes', 'is_archive',
            'clip_from_file', 'clip_from_folder', 'clip_from_tag', 'find_clip', 'build_clip', 'squash', 'check_frames',
-           'pick_device', 'ClipTeacher', 'unit', 'groups', 'split_like', 'clip_width', 'clip_config', 'own_preprocess',
-           'clap_module', 'UntrainedRoberta', 'build_clap', 'lib_htsat', 'swapped', 'official_config', 'load_clap',
-           'open_clap', 'roberta_tokenizer', 'cut', 'check_audio', 'quantise', 'repeat_pad', 'mel_filters', 'log_mel',
-           'fusion_mel', 'clap_input', 'unfold_tokens', 'stretch', 'ClapTeacher', 'find_clap', 'clap_tokenizer',
-           'token_rows', 'pooled']
+           'pick_device', 'ClipTeacher', 'unit', 'groups', 'split_like', 'clip_width', 'clip_config', 'content_mark',
+           'own_preprocess', 'clap_module', 'UntrainedRoberta', 'build_clap', 'lib_htsat', 'swapped', 'official_config',
+           'load_clap', 'open_clap', 'roberta_tokenizer', 'cut', 'check_audio', 'quantise', 'repeat_pad', 'mel_filters',
+           'log_mel', 'fusion_mel', 'clap_input', 'unfold_tokens', 'stretch', 'ClapTeacher', 'find_clap',
+           'clap_tokenizer', 'token_rows', 'pooled', 'demo_teachers']
 
 # %% ../nbs/api/05_teachers.ipynb #97c14819
 import contextlib, functools, importlib.util, json, math, pickle, sys, warnings, zipfile
@@ -264,7 +264,7 @@ class ClipTeacher(Teacher):
         self.name, self.scale = source.label, float(self.model.logit_scale.detach().float().exp())
         self.width, self.size = clip_width(self.model), _pair(self.model.visual.image_size)
         self.config = clip_config(source, preprocess)
-        self.fingerprint = fingerprint(self.config)
+        self.fingerprint = content_mark(self.config)
 
     def _batch(self, frames):
         "Frames as the network wants them [n,3,h,w]."
@@ -321,6 +321,10 @@ def clip_config(source:ClipSource, preprocess:str) -> dict:
     import open_clip
     return dict(kind="clip", name=source.label, architecture=fingerprint(_plain(open_clip.get_model_config(source.model))), quick_gelu=source.quick_gelu,
                 weights=_sha256(source.file)[:16], preprocess=preprocess)
+
+def content_mark(config:dict) -> str:
+    "The fingerprint of a teacher: everything in its `config` but the name."
+    return fingerprint({k: v for k, v in config.items() if k != "name"})
 
 def _plain(x): return json.loads(json.dumps(x))
 
@@ -387,7 +391,8 @@ def official_config(state:dict) -> dict:
     return dict(config, enable_fusion=fusion, fusion_type="aff_2d" if fusion else "None")
 
 # %% ../nbs/api/05_teachers.ipynb #fea45f8f
-CONSTANTS = ("spectrogram_extractor.stft.conv_real.weight", "spectrogram_extractor.stft.conv_imag.weight", "logmel_extractor.melW")
+CONSTANTS = ("spectrogram_extractor.stft.conv_real.weight", "spectrogram_extractor.stft.conv_imag.weight", "logmel_extractor.melW",
+             "relative_position_index", "attn_mask")
 
 def load_clap(model, state:dict, path=""):
     "Load `state` into `model`; all learned weights must be there and none too many."
@@ -517,7 +522,7 @@ class ClapTeacher(Teacher):
         self.name, self.width = f"CLAP ({path.name})", self.model.joint_embed_shape
         self.scale = float(self.model.logit_scale_a.detach().exp())
         self.config = dict(kind="clap", name=self.name, architecture=fingerprint(_plain(config)), weights=_sha256(path)[:16])
-        self.fingerprint = fingerprint(self.config)
+        self.fingerprint = content_mark(self.config)
 
     def embed_clip(self, audio:np.ndarray, n_segments=10) -> np.ndarray:  # float [samples] at 48 kHz → float32 [T,D]
         "Unit vectors of the segments of one clip."
@@ -580,3 +585,9 @@ def pooled(tokens:np.ndarray) -> np.ndarray:
     "The constant linear map from 64 tokens to ten segments, see `valor_lab.models`."
     from valor_lab.models import pool_clap_tokens
     return pool_clap_tokens(tokens)
+
+# %% ../nbs/api/05_teachers.ipynb #0db75ef8
+def demo_teachers(device="auto") -> tuple:  # (ClipTeacher, ClapTeacher)
+    "The small CLIP and CLAP that know the demo set's captions and nothing else."
+    from valor_lab import demo_teachers as made     # here, because that module is made of this one
+    return made.demo_teachers(device=device)
