@@ -11,7 +11,7 @@ from valor_lab.core import ParameterError
 from valor_lab.harvest import Scores, elaborate
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.metrics import avvp_scores, event_scores, fidelity
-from valor_lab.thresholds import LiveLabels, Thresholds, TunedHereWarning, ascend, curves, flips, own_thresholds, predict_weak, report, spread, tune, tune_gate, tune_global, tune_pooled
+from valor_lab.thresholds import LiveLabels, Thresholds, TunedHereWarning, ascend, curves, flips, own_thresholds, predict_weak, report, spread, tune, tune_bagged, tune_gate, tune_global, tune_pooled
 from valor_lab.vocab import LLP, Vocab
 
 def vocab(c): return Vocab(f"v{c}", [f"e{i}" for i in range(c)], ["x"]*c, ["y"]*c, np.zeros(c), np.zeros(c))
@@ -82,9 +82,14 @@ def test_no_threshold_lies_between_equal_scores():
     t = tune(scores, truth).clip[0]
     assert t == 2 and elaborate(scores, None, tune(scores, truth)).visual.sum() == 4
 
-def test_of_equal_optima_the_highest_threshold_is_taken():
-    scores, truth = one_event([4, 3, 2, 1], [1, 0, 0, 1])            # F is 2/3 for one claim and for all four
-    assert tune(scores, truth).clap.tolist() == [3.5]
+def test_of_equal_optima_the_one_nearest_to_the_common_threshold_is_taken():
+    v = vocab(2)
+    x = np.array([[4, 3, 2, 1], [9, 9, 1.5, 1.5]], np.float32).T[None]             # event 0: F is 2/3 for one claim and for all four
+    y = np.array([[1, 0, 0, 1], [1, 1, 0, 0]], bool).T[None]
+    scores, truth = Scores("a", x, x, v), SegmentLabels("a", y, y, v)
+    assert tune_global(scores, truth).clap.tolist() == [3.5, 3.5] and tune(scores, truth).clap.tolist() == [3.5, 5.25]
+    assert H.best_threshold(H.count(x[..., :1], y[..., :1], np.ones((1, 1, 1), bool), -1.)).tolist() == [-1]
+    assert H.best_threshold(H.count(x[..., :1], y[..., :1], np.ones((1, 1, 1), bool))).tolist() == [3.5]
 
 def test_scores_that_are_neighbours_in_single_precision_are_still_parted():
     a = np.float32(20)
@@ -97,9 +102,23 @@ def test_an_event_that_is_never_true_is_never_labelled_and_one_that_always_is_al
     scores, truth = one_event([1, 2, 3], [1, 1, 1])
     assert tune(scores, truth).clap.tolist() == [0]
 
-def test_a_gate_that_hides_every_true_segment_leaves_nothing_to_label():
-    scores, truth = one_event([1, 2, 3], [1, 0, 1])
-    assert tune(scores, truth, WeakLabels(["a"], np.zeros((1, 1)), scores.vocab)).clap.tolist() == [4]
+def test_everything_and_nothing_lie_at_the_common_threshold_if_that_is_farther_out():
+    score, gate = np.arange(4.).reshape(1, 4, 1), np.ones((1, 1, 1), bool)
+    for true, common, expected in ((True, -5, -5), (True, 2, -1), (False, 9, 9), (False, 2, 4)):
+        assert H.best_threshold(H.count(score, np.full(score.shape, true), gate, common)).tolist() == [expected]
+
+def test_an_event_whose_true_segments_are_all_outside_the_gate_is_not_labelled():
+    v = vocab(1)
+    scores, truth = Scores("ab", *np.arange(12.).reshape(2, 2, 3, 1) % 6, v), SegmentLabels("ab", *np.arange(12).reshape(2, 2, 3, 1) % 6 > 2, v)
+    assert tune(scores, truth, WeakLabels("ab", [[True], [False]], v)).clap.tolist() == [6]
+
+def test_an_event_that_the_gate_allows_nowhere_takes_the_common_threshold():
+    scores, truth, weak = big()
+    weak.mask[:, 2] = False
+    common = tune_global(scores, truth, weak)
+    for method in (tune, tune_pooled):
+        found = method(scores, truth, weak)
+        assert found.clip[2] == common.clip[2] and found.clap[2] == common.clap[2] and found.clip[1] != common.clip[1]
 
 def test_a_modality_that_was_not_harvested_keeps_the_vocabularys_thresholds():
     scores, truth, weak = big()
@@ -164,13 +183,18 @@ def test_a_resample_counts_clips_as_often_as_they_were_drawn():
     w = np.random.default_rng(0).multinomial(20, np.full(20, .05))
     often = np.repeat(np.arange(20), w)
     many = H.count(scores.audio[often], truth.audio[often], weak.mask[often][:, None])
-    best = lambda s, f=None: np.where(H.possible(s), s.f() if f is None else f, -1).max(1)
+    best = lambda s, f=None: np.where(np.isnan(s.threshold), -1, s.f() if f is None else f).max(1)
     assert np.allclose(best(stats, H._weighted_f(stats, w, 20)), best(many))
 
 def test_spread_is_reproducible_and_around_the_optimum():
     scores, truth, weak = big()
     a = spread(scores, truth, weak, n=60)
     assert a.equals(spread(scores, truth, weak, n=60)) and (a.low <= a.high).all() and ((a.low <= a.threshold) & (a.threshold <= a.high)).mean() > .8
+
+def test_bagged_thresholds_lie_within_the_spread():
+    scores, truth, weak = big()
+    bagged, s = tune_bagged(scores, truth, weak, n=60), spread(scores, truth, weak, n=60, level=1.).set_index("modality")
+    for m in ("audio", "visual"): assert ((s.loc[m].low <= bagged.of(m)) & (bagged.of(m) <= s.loc[m].high)).all()
 
 def test_flips_lead_from_one_labeling_to_the_other():
     scores, truth, weak = big()

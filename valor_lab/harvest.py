@@ -690,9 +690,8 @@ def _parser():
 # %% ../nbs/api/06_harvest.ipynb #15f2156d
 def _teachers(a):
     "The two teachers that the options of the command ask for."
-    from valor_lab.demo_teachers import demo_teachers
     from valor_lab import teachers
-    if a.demo: return demo_teachers(device=a.device)
+    if a.demo: return teachers.demo_teachers(a.device)
     return teachers.ClipTeacher(a.clip_model, a.clip_weights, a.device), teachers.ClapTeacher(a.clap_checkpoint, a.device)
 
 # %% ../nbs/api/06_harvest.ipynb #cdd6badb

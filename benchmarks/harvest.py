@@ -1,0 +1,116 @@
+"""Clips a second and core of a harvest with the demo teachers, what part of it is neither decoding nor a forward pass, and how quick a store and a threshold are.
+
+    OMP_NUM_THREADS=1 python benchmarks/harvest.py [--videos FOLDER] [--clips 40]
+
+Without --videos the demo set in data/demo is taken, small before tiny. The harvest runs on one thread, without decoding ahead, in processor time of this process: on an idle machine that is the time
+on the clock, and on a busy one the neighbours do not count. "JPEGs and wav" is the plain way: dump 8 pictures a second and a wav file, load ten of the pictures and the sound, ask the same teachers. The
+store of 10,000 clips has the sizes of CLIP ViT-L/14 and CLAP and random numbers; opening it and moving a threshold are measured on the clock, the median of many and the slowest.
+"""
+import argparse, contextlib, itertools, json, tempfile, time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from decode import dumped
+from valor_lab import harvest as H, media
+from valor_lab.core import find_data
+from valor_lab.labels import SegmentLabels, WeakLabels
+from valor_lab.teachers import demo_teachers
+from valor_lab.thresholds import LiveLabels
+from valor_lab.vocab import LLP
+
+
+class Timed:
+    "A teacher whose time is counted."
+    def __init__(self, teacher, clock): self.teacher, self.clock = teacher, clock
+    def __getattr__(self, name):
+        x = getattr(self.teacher, name)
+        return self.clock(x) if name in ("embed_clips", "embed_text") else x
+
+
+class Clock:
+    "Adds up the processor time of the functions that it wraps."
+    def __init__(self): self.seconds = 0.
+    def __call__(self, f):
+        def timed(*a, **k):
+            start = time.process_time()
+            try: return f(*a, **k)
+            finally: self.seconds += time.process_time() - start
+        return timed
+
+
+def whole_harvest(files, clip, clap, out):
+    "Processor seconds of a harvest: in all, decoding, in the teachers."
+    decoding, asking, real = Clock(), Clock(), media.read_clip
+    media.read_clip = decoding(real)
+    start = time.process_time()
+    try: H.harvest(files, Timed(clip, asking), Timed(clap, asking), out, workers=0, progress=False)
+    finally: media.read_clip = real
+    return time.process_time() - start, decoding.seconds, asking.seconds
+
+
+def plain_way(files, clip, clap):
+    "Processor seconds of dumping, loading and asking."
+    start = time.process_time()
+    for f in files:
+        frames, audio = dumped(f)
+        clip.embed_clips([frames]), clap.embed_clips([audio], 10)
+    return time.process_time() - start
+
+
+def clock_ms(f, n):
+    "Median and slowest milliseconds on the clock."
+    times = []
+    for _ in range(n):
+        start = time.perf_counter()
+        f()
+        times.append(1e3*(time.perf_counter() - start))
+    return np.median(times), max(times)
+
+
+def large_store(folder, n=10_000):
+    "A finished store of `n` clips."
+    rng = np.random.default_rng(0)
+    teacher = lambda name, width: dict(name=name, fingerprint=name, scale=100., width=width, config=None)
+    H._adopt(folder, dict(format=H.FORMAT, n_segments=10, sampling="published", rate=48_000, audio=teacher("ear", 512), visual=teacher("eye", 768), features={}))
+    columns = dict(id=[f"{i:011d}_0_10" for i in range(n)], path=[f"videos/{i:011d}.mp4" for i in range(n)], duration=[10.]*n)
+    for m, d in (("audio", 512), ("visual", 768)): columns |= {f"has_{m}": [True]*n, m: rng.standard_normal((n, 10, d), np.float32).astype(np.float16)}
+    H._write(folder/"00000-00156.arrow", columns, [])
+
+
+def live_labels(n=10_000):
+    "Live labels of `n` clips with 25 events, truth and gate."
+    rng, ids, shape = np.random.default_rng(0), [f"{i}" for i in range(n)], (n, 10, 25)
+    scores = H.Scores(ids, *rng.standard_normal((2, *shape), np.float32))
+    return LiveLabels(scores, None, SegmentLabels(ids, rng.random(shape) < .1, rng.random(shape) < .1), WeakLabels(ids, rng.random((n, 25)) < .1))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=Path)
+    parser.add_argument("--clips", type=int, default=40)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    folder = args.videos or next(p for s in ("small", "tiny") if (p := find_data(f"demo/{s}/videos")))
+    files = sorted(folder.glob("*.mp4"))[:args.clips]
+    clip, clap = demo_teachers()
+    with tempfile.TemporaryDirectory() as tmp:
+        tmp = Path(tmp)
+        H.harvest(files[:4], clip, clap, tmp/"warm", workers=0, progress=False)
+        rounds = [(*whole_harvest(files, clip, clap, tmp/f"{k}"), plain_way(files, clip, clap)) for k in range(3)]
+        total, decoding, asking, plain = np.median(rounds, 0)/len(files)
+        print(f"{len(files)} clips of {folder.parent.name}, demo teachers\n{'':34s}{'ms/clip':>9s}{'clips/s/core':>14s}{'share':>8s}")
+        for name, s in (("decoding", decoding), ("both teachers", asking), ("everything else", total - decoding - asking), ("the whole harvest", total), ("JPEGs and wav, then teachers", plain)):
+            print(f"{name:34s}{1e3*s:9.1f}{1/s:14.1f}{s/total:8.1%}")
+        print(f"the harvest does {plain/total:.2f} times as many clips as JPEGs and wav\n")
+        (tmp/"large").mkdir()
+        large_store(tmp/"large")
+        live = live_labels()
+        events = itertools.cycle(itertools.product(LLP.events, ("audio", "visual"), np.linspace(-2, 2, 7)))
+        rows = {"open a store of 10,000 clips": clock_ms(lambda: H.FeatureStore.open(tmp/"large"), 20), "move a threshold on 10,000 clips": clock_ms(lambda: live.move(*next(events)), 300)}
+        print(f"{'':34s}{'median ms':>11s}{'slowest':>9s}")
+        for name, (median, slowest) in rows.items(): print(f"{name:34s}{median:11.2f}{slowest:9.2f}")
+
+
+if __name__ == "__main__": main()
