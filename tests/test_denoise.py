@@ -1,5 +1,6 @@
 """Each correction of labels on examples computed by hand, and each objective through a small loop: it trains, resumes exactly, and keeps its hands off what it must not touch."""
 import math
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -223,7 +224,7 @@ def test_class_contrast_by_float64_numpy():
 
 def test_ppl_knows_nothing_before_its_warm_up_and_keeps_to_the_weak_label_after():
     run, _ = a_run()
-    objective = make_objective("ppl", warmup=2)
+    objective = make_objective("ppl", prototype_warmup=2)
     objective.start(run)
     batch = objective.before_batch(run.model, {**run.data, "index": torch.arange(24)})
     terms = objective.loss(run.model, batch, run.model(run.data["audio"], run.data["visual"]))
@@ -367,7 +368,7 @@ def go(objective, run, epochs, first=1, state=None, optimiser=None):
 
 @pytest.mark.parametrize("name", ["pld", "ma", "jomold", "ppl", "valor-soft", "vplan", "han-labeler", "copied"])
 def test_a_resumed_run_ends_where_the_whole_one_does(name):
-    options = {"ppl": dict(warmup=1, every=2), "jomold": dict(warmup="linear")}.get(name, {})
+    options = {"ppl": dict(prototype_warmup=1, every=2), "jomold": dict(removal_warmup="linear")}.get(name, {})
     whole = go(make_objective(name, **options), a_run()[0], 4)
     (run, asked), objective = a_run(), make_objective(name, **options)
     go(objective, run, 2)
@@ -446,3 +447,10 @@ def test_every_preset_names_an_objective_with_options_it_has():
 def test_every_preset_is_a_valid_training_record():
     train = pytest.importorskip("valor_lab.train")
     for name, fields in D.DENOISE_PRESETS.items(): train.resolved(train.TrainConfig(**fields))
+
+
+def test_options_of_objectives_do_not_hide_options_of_training_or_of_the_networks():
+    train, models = pytest.importorskip("valor_lab.train"), pytest.importorskip("valor_lab.models")
+    taken = {f.name for f in fields(train.TrainConfig)} | {f.name for _, config in models.BACKBONES.values() for f in fields(config)}
+    for name, (_, config) in OBJECTIVES.items():
+        if config is not None: assert not taken & {f.name for f in fields(config)}, name

@@ -100,6 +100,15 @@ def test_distillation_sums_over_segments_and_averages_over_clips():
     assert distil(torch.zeros(4, 10, 2), torch.tensor([math.log(3.), 0.]).expand(4, 10, 2)).item() == pytest.approx(10*one)
 
 
+def test_a_clip_without_the_modality_is_not_distilled_and_leaves_no_nan_in_the_gradient():
+    z = torch.zeros(2, 3, 2, requires_grad=True)
+    scores = torch.tensor([math.log(3.), 0.]).repeat(2, 3, 1)
+    scores[1] = torch.nan
+    loss = distil(z, scores)
+    loss.backward()
+    assert loss.item() == pytest.approx(3*(.75*math.log(1.5) + .25*math.log(.5))/2) and not z.grad[1].any() and z.grad[0].isfinite().all()
+
+
 def test_soft_targets_and_weights_are_taken_as_given():
     _, _, batch, output = made_up()
     soft = {**batch, "labels_audio": torch.full((B, T, C), .3)}

@@ -44,8 +44,9 @@ def change_quality(
     return df.assign(precision=100*df.mended/df.changed.replace(0, np.nan), recall=100*df.mended/df.wrong.replace(0, np.nan))
 
 # %% ../nbs/api/10_denoise.ipynb #ffa5c582
-def _float(x): return torch.as_tensor(x).double()
-def _bool(x): return torch.as_tensor(x).bool()
+def _tensor(x): return x if isinstance(x, torch.Tensor) else torch.tensor(np.asarray(x))
+def _float(x): return _tensor(x).double()
+def _bool(x): return _tensor(x).bool()
 
 # %% ../nbs/api/10_denoise.ipynb #b8be4aaf
 def pld_flips(
@@ -98,7 +99,7 @@ class PLDConfig(SupervisionConfig):
     k_visual:int = 4              # VALOR: 4 and 6; VPLAN is remembered to use 5 and 10
     alpha_visual:float = 6.
     folds:int = 0                 # 0: the helper judges the clips it was trained on; else cross-fitted
-    cross_attention:bool = True   # in the helper's forward pass
+    helper_cross_attention:bool = True  # in the helper's forward pass
 
 # %% ../nbs/api/10_denoise.ipynb #4a7c449f
 class PLD(Relabelled):
@@ -107,7 +108,7 @@ class PLD(Relabelled):
 
     def relabel(self, run):
         c, new = self.config, []
-        prob = fitted_prob(run, c.base, c.folds, c.cross_attention)                              # [N,T,2,C]
+        prob = fitted_prob(run, c.base, c.folds, c.helper_cross_attention)                              # [N,T,2,C]
         for i, (m, k, alpha) in enumerate((("audio", c.k_audio, c.alpha_audio), ("visual", c.k_visual, c.alpha_visual))):
             new.append(pld(run.data[f"labels_{m}"], prob[:, :, i], run.data["weak"], k, alpha))
         return new
@@ -199,7 +200,7 @@ def error_scale(
     weak,  # [N,C]
 ):         # [C], 1 for the hardest event
     "The error rate of each event divided by the greatest (MA, step 2)."
-    error = ((_float(prob) > .5) != _bool(weak).to(torch.as_tensor(prob).device)).double().mean(0)
+    error = ((_float(prob) > .5) != _bool(weak)).double().mean(0)
     return error/error.max().clamp(min=1e-12)
 
 # %% ../nbs/api/10_denoise.ipynb #5c60c583
@@ -281,7 +282,7 @@ def jomold_removals(
     n_visual,     # [C]
 ):                # bool (audio[B,C], visual[B,C])
     "Which labels JoMoLD removes in a batch: badly fitted in one modality, well fitted in the other."
-    a, v, y = torch.as_tensor(loss_audio), torch.as_tensor(loss_visual), _bool(weak)
+    a, v, y = _tensor(loss_audio), _tensor(loss_visual), _bool(weak)
     audio = _smallest(-a, y, n_audio) & _smallest(v, y, n_audio)
     visual = _smallest(a, y, n_visual) & _smallest(-v, y, n_visual)
     return audio, visual
@@ -308,7 +309,7 @@ class JoMoLDConfig(ContrastConfig):
     estimator:str = "jomold-estimator"    # preset of the helper; it gets no cross-attention
     theta_audio:float = .6
     theta_visual:float = 1.8
-    warmup:str = "code"                   # or "linear", "none"
+    removal_warmup:str = "code"           # or "linear", "none"
     forward_cross_attention:bool = False  # in the forward pass that judges the labels
 
 # %% ../nbs/api/10_denoise.ipynb #34df2405
@@ -335,7 +336,7 @@ class JoMoLD(Removing):
         c, y = self.config, batch["weak"]
         out = model(batch["audio"], batch["visual"], batch.get("motion"), cross_attention=None if c.forward_cross_attention else False)
         losses = bce(out.audio_prob, smooth(y, c.smoothing_audio), reduce=False), bce(out.visual_prob, smooth(y, c.smoothing_visual), reduce=False)
-        factor, self.step = ramp(c.warmup, self.epoch, self.step, self.run.steps_per_epoch), self.step + 1
+        factor, self.step = ramp(c.removal_warmup, self.epoch, self.step, self.run.steps_per_epoch), self.step + 1
         removed = torch.stack(jomold_removals(*losses, y, *(self.ratios*factor*y.sum(0)).trunc()))       # [2,B,C]
         self.removed[:, batch["index"]] = removed
         return self.targets(batch, *removed)
@@ -351,7 +352,7 @@ def prototype_label(
     tau=.1,       # temperature; 0: hard labels
 ):
     "The two-way soft label of PPL (our reading of its Eq. 10)."
-    s, b, y = (torch.as_tensor(x, dtype=torch.float32) for x in (similarity, background, weak))
+    s, b, y = (_tensor(x).float() for x in (similarity, background, weak))
     if tau < 0: raise ParameterError(f"tau={tau}: expected a temperature above 0, or 0 for hard labels")
     return y*(torch.sigmoid((s-b)/tau) if tau else (s > b).float())
 
@@ -423,7 +424,7 @@ class PPLConfig(SupervisionConfig):
     "Stated: several prototypes, momentum, tau = 0.1, a contrastive term. Every other number is ours."
     audio:str = "none"
     visual:str = "none"                # the multiple-instance loss of the video label is the base
-    warmup:int = 5                     # epochs with the base alone
+    prototype_warmup:int = 5           # epochs with the base alone
     every:int = 1                      # epochs between two estimations
     tau:float = .1                     # 0: hard labels
     momentum:float = .999              # 0: no second model
@@ -446,7 +447,8 @@ class PPL(Supervision):
         self.steps, self.encoder = 0, copy.deepcopy(run.model).requires_grad_(False) if self.config.momentum else None
 
     def start_epoch(self, epoch):
-        if epoch > self.config.warmup and (epoch-self.config.warmup-1) % self.config.every == 0: self.estimate()
+        c = self.config
+        if epoch > c.prototype_warmup and (epoch-c.prototype_warmup-1) % c.every == 0: self.estimate()
 
     def estimate(self):
         c, y = self.config, self.run.data["weak"]
@@ -495,7 +497,7 @@ def soft_labels(
 ):                # [N,T,C], 0 to 1; no labels where scores are NaN
     "Labels that know how far a score is from its threshold (UWAV, 3.2)."
     if not scale > 0: raise ParameterError(f"scale={scale}: expected more than 0")
-    z, theta = torch.as_tensor(scores).float(), torch.as_tensor(thresholds, dtype=torch.float32)
+    z, theta = _tensor(scores).float(), _tensor(thresholds).float()
     return torch.sigmoid((z-theta.to(z.device))/scale).nan_to_num(0.)*_bool(weak)[..., None, :]
 
 # %% ../nbs/api/10_denoise.ipynb #05f363d5
@@ -576,7 +578,7 @@ def softmax_labels(
     share=1.025,   # bar, in units of an even share 1/C (CLIP 1.025, CLAP 0.95)
 ):                 # bool [N,T,C]
     "VPLAN's labels: softmax over events, a bar, and the weak label."
-    p = torch.as_tensor(cosine).float().softmax(-1)
+    p = _tensor(cosine).float().softmax(-1)
     return (p > share/p.shape[-1]) & _bool(weak)[..., None, :]
 
 # %% ../nbs/api/10_denoise.ipynb #f38ec75a
@@ -631,7 +633,7 @@ class Richness(Relabelled):
 class LabelerConfig(SupervisionConfig):
     "Dense labels from a helper's probabilities."
     base:str = "han"
-    threshold:float = .5
+    label_threshold:float = .5
     gated:bool = False       # True: the video probability must pass the threshold too
 
 # %% ../nbs/api/10_denoise.ipynb #d6366dd0
@@ -641,8 +643,8 @@ class Labeler(Relabelled):
 
     def relabel(self, run):
         c, out = self.config, run.predict(run.train(self.config.base))
-        allowed = run.data["weak"].bool() & ((out.video_prob >= c.threshold) | (not c.gated))         # [N,C]
-        return ((out.segment_prob > c.threshold) & allowed[:, None, None]).unbind(2)
+        allowed = run.data["weak"].bool() & ((out.video_prob >= c.label_threshold) | (not c.gated))         # [N,C]
+        return ((out.segment_prob > c.label_threshold) & allowed[:, None, None]).unbind(2)
 
 # %% ../nbs/api/10_denoise.ipynb #082ebadd
 for _name, (_cls, _config) in {
@@ -660,7 +662,7 @@ for _name, (_cls, _config) in {
 # %% ../nbs/api/10_denoise.ipynb #7edac491
 _NET_2020 = dict(n_heads=1, d_ff=512, visual_attends="original_audio")
 _STEPS = dict(optimizer="adam", beta1=.9, weight_decay=0., clip_norm=0., schedule="step", ties="last", protocol="per_modality")
-_MA = dict(_STEPS, lr=3e-4, batch_size=16, epochs=40, seed=1, network=_NET_2020)
+_MA = dict(_STEPS, lr=3e-4, batch_size=16, epochs=40, seed=1, select="last", network=_NET_2020)
 _JOMOLD = dict(_STEPS, lr=5e-4, step_epochs=6, step_factor=.25, batch_size=128, epochs=25, seed=6, select="event/audio", network=dict(_NET_2020, visual_head_dropout=.5))
 _UWAV = dict(objective="valor-soft", epochs=80, min_lr=5e-6)
 _PPL = dict(objective="ppl", backbone="ppl")
@@ -675,7 +677,7 @@ DENOISE_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
     "jomold-estimator": dict(_JOMOLD, objective="jomold-estimator", network=dict(_JOMOLD["network"], cross_attention=False)),
     "jomold":           dict(_JOMOLD, objective="jomold"),
     "jomold-published": dict(_JOMOLD, objective="jomold", options=dict(ratios="published")),
-    "jomold-linear":    dict(_JOMOLD, objective="jomold", options=dict(warmup="linear")),
+    "jomold-linear":    dict(_JOMOLD, objective="jomold", options=dict(removal_warmup="linear")),
     "jomold-no-contrast": dict(_JOMOLD, objective="jomold", options=dict(contrast=0.)),
     "jomold-cross":     dict(_JOMOLD, objective="jomold", options=dict(forward_cross_attention=True)),
     **{f"jomold-batch-{b}": dict(_JOMOLD, objective="jomold", batch_size=b) for b in (32, 64, 256)},

@@ -50,11 +50,12 @@ def smooth(
 # %% ../nbs/api/09_objectives.ipynb #92742206
 def distil(
     logits,   # [B,T,C] the student's
-    scores,   # [B,T,C] the teacher's, with its logit scale
+    scores,   # [B,T,C] the teacher's, with its logit scale; NaN where the clip lacks the modality
 ):
-    "KL(softmax of scores || softmax of logits) over events, summed over segments, mean over clips."
-    teacher, student = scores.float().log_softmax(-1), logits.float().log_softmax(-1)
-    return (teacher.exp()*(teacher-student)).sum((1, 2)).mean()
+    "KL(softmax of scores || softmax of logits) over events, summed over segments with scores, mean over clips."
+    teacher, student = scores.float().nan_to_num().log_softmax(-1), logits.float().log_softmax(-1)
+    kl = (teacher.exp()*(teacher-student)).sum(-1)                        # [B,T]
+    return torch.where(scores.isnan().any(-1), 0., kl).sum(1).mean()
 
 # %% ../nbs/api/09_objectives.ipynb #bc49a0f8
 class Objective:
