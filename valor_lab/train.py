@@ -8,10 +8,11 @@ __all__ = ['torch', 'lightning_fabric', 'tomli_w', 'safetensors', 'SCORES', 'CHO
            'list_presets', 'learning_rate', 'on_device', 'take', 'seed_epoch', 'batches', 'Run', 'open_run', 'describe',
            'environment', 'write_json', 'Scored', 'score_split', 'Training', 'build_model', 'make_optimizer',
            'make_fabric', 'setup', 'train_step', 'train_epoch', 'validate', 'record', 'save_state', 'restore_state',
-           'fit', 'finish', 'write_predictions', 'run_labels', 'run_probabilities', 'predict', 'fit_seeds',
-           'seed_table', 'score_runs', 'compare_runs', 'runs', 'read_published', 'released', 'parse_clips',
+           'fit', 'finish', 'write_own_labels', 'write_predictions', 'run_labels', 'run_probabilities', 'predict',
+           'fit_seeds', 'seed_table', 'score_runs', 'compare_runs', 'runs', 'read_published', 'released', 'parse_clips',
            'feature_maker', 'main', 'write_parsed', 'for_dataset', 'prepare_demo', 'check_parameters', 'plan_runs',
-           'load_splits', 'train_all', 'choose_labels', 'score_table', 'beside_paper', 'keep_table', 'keep_figure']
+           'load_splits', 'train_all', 'choose_labels', 'score_table', 'beside_paper', 'keep_table', 'keep_figure',
+           'clip_media']
 
 # %% ../nbs/api/11_train.ipynb #343eecfc
 import argparse, ast, contextlib, json, math, platform, random, shutil, subprocess, sys, time, tomllib
@@ -24,7 +25,8 @@ from tqdm import tqdm
 
 import valor_lab
 from .core import ParameterError, atomic_path, check_ids, fingerprint, need, one_of, repo_root, resolve, safe_name
-from .datasets import LISTS, Dataset, list_labels, load_dataset, load_labels, read_split, save_labels
+from .denoise import DENOISE_PRESETS
+from .datasets import LISTS, Dataset, dataset_folder, list_labels, load_dataset, load_labels, read_split, save_labels
 from .labels import SegmentLabels, WeakLabels, concat
 from .metrics import avvp_scores
 from .vocab import Vocab
@@ -59,7 +61,7 @@ class TrainConfig:
     step_factor:float = 0.1           # ... the rate is multiplied by this
     batch_size:int = 64
     epochs:int = 60
-    select:str = "segment/type"       # the validation score that chooses the checkpoint
+    select:str = "segment/type"       # the validation score that chooses the checkpoint; "last": none, the last epoch is kept
     ties:str = "first"                # of equal scores the "first" epoch wins (strict >) or the "last" (>=)
     protocol:str = "avvp"             # how probabilities become labels
     threshold:float = 0.5
@@ -72,7 +74,7 @@ class TrainConfig:
 
 # %% ../nbs/api/11_train.ipynb #2d63c004
 SCORES = tuple(f"{level}/{kind}" for level in ("segment", "event") for kind in ("audio", "visual", "audio_visual", "type", "event"))
-CHOICES = dict(features=("classic", "clipclap", "simple"), optimizer=("adamw", "adam"), schedule=("cosine", "step", "constant"), select=SCORES,
+CHOICES = dict(features=("classic", "clipclap", "simple"), optimizer=("adamw", "adam"), schedule=("cosine", "step", "constant"), select=(*SCORES, "last"),
                ties=("first", "last"), protocol=PROTOCOLS, precision=("32-true", "bf16-mixed", "16-mixed"))
 
 # %% ../nbs/api/11_train.ipynb #73e234ee
@@ -167,6 +169,9 @@ for _name, _objective in {"t2-han-labeler": "valor", "t2-no-modality": "no-modal
 PRESETS |= {"t2-none": preset("han"), "t2-valor": preset("valor"), "t3-base": preset("han"), "t3-kd": preset("kd"),
             "t3-dense": preset("valor"), "t3-deep": preset("valor+"), "t3-features": preset("valor++")}
 
+# %% ../nbs/api/11_train.ipynb #e068f700
+for _name, _fields in DENOISE_PRESETS.items(): register_preset(_name, TrainConfig(**_fields))
+
 # %% ../nbs/api/11_train.ipynb #a876cf92
 def list_presets() -> pd.DataFrame:
     "The presets with the values in which they differ."
@@ -205,7 +210,7 @@ def _half(x, name):
     "A feature array as float16; refused where it is not [N,T,D], or not finite."
     x = np.asarray(x)
     if x.ndim != 3: raise ParameterError(f"{name} features of shape {list(x.shape)}, expected [N,T,D]: clips, segments, features")
-    half = torch.from_numpy(np.ascontiguousarray(x)).half()
+    half = torch.from_numpy(np.array(x)).half()                       # a copy: the array may be a read-only map of a file
     if not torch.isfinite(half).all(): raise ParameterError(f"{name} features hold {int((~torch.isfinite(half)).sum())} values that are NaN, infinite, or beyond ±65504")
     return half
 
@@ -449,7 +454,7 @@ def record(t:Training, epoch:int, losses:dict, scores:dict, seconds:float):
     "Add the epoch to the history; keep its weights if they are the best so far."
     row = dict(epoch=epoch, lr=learning_rate(t.config, epoch), seconds=round(seconds, 3), **losses, **scores)
     value = scores.get(f"val/{t.config.select}", math.inf)
-    if value > t.best or value == t.best and (t.config.ties == "last" or t.val is None):
+    if value > t.best or value == t.best and (t.config.ties == "last" or t.config.select == "last" or t.val is None):
         t.best, t.best_epoch, t.best_state = value, epoch, {k: v.detach().clone() for k, v in t.module.state_dict().items()}
     t.history.append(row)
     t.epoch = epoch
@@ -506,7 +511,7 @@ def _context(t:Training, data, val, device) -> Context:
         mark = fingerprint(list(part.ids), to_toml(resolved(config)))[:8]
         return fit(config, part, t.run.path/"helpers"/f"{name}-{mark}", val, device=device, progress=False).model().to(t.fabric.device)
     steps = math.ceil(len(data.ids)/t.config.batch_size)
-    return Context(model=t.module, data=t.data, epochs=t.config.epochs, steps_per_epoch=steps, batch_size=t.config.batch_size, seed=t.config.seed, train=train)
+    return Context(model=t.module, data=t.data, epochs=t.config.epochs, steps_per_epoch=steps, batch_size=t.config.batch_size, seed=t.config.seed, vocab=data.vocab, train=train)
 
 # %% ../nbs/api/11_train.ipynb #18a45d3e
 def fit(
@@ -565,8 +570,18 @@ def finish(t:Training, data, val, test):
         if split.truth is not None: found[name] = {k: float(v) for k, v in avvp_scores(scored.labels, split.truth.select(split.ids)).items()}
     if gates: found["gates"] = [g.tolist() for g in gates]
     _save_weights(t, t.module.state_dict(), "last")
+    if t.history: write_own_labels(t, data)
     write_json(t.run.path/"scores.json", found)
     (t.run.path/"resume.safetensors").unlink()
+
+# %% ../nbs/api/11_train.ipynb #8107c54e
+def write_own_labels(t:Training, data):
+    "If the objective made or changed labels of the training split, write them as the official CSV files."
+    own = t.objective.labels()
+    if own is None: return
+    folder = t.run.path/"predictions"
+    folder.mkdir(parents=True, exist_ok=True)
+    SegmentLabels(data.ids, *(x.cpu().numpy() > .5 for x in own), data.vocab).to_csv(folder/"train_labels_audio.csv", folder/"train_labels_visual.csv")
 
 # %% ../nbs/api/11_train.ipynb #e517e9ad
 def write_predictions(folder, name, scored:Scored):
@@ -831,6 +846,7 @@ def for_dataset(config:TrainConfig, dataset:str, size:str="small") -> TrainConfi
     "`config` as it is trained on a data set: unchanged on LLP, with the sizes above on the demo set."
     if dataset != "demo": return config
     config = override(config, DEMO_SIZES[one_of("size", size, DEMO_SIZES)])
+    if size != "full" and _network_options(config)["n_layers"] > 1: config = replace(config, lr=config.lr/2, min_lr=config.min_lr/2)
     return replace(config, features="simple") if config.features == "classic" else config
 
 # %% ../nbs/api/11_train.ipynb #c668e611
@@ -986,3 +1002,12 @@ def keep_figure(figure, path):
     "Save a figure and return it, so that a notebook shows it, too."
     with atomic_path(path) as tmp: figure.savefig(tmp)
     return figure
+
+# %% ../nbs/api/11_train.ipynb #eac9b1ec
+def clip_media(ids, dataset="demo", root="data", size="small") -> dict:
+    "Small pictures and the outline of the sound of the clips whose videos are here, as `plots.timelines` takes them."
+    from valor_lab.harvest import find_clips
+    from valor_lab.media import read_audio, thumbnails, waveform
+    folder = dataset_folder(dataset, root, size)/"videos"
+    here = [(c, p) for c, p in find_clips(list(ids), folder).values if p is not None] if folder.is_dir() else []
+    return dict(pictures={c: thumbnails(p) for c, p in here}, sound={c: waveform(read_audio(p)) for c, p in here})
