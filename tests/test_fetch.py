@@ -36,6 +36,13 @@ def test_a_changed_file_is_refused_and_not_kept(serve, tmp_path):
         fetch.fetch_annotations(tmp_path/"data", serve(tmp_path/"public") + "/", {"AVVP_train.csv": "0" * 64})
     assert not list((tmp_path/"data").rglob("AVVP*"))
 
+def test_a_file_that_somebody_corrected_by_hand_is_left_alone(serve, data, tmp_path):
+    url = serve(data("llp")) + "/"
+    mine = fetch.fetch_annotations(tmp_path, url)/"AVVP_eval_audio.csv"
+    mine.write_text(mine.read_text() + "x_0_10\t0\t1\tDog\n")
+    with pytest.raises(fetch.FetchError, match="AVVP_eval_audio.csv .* left as it is"): fetch.fetch_annotations(tmp_path, url)
+    assert mine.read_text().endswith("x_0_10\t0\t1\tDog\n")
+
 def test_when_nobody_answers_the_message_names_file_source_and_folder(tmp_path):
     with pytest.raises(fetch.FetchError) as e: fetch.fetch_annotations(tmp_path, "http://127.0.0.1:9/")
     assert all(p in str(e.value) for p in ("AVVP_train.csv", "http://127.0.0.1:9/", str(tmp_path/"llp"), "by hand"))
@@ -127,6 +134,26 @@ def test_clips_are_cut_and_what_is_gone_is_in_the_ledger(serve, tmp_path):
         assert len(bright) == 50 and abs(c.duration / av.time_base - 5) < .1
     assert abs(bright[0] - 100) < 6 and abs(bright[-1] - 198) < 6
     assert fetch.fetch_videos(ids, tmp_path/"videos", "http://127.0.0.1:9/{video}", workers=1).set_index("clip").state.equals(ledger.state)   # nothing is asked again
+
+@pytest.mark.parametrize("reason,gone", [
+    ("[youtube] BjCEufrlXm4: Private video. Sign in if you've been granted access", True), ("[youtube] BjCEufrlXm4: Video unavailable", True),
+    ("[generic] x: Unable to download webpage: HTTP Error 404: Not Found (caused by ...)", True), ("the film ends before second 60", True),
+    ("[youtube] BjCEufrlXm4: Video unavailable. This content isn't available, try again later.", False), ("[youtube] a404cdefghi: Failed to resolve the host", False),
+    ("[youtube] BjCEufrlXm4: Resource temporarily unavailable", False), ("[youtube] BjCEufrlXm4: Sign in to confirm you're not a bot", False), ("[youtube] x: HTTP Error 503: Service Unavailable", False)])
+def test_only_what_asking_again_cannot_bring_back_is_entered_as_gone(reason, gone): assert fetch._is_gone(reason) is gone
+
+def test_one_broken_answer_does_not_end_the_others(serve, tmp_path):
+    pytest.importorskip("av")
+    (tmp_path/"public").mkdir()
+    (tmp_path/"public"/"aaaaaaaaaaa.mp4").write_bytes(b"no film" * 1000)
+    ledger = fetch.fetch_videos(["aaaaaaaaaaa_0_10", "not-an-id", "bbbbbbbbbbb_0_10"], tmp_path/"videos", serve(tmp_path/"public") + "/{video}.mp4", workers=2).set_index("clip")
+    assert ledger.state.tolist() == ["failed", "failed", "gone"] and not ledger.reason.str.contains(str(tmp_path)).any(), ledger.reason.tolist()
+
+def test_an_archive_may_not_write_beside_its_own_folder(tmp_path):
+    with zipfile.ZipFile(tmp_path/"CLIP.zip", "w") as z: z.writestr("CLIP/a", b"1"), z.writestr("AVVP_train.csv", b"2")
+    with pytest.raises(ParameterError, match="not below CLIP/"): fetch.unpack(tmp_path/"CLIP.zip", tmp_path/"out", within="CLIP")
+    (tmp_path/"half.zip").write_bytes((tmp_path/"CLIP.zip").read_bytes()[:60])
+    with pytest.raises(ParameterError, match="not a whole zip"): fetch.unpack(tmp_path/"half.zip", tmp_path/"out")
 
 @pytest.mark.parametrize("clip", ["short", "BjCEufrlXm4", "BjCEufrlXm4_a_b", "BjCEufrlXm4-20-30"])
 def test_an_id_of_another_form_is_refused(clip):

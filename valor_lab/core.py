@@ -7,7 +7,7 @@ __all__ = ['ParameterError', 'one_of', 'need', 'check_ids', 'repo_root', 'resolv
            'safe_name']
 
 # %% ../nbs/api/00_core.ipynb #aa3c3148
-import contextlib, hashlib, importlib, os, re, tempfile
+import contextlib, hashlib, importlib, os, re, secrets
 from pathlib import Path
 
 import numpy as np
@@ -82,21 +82,13 @@ def atomic_path(
     "Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it when it does not."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, tmp = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)   # same suffix: writers look at it
-    os.close(fd)
-    tmp = Path(tmp)
+    tmp = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")   # the same suffix: writers look at it
+    tmp.touch(exist_ok=False)
     try:
         yield tmp
-        tmp.chmod(0o666 & ~_umask())
         with open(tmp, "rb") as f: os.fsync(f.fileno())
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
-
-# %% ../nbs/api/00_core.ipynb #d4d99f24
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 # %% ../nbs/api/00_core.ipynb #80f59c27
 def fingerprint(
@@ -111,14 +103,14 @@ def fingerprint(
 def _digest(h, part):
     "Feed one part to the hash, its kind first, so that `1` and `'1'` differ."
     if isinstance(part, Path):
-        h.update(b"file")
+        h.update(f"file{part.stat().st_size}".encode())
         with open(part, "rb") as f:
             while chunk := f.read(1 << 20): h.update(chunk)
     elif isinstance(part, np.ndarray):
         h.update(f"array{part.dtype.str}{part.shape}".encode())
         if part.dtype == object: _digest(h, part.tolist())
         else: h.update(np.ascontiguousarray(part).data)
-    elif isinstance(part, dict): h.update(b"dict"), [_digest(h, kv) for kv in sorted(part.items())]
+    elif isinstance(part, dict): h.update(f"dict{len(part)}".encode()), [_digest(h, kv) for kv in sorted(part.items())]
     elif isinstance(part, (list, tuple)): h.update(f"list{len(part)}".encode()), [_digest(h, p) for p in part]
     elif isinstance(part, (str, int, float, bool, type(None))): h.update(f"{type(part).__name__}{len(str(part))}:{part}".encode())
     else: raise ParameterError(f"cannot fingerprint a {type(part).__name__}")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .core import ParameterError, atomic_path, need, resolve
+from .core import ParameterError, atomic_path, need, one_of, resolve
 
 # %% ../nbs/api/14_fetch.ipynb #2aa3755a
 class FetchError(OSError):
@@ -24,6 +24,10 @@ class FetchError(OSError):
 
 def _cannot(name, source, folder, reason):
     return FetchError(f"{name} could not be fetched from {source} ({reason}). Put it into {folder} by hand and run again.")
+
+# %% ../nbs/api/14_fetch.ipynb #551df30a
+def _sha256(path):
+    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
 # %% ../nbs/api/14_fetch.ipynb #35a3f45e
 LLP_URL = "https://raw.githubusercontent.com/YapengTian/AVVP-ECCV20/fde56118f2c2e7c19188dfefa2569a37b70054fe/data/"
@@ -45,6 +49,7 @@ def fetch_annotations(
     import pooch
     folder = resolve(root)/"llp"
     for name, digest in files.items():
+        if (folder/name).exists() and _sha256(folder/name) != digest: raise FetchError(f"{name} in {folder} is not the file that was published; it was left as it is. Move it away to fetch the published one.")
         try: pooch.retrieve(url + name, known_hash=f"sha256:{digest}", fname=name, path=folder, downloader=pooch.HTTPDownloader(timeout=20))
         except ValueError as e: raise FetchError(f"{name} from {url} is not the file that was published: {e}") from None
         except OSError as e: raise _cannot(name, url, folder, _reason(e)) from None
@@ -61,12 +66,14 @@ def unpack(
     archive,                 # a .zip file
     out,                     # the folder that receives its members
     max_bytes:int=200 << 30, # refuse archives that claim to unpack to more
+    within:str="",           # the one folder of the archive that it may hold; "": any
 ) -> list:
     "Unpack a zip archive without path traversal, links or surprises; members that are already there in full are skipped."
     out = Path(out).resolve()
+    if not zipfile.is_zipfile(archive): raise ParameterError(f"{Path(archive).name} is not a whole zip archive; delete it and fetch it again")
     with zipfile.ZipFile(archive) as z:
         members = [m for m in z.infolist() if not m.is_dir()]
-        for m in members: _check_member(m, out, archive)
+        for m in members: _check_member(m, out, archive, within)
         if (total := sum(m.file_size for m in members)) > max_bytes: raise ParameterError(f"{Path(archive).name} claims to unpack to {total / 2**30:.1f} GiB, more than the {max_bytes / 2**30:.1f} allowed")
         for m in tqdm(members, desc=f"unpack {Path(archive).name}", unit="file", disable=len(members) < 50):
             path = out/m.filename
@@ -75,10 +82,11 @@ def unpack(
     return [out/m.filename for m in members]
 
 # %% ../nbs/api/14_fetch.ipynb #cd6c6004
-def _check_member(m, out, archive):
+def _check_member(m, out, archive, within=""):
     "Refuse a member that is a link or would be written outside `out`."
     target = (out/m.filename).resolve()
     if stat.S_ISLNK(m.external_attr >> 16): raise ParameterError(f"{Path(archive).name}: {m.filename!r} is a link; the archive is not unpacked")
+    if within and not m.filename.startswith(within + "/"): raise ParameterError(f"{Path(archive).name}: {m.filename!r} is not below {within}/; the archive is not unpacked")
     if out not in target.parents or "\\" in m.filename: raise ParameterError(f"{Path(archive).name}: {m.filename!r} leads outside the folder; the archive is not unpacked")
 
 # %% ../nbs/api/14_fetch.ipynb #a0542e3a
@@ -94,7 +102,8 @@ def download(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     have = part.stat().st_size if part.exists() else 0
-    with requests.get(url, headers={"Range": f"bytes={have}-"} if have else {}, stream=True, timeout=timeout) as r:
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})   # bytes are counted, so not compressed
+    with requests.get(url, headers=headers, stream=True, timeout=timeout) as r:
         if r.status_code != 416: _append(r, part, have)                # 416: the part is already the whole file
         digest = next((h.headers["X-Linked-Etag"].strip('"') for h in (*r.history, r) if "X-Linked-Etag" in h.headers), None)
     if digest and len(digest) == 64 and _sha256(part) != digest:
@@ -113,9 +122,6 @@ def _append(r, part, have):
         for chunk in r.iter_content(1 << 20): bar.update(f.write(chunk))
     if total and part.stat().st_size != total: raise OSError(f"the connection broke off after {part.stat().st_size} of {total} bytes; run again to go on")
 
-def _sha256(path):
-    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
-
 # %% ../nbs/api/14_fetch.ipynb #5a0f7f80
 RELEASES = {
     "valor-features": dict(repo="datasets/NTUBarista/valor_features", files=["CLIP.zip", "CLAP.zip"], folder="llp"),
@@ -130,14 +136,14 @@ def fetch_release(
     hub=HUB,       # another hub
 ) -> list:
     "Fetch what VALOR's authors released; archives are unpacked beside LLP's annotations."
-    release = RELEASES[name]
+    release = RELEASES[one_of("release", name, RELEASES)]
     folder, paths = resolve(root)/release["folder"], []
     for f in release["files"]:
         url = f"{hub.rstrip('/')}/{release['repo']}/resolve/main/{quote(f)}"
         try: path = download(url, folder/f)
         except FetchError: raise
         except OSError as e: raise _cannot(f, url, (folder/f).parent, _reason(e)) from None
-        paths += unpack(path, folder) if path.suffix == ".zip" else [path]
+        paths += unpack(path, folder, within=path.stem) if path.suffix == ".zip" else [path]
     return paths
 
 # %% ../nbs/api/14_fetch.ipynb #f785920e
@@ -194,15 +200,17 @@ def fetch_video(
     url=YOUTUBE,   # with {video}
 ) -> str:
     "Fetch one clip and cut it; returns '' when it is there, else the reason why not."
-    video, start, end = split_id(clip)
+    yt_dlp, av = need("yt_dlp", "videos"), need("av", "media")
     if (Path(out)/f"{clip}.mp4").exists(): return ""
-    yt_dlp = need("yt_dlp", "videos")
     with tempfile.TemporaryDirectory(dir=out, prefix=".") as d:
         options = dict(outtmpl=f"{d}/full.%(ext)s", format="b[height<=480]/b", noprogress=True, retries=2, socket_timeout=20, noplaylist=True, color="never", logger=_Silent())
         try:
+            video, start, end = split_id(clip)
             with yt_dlp.YoutubeDL(options) as y: y.download([url.format(video=video)])
-            cut(next(Path(d).glob("full.*")), Path(out)/f"{clip}.mp4", start, end)
-        except (yt_dlp.utils.DownloadError, ParameterError, OSError) as e: return str(e).removeprefix("ERROR: ").strip().splitlines()[0][:200]
+            full = next(Path(d).glob("full.*"), None)
+            if full is None: return "nothing arrived"
+            cut(full, Path(out)/f"{clip}.mp4", start, end)
+        except (yt_dlp.utils.DownloadError, av.error.FFmpegError, ParameterError, OSError) as e: return str(e).replace(d + "/", "").removeprefix("ERROR: ").strip().splitlines()[0][:200]
     return ""
 
 # %% ../nbs/api/14_fetch.ipynb #c7c13fc1
@@ -217,12 +225,13 @@ def fetch_videos(
     out,             # folder for the videos and for ledger.csv
     url=YOUTUBE,     # with {video}
     workers:int=4,
+    retry:bool=False,  # True: ask again for clips that the ledger calls gone
 ) -> pd.DataFrame:
     "Fetch what is still there. The ledger `clip, state, reason` keeps what is gone, and is what this returns."
     out, ledger = Path(out), Path(out)/"ledger.csv"
     out.mkdir(parents=True, exist_ok=True)
     known = read_ledger(out).set_index("clip")
-    wanted = [c for c in ids if not (c in known.index and known.state[c] == "gone")]
+    wanted = [c for c in ids if retry or not (c in known.index and known.state[c] == "gone")]
     with ThreadPoolExecutor(workers) as pool:
         for clip, reason in zip(wanted, tqdm(pool.map(lambda c: fetch_video(c, out, url), wanted), total=len(wanted), desc="videos", unit="clip")):
             known.loc[clip] = ["here" if not reason else "gone" if _is_gone(reason) else "failed", reason]
@@ -231,8 +240,10 @@ def fetch_videos(
 
 # %% ../nbs/api/14_fetch.ipynb #81000dc9
 def _is_gone(reason):
-    "True when asking again cannot help: the video is deleted, private or refused; a network fault is tried again next time."
-    return any(w in reason for w in ("unavailable", "Private", "private", "removed", "terminated", "404", "410", "ends before"))
+    "True when asking again cannot help: the video is deleted, private or too short. Network faults and rate limits are tried again next time."
+    reason = re.sub(r"^\[[^\]]*\] [^:]*: ", "", reason).lower()                       # yt-dlp begins with "[extractor] ID: "
+    if any(w in reason for w in ("try again", "rate-limit", "rate limit", "temporar", "timed out", "not a bot")): return False
+    return any(w in reason for w in ("video unavailable", "video is unavailable", "private video", "removed", "terminated", "http error 404", "http error 410", "ends before"))
 
 def read_ledger(
     folder,  # the folder of the videos
@@ -249,13 +260,14 @@ def main(argv=None):
     p.add_argument("--root", default="data", help="the data folder")
     p.add_argument("--split", default="test", choices=["train", "val", "test"], help="which clips (llp-videos)")
     p.add_argument("--limit", type=int, help="at most so many clips (llp-videos)")
+    p.add_argument("--retry", action="store_true", help="ask again for clips that are entered as gone (llp-videos)")
     p.add_argument("--url", help="another source: a base address (llp-annotations), an address with {video} (llp-videos), a hub (the others)")
     a = p.parse_args(argv)
     try:
         if a.what == "llp-annotations": print(f"annotations in {fetch_annotations(a.root, a.url or LLP_URL)}")
         elif a.what == "llp-videos": _videos_cli(a)
         else: print(f"{len(fetch_release(a.what, a.root, a.url or HUB))} files in {resolve(a.root)/RELEASES[a.what]['folder']}")
-    except (FetchError, ParameterError, ImportError, FileNotFoundError) as e:
+    except (ParameterError, ImportError, OSError) as e:
         print(f"valor_fetch: {e}", file=sys.stderr)
         return 1
 
@@ -265,5 +277,5 @@ def _videos_cli(a):
     from valor_lab.labels import read_weak
     folder = resolve(a.root)/"llp"
     ids = read_weak(folder/f"AVVP_{a.split}{'' if a.split == 'train' else '_pd'}.csv").ids[:a.limit]
-    ledger = fetch_videos(ids, folder/"videos", a.url or YOUTUBE).set_index("clip").reindex(ids)
+    ledger = fetch_videos(ids, folder/"videos", a.url or YOUTUBE, retry=a.retry).set_index("clip").reindex(ids)
     print(", ".join(f"{n} {state}" for state, n in ledger.state.value_counts().items()), f"of {len(ids)} clips; reasons in {folder/'videos'/'ledger.csv'}")

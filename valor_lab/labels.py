@@ -7,7 +7,7 @@ __all__ = ['FINDING_COLUMNS', 'WeakLabels', 'SegmentLabels', 'copied', 'runs', '
            'read_segments', 'to_csv', 'weak_to_csv', 'audit', 'concat', 'to_audacity', 'from_audacity']
 
 # %% ../nbs/api/01_labels.ipynb #42208ba1
-import difflib
+import difflib, re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,6 +85,7 @@ class SegmentLabels:
         if self.durations is not None:
             self.durations = np.asarray(self.durations, float)
             if self.durations.shape != (len(self.ids),): raise ParameterError(f"durations has shape {self.durations.shape}, expected ({len(self.ids)},)")
+            if not (np.isfinite(self.durations) & (self.durations > 0)).all(): raise ParameterError("durations must be finite and positive, in seconds")
 
     def __len__(self): return len(self.ids)
     def __repr__(self): return f"SegmentLabels({len(self)} clips × {self.n_segments} segments × {len(self.vocab)} events, audio {self.audio.mean():.1%}, visual {self.visual.mean():.1%} true)"
@@ -164,13 +165,14 @@ def from_frame(
         if r.modality not in ("audio", "visual"): raise ParameterError(f"modality must be 'audio' or 'visual', found {r.modality!r}")
         n = place[r.clip]
         start, end = (_to_segment(t, out.segment_seconds[n], n_segments, f"{r.clip} {r.event}") for t in (r.onset, r.offset))
+        if start >= end: raise ParameterError(f"{r.clip} {r.event}: onset {r.onset:g} s is not before offset {r.offset:g} s")
         getattr(out, r.modality)[n, start:end, vocab.index(r.event)] = True
     return out
 
 # %% ../nbs/api/01_labels.ipynb #b20b5c3d
 def _to_segment(seconds, length, n_segments, where):
     "The border of segments at `seconds`; times between two borders or outside the clip are refused."
-    border = round(seconds / length) if np.isfinite(seconds) else -1
+    border = round(seconds / length) if 0 <= seconds < np.inf else -1
     if not 0 <= border <= n_segments: raise ParameterError(f"{where}: time {seconds:g} s lies outside 0…{n_segments * length:g} s")
     if abs(seconds / length - border) > .01: raise ParameterError(f"{where}: time {seconds:g} s is not on a border of segments, which are {length:g} s long")
     return border
@@ -203,6 +205,16 @@ def _event(name, vocab, path, line):
     try: return vocab.index(name)
     except ParameterError: raise ParameterError(f"{Path(path).name}, line {line}: unknown event {name!r}; {vocab.name} knows {', '.join(vocab.events)}") from None
 
+# %% ../nbs/api/01_labels.ipynb #56320f96
+def _names(cell, vocab):
+    "The event names in one cell; some of AVE's hold commas themselves, so the longest known name is taken each time."
+    names, parts = [], [p.strip() for p in cell.split(",")]
+    while parts:
+        n = next((n for n in range(len(parts), 0, -1) if ", ".join(parts[:n]) in vocab.events), 1)
+        names.append(", ".join(parts[:n]))
+        parts = parts[n:]
+    return names
+
 # %% ../nbs/api/01_labels.ipynb #617c14c7
 def _findings(rows, path, strict):
     "Collected oddities as a DataFrame; with `strict`, the first of them is an error."
@@ -223,7 +235,7 @@ def read_weak(
     for n, (clip, labels) in _lines(path, ["filename", "event_labels"]):
         if clip in seen: raise ParameterError(f"{path.name}, line {n}: clip {clip!r} is listed a second time, first in line {seen[clip]}")
         seen[clip] = n
-        events = [_event(e.strip(), vocab, path, n) for e in labels.split(",")]
+        events = [_event(e, vocab, path, n) for e in _names(labels, vocab)]
         odd += [(path.name, n, clip, vocab.events[e], "", "repeated event", "") for e in sorted(set(events)) if events.count(e) > 1]
         masks.append(np.isin(np.arange(len(vocab)), events))
     return WeakLabels(seen, np.array(masks).reshape(len(seen), len(vocab)), vocab, _findings(odd, path, strict))
@@ -231,19 +243,21 @@ def read_weak(
 # %% ../nbs/api/01_labels.ipynb #61522f41
 def _number(cell, path, line, what, n_segments, length):
     "A time of the file as a border of segments; anything else is an error that names file, line and value."
-    try: seconds = float(cell)
-    except ValueError: raise ParameterError(f"{Path(path).name}, line {line}: {what} {cell!r} is not a number") from None
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", cell): raise ParameterError(f"{Path(path).name}, line {line}: {what} {cell!r} is not a number")
+    seconds = float(cell)
+    if length is None: length = seconds / n_segments or 1.                    # a clip not asked for, whose duration nobody knows
     return _to_segment(seconds, length, n_segments, f"{Path(path).name}, line {line}: {what}")
 
 # %% ../nbs/api/01_labels.ipynb #0e9cc114
 def _likely(clip, ids, vocab):
     "A guess at what an id that nobody knows was meant to be."
     if clip in vocab.events: return "an event's name stands where the clip's id belongs"
-    near = [i for i in ids if i.endswith(clip)] or difflib.get_close_matches(clip, ids, 1, .93)   # spreadsheets eat a leading "-"
+    alike = [i for i in ids if abs(len(i) - len(clip)) < 3 and (i[:8] == clip[:8] or i[-8:] == clip[-8:])]
+    near = [i for i in alike if i.endswith(clip)] or difflib.get_close_matches(clip, alike, 1, .93)   # spreadsheets eat a leading "-"
     return f"a misspelling of {near[0]}?" if near else ""
 
 # %% ../nbs/api/01_labels.ipynb #fa0355ff
-def _read_modality(path, modality, ids, vocab, n_segments, lengths, strict):
+def _read_modality(path, modality, ids, vocab, n_segments, lengths, in_seconds, strict):
     "One official file of truth: `[N,T,C]` labels, the set of ids that it mentions, and the findings."
     path, place = Path(path), {c: i for i, c in enumerate(ids)}
     out = np.zeros((len(ids), n_segments, len(vocab)), bool)
@@ -251,7 +265,7 @@ def _read_modality(path, modality, ids, vocab, n_segments, lengths, strict):
     for n, (clip, onset, offset, event) in _lines(path, ["filename", "onset", "offset", "event_labels"]):
         mentioned.add(clip)
         c, row = _event(event, vocab, path, n), place.get(clip)
-        length = 1. if row is None else lengths[row]
+        length = lengths[row] if row is not None else 1. if in_seconds else None
         start, end = (_number(v, path, n, w, n_segments, length) for v, w in ((onset, "onset"), (offset, "offset")))
         note = lambda kind, detail="": odd.append((path.name, n, clip, event, modality, kind, detail))
         if start >= end: note("zero length" if start == end else "reversed", f"{onset} to {offset}")
@@ -275,8 +289,8 @@ def read_segments(
     "Read segment labels as the benchmark does: `[onset, offset)` is true. A clip in neither file is a `KeyError`."
     ids = _check_ids_differ(ids)
     lengths = np.ones(len(ids)) if durations is None else np.asarray(durations, float) / n_segments
-    audio, in_audio, odd_audio = _read_modality(audio_csv, "audio", ids, vocab, n_segments, lengths, strict)
-    visual, in_visual, odd_visual = _read_modality(visual_csv, "visual", ids, vocab, n_segments, lengths, strict)
+    audio, in_audio, odd_audio = _read_modality(audio_csv, "audio", ids, vocab, n_segments, lengths, durations is None, strict)
+    visual, in_visual, odd_visual = _read_modality(visual_csv, "visual", ids, vocab, n_segments, lengths, durations is None, strict)
     check_ids(ids, in_audio | in_visual, f"a row in {Path(audio_csv).name} or {Path(visual_csv).name}")
     odd = pd.concat([f for f in (odd_audio, odd_visual) if len(f)] or [odd_audio], ignore_index=True)
     return SegmentLabels(ids, audio, visual, vocab, durations, odd)
@@ -374,14 +388,29 @@ def from_audacity(
     empty = np.zeros((1, n_segments, len(vocab)), bool)
     out = SegmentLabels([clip], empty, empty.copy(), vocab, None if duration is None else [duration])
     borders = np.arange(n_segments + 1) * out.segment_seconds[0]
-    covered = {m: np.zeros((n_segments, len(vocab))) for m in ("audio", "visual")}
-    for n, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), 1):
-        if not line.strip() or line.startswith("\\"): continue          # "\" begins a line with the frequencies of a spectral selection
+    spans = {m: {} for m in ("audio", "visual")}
+    for n, line in enumerate(_track(path), 1):
+        if not line.strip() or line.startswith("\\"): continue          # "\\" begins a line with the frequencies of a spectral selection
         onset, offset, modality, event = _track_line(line, path, n)
-        overlap = np.minimum(offset, borders[1:]) - np.maximum(onset, borders[:-1])
-        covered[modality][:, _event(event, vocab, path, n)] += overlap.clip(0)
-    for m in ("audio", "visual"): getattr(out, m)[0] = covered[m] >= out.segment_seconds[0] / 2 - 1e-6
+        if not 0 <= onset <= offset <= borders[-1] + out.segment_seconds[0] / 2: raise ParameterError(f"{Path(path).name}, line {n}: {onset:g} to {offset:g} s is not within 0…{borders[-1]:g} s")
+        spans[modality].setdefault(_event(event, vocab, path, n), []).append((onset, offset))
+    for m, events in spans.items():
+        for c, found in events.items(): getattr(out, m)[0, :, c] = _covered(found, borders) >= out.segment_seconds[0] / 2 - 1e-6
     return out
+
+# %% ../nbs/api/01_labels.ipynb #2a447df6
+def _track(path):
+    "The lines of a label track."
+    try: return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError: raise ParameterError(f"{Path(path).name}: not a text file") from None
+
+def _covered(spans, borders):
+    "Seconds of each segment that the union of `(onset, offset)` spans covers."
+    covered, end = np.zeros(len(borders) - 1), -np.inf
+    for onset, offset in sorted(spans):
+        onset, end = max(onset, end), max(end, offset)
+        covered += (np.minimum(offset, borders[1:]) - np.maximum(onset, borders[:-1])).clip(0)
+    return covered
 
 # %% ../nbs/api/01_labels.ipynb #cae44218
 def _track_line(line, path, n):
