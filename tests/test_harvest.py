@@ -305,6 +305,13 @@ def test_half_precision_on_disk_moves_scores_by_less_than_a_hundredth():
     x /= np.linalg.norm(x, axis=-1, keepdims=True)
     assert np.abs(H._logits(x.astype(np.float16), y.astype(np.float32), np.float32(100)) - 100*x @ y.T).max() < .01
 
+def test_the_demo_teachers_are_the_same_whenever_they_are_loaded(tmp_path):
+    "A store that was harvested yesterday goes on today: the restored weights have one hash."
+    D = pytest.importorskip("valor_lab.demo_teachers")
+    for name in ("clip", "clap"):
+        for k in range(6): D.restore(D.packaged()/f"{name}.safetensors", tmp_path/f"{name}{k}")
+        assert len({(tmp_path/f"{name}{k}").read_bytes() for k in range(6)}) == 1
+
 # ---- scores and labels
 
 def some_scores(n=6, c=3, seed=0):

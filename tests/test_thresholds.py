@@ -110,7 +110,7 @@ def test_everything_and_nothing_lie_at_the_common_threshold_if_that_is_farther_o
 def test_an_event_whose_true_segments_are_all_outside_the_gate_is_not_labelled():
     v = vocab(1)
     scores, truth = Scores("ab", *np.arange(12.).reshape(2, 2, 3, 1) % 6, v), SegmentLabels("ab", *np.arange(12).reshape(2, 2, 3, 1) % 6 > 2, v)
-    assert tune(scores, truth, WeakLabels("ab", [[True], [False]], v)).clap.tolist() == [6]
+    assert tune(scores, truth, WeakLabels("ab", [[True], [False]], v)).clap.tolist() == [3]      # one above the highest score that may be labelled
 
 def test_an_event_that_the_gate_allows_nowhere_takes_the_common_threshold():
     scores, truth, weak = big()
@@ -119,6 +119,11 @@ def test_an_event_that_the_gate_allows_nowhere_takes_the_common_threshold():
     for method in (tune, tune_pooled):
         found = method(scores, truth, weak)
         assert found.clip[2] == common.clip[2] and found.clap[2] == common.clap[2] and found.clip[1] != common.clip[1]
+
+def test_a_gate_that_is_closed_everywhere_still_gives_numbers():
+    scores, truth, weak = big()
+    weak.mask[:] = False
+    for method in (tune, tune_global, tune_pooled): assert np.isfinite(method(scores, truth, weak).clip).all()
 
 def test_a_modality_that_was_not_harvested_keeps_the_vocabularys_thresholds():
     scores, truth, weak = big()

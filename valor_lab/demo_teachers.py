@@ -140,7 +140,7 @@ def optimise(model, batch, loss, steps:int, lr:float, name:str):
 
 # %% ../nbs/api/05a_demo_teachers.ipynb #2c999cad
 def train_clip(
-    steps:int=900,      # of `size` pictures
+    steps:int=1200,     # of `size` pictures
     seed:int=0,         # of weights, pictures and batches
     examples:int=120,   # pictures rendered of each event
     size:int=64,        # pictures in a batch
@@ -164,7 +164,7 @@ def caption_tokens(tokenize): return torch.stack([tokenize(list(c), context_leng
 CLAP_SCALE = 20.   # fixed; the published CLAP thresholds, -2 to 6, are then a tenth of a cosine or so
 
 def train_clap(
-    steps:int=700,     # of `size` seconds
+    steps:int=800,     # of `size` seconds
     seed:int=0,        # of weights, sounds and batches
     examples:int=30,   # sounds rendered of each event
     size:int=40,       # seconds in a batch
@@ -211,21 +211,23 @@ def restore(
     table = torch.zeros(49_408, state["token_embedding.weight"].shape[1])
     table[rows] = state["token_embedding.weight"].float()
     counters = {k.replace("running_mean", "num_batches_tracked"): torch.tensor(0) for k in state if k.endswith("running_mean")}
-    save_file({k: v.float() for k, v in state.items()} | counters | {"token_embedding.weight": table}, full, meta)
+    save_file({k: v.float() for k, v in state.items()} | counters | {"token_embedding.weight": table}, full,
+              {k: v for k, v in meta.items() if k.endswith("_config")})     # one entry: safetensors writes several in an order of its own, and the file's hash would change
     return meta
 
 # %% ../nbs/api/05a_demo_teachers.ipynb #d3831da4
 def train_demo_teachers(
-    out,              # folder for clip.safetensors and clap.safetensors
-    steps:int=700,    # of each of the two
+    out,               # folder for clip.safetensors and clap.safetensors
+    steps:int=None,    # of each of the two; None: 1200 and 800
     seed:int=0,
     examples=(120, 30),   # pictures and sounds rendered of each event
 ):
     "Train both demo teachers and write their small files."
     import open_clip
-    clip, clap = train_clip(steps, seed, examples[0]), train_clap(steps, seed, examples[1])
-    numbers = caption_tokens(open_clip.tokenize)
+    numbers, wanted = caption_tokens(open_clip.tokenize), dict(steps=steps) if steps else {}
+    clip = train_clip(seed=seed, examples=examples[0], **wanted)
     shrink(clip.state_dict(), numbers, Path(out)/"clip.safetensors", open_clip_config=dict(model_cfg=CLIP_CONFIG), seed=seed, steps=steps)
+    clap = train_clap(seed=seed, examples=examples[1], **wanted)
     shrink(clap.state_dict(), numbers, Path(out)/"clap.safetensors", clap_config=CLAP_CONFIG, seed=seed, steps=steps)
 
 # %% ../nbs/api/05a_demo_teachers.ipynb #516218b8
