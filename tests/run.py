@@ -46,20 +46,26 @@ def run_notebooks(env):
     wanted = sorted(p.relative_to(ROOT/"nbs") for p in (ROOT/"nbs").rglob("*.ipynb") if not any(q.startswith(("_", ".")) for q in p.relative_to(ROOT/"nbs").parts))
     start = time.time()
     out = command("nbdev_test", "--n_workers", "2", "--do_print", env=env)
-    done = len(re.findall(r"- Completed ", out.stdout))
-    if out.returncode or done != len(wanted) or not wanted: print(out.stdout[-12000:])
-    say("notebooks", out.returncode == 0 and done == len(wanted), f"{done} of {len(wanted)} ran from top to bottom, {time.time() - start:.0f} s")
-    return done, len(wanted) - done, 0
+    done, failed = notebook_counts(out.stdout, out.returncode, len(wanted))
+    if failed: print(out.stdout[-12000:])
+    say("notebooks", not failed, f"{done} of {len(wanted)} ran from top to bottom, {time.time() - start:.0f} s")
+    return done, failed, 0
+
+def notebook_counts(printed, status, wanted):
+    "`(passed, failed)` from what nbdev_test printed. It says Completed of a notebook that raised, too, and names those at the end."
+    completed, (_, _, named) = len(re.findall(r"- Completed ", printed)), printed.partition("Failed On The Following Notebooks:")
+    bad = max(len(re.findall(r"\S+\.ipynb", named)), wanted - completed, int(status != 0 or wanted == 0))
+    return wanted - min(bad, wanted), bad
 
 def run_pytest(env):
     with tempfile.TemporaryDirectory() as d:
         report = Path(d)/"report.xml"
-        subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-rs", f"--junitxml={report}", "--durations=8"], cwd=ROOT, env=env)
+        out = subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-rs", f"--junitxml={report}", "--durations=8"], cwd=ROOT, env=env)
         if not report.exists(): return say("pytest", False, "it did not finish")
         suites = list(ET.parse(report).getroot().iter("testsuite"))
     n, skipped, bad = (sum(int(s.get(k)) for s in suites) for k in ("tests", "skipped", "errors"))
     bad += sum(int(s.get("failures")) for s in suites)
-    return n - skipped - bad, bad or int(n == 0), skipped
+    return n - skipped - bad, bad or int(n == 0 or out.returncode != 0), skipped
 
 def main():
     env, counts = environment(), []

@@ -90,6 +90,24 @@ def test_labels_keep_their_name_and_their_clips_without_events(tmp_path):
     with pytest.raises(ParameterError, match="there are mine"): load_labels("yours", tmp_path)
     with pytest.raises(ParameterError): save_labels(s, "../mine", tmp_path)
 
+def test_labels_that_were_cut_short_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = save_labels(SegmentLabels(["a", "b"], rng.random((2, 10, 25)) < .2, rng.random((2, 10, 25)) < .2), "mine", tmp_path)
+    lines = (folder/"events.csv").read_text().splitlines(keepends=True)
+    (folder/"events.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(ParameterError, match="not what was saved"): load_labels("mine", tmp_path)
+    (folder/"events.csv").write_text("".join(lines))
+    assert len(load_labels("mine", tmp_path)) == 2
+    with pytest.raises(ParameterError, match="not those of more"): load_labels("mine", tmp_path, LLP.with_event("Rain", "rain", "rain").__class__("more", ["Rain"], ["r"], ["r"], [0], [0]))
+
+def test_a_revision_that_is_not_here_is_an_error_not_a_missing_truth(root):
+    with pytest.raises(FileNotFoundError, match="revision-2202"): read_split("llp", "val", root, revision="2202")
+    with pytest.raises(ParameterError): read_split("llp", "val", root, revision="../x/")
+
+def test_another_root_is_not_filled_from_elsewhere(data, tmp_path):
+    data("llp")
+    with pytest.raises(FileNotFoundError, match="valor_fetch"): read_split("llp", "val", tmp_path)
+
 def test_named_labels_train_a_data_set(root):
     data = load_dataset("llp", root, "val")
     save_labels(data.truth, "by-hand", root)
@@ -99,6 +117,7 @@ def test_named_labels_train_a_data_set(root):
 def test_fewer_clips_keep_every_part_in_step(root):
     data = load_dataset("llp", root, "val")
     few = data.select(data.ids[2:0:-1])
+    with pytest.raises(KeyError, match="1 clip without a row in this data set: nope"): data.select(["nope"])
     assert few.ids == few.weak.ids == few.truth.ids == few.labels.ids == data.ids[2:0:-1] and (few.features["audio"][0] == data.features["audio"][2]).all()
 
 def test_the_inventory_counts_what_is_here_and_says_how_to_get_the_rest(root):
@@ -114,7 +133,7 @@ def test_another_data_set_can_be_registered(root, monkeypatch):
     assert load_dataset("mine", root) == "mine"
 
 def test_the_real_annotations_read_with_both_revisions(data):
-    data("llp")
+    data("llp/revision-2020")
     weak, truth = read_split("llp", "test")
     before = read_split("llp", "test", revision="2020")[1]
     assert len(weak) == 1200 and (truth.audio != before.audio).sum() == 8

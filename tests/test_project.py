@@ -1,29 +1,49 @@
 """The house itself: what imports what, what a thin install can do, and that the notebooks can run anywhere."""
-import ast, json, re, subprocess, sys
+import ast, importlib.util, json, re, subprocess, sys
 from pathlib import Path
 
 import numpy as np, pytest
 
+import valor_lab
 from valor_lab import core
 from valor_lab.vocab import AVE, LLP, LLP_CORRECTED, VOCABS, Vocab
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = [{"core"}, {"vocab"}, {"labels", "media", "models"}, {"metrics", "demo", "objectives", "fetch", "overlays"}, {"teachers", "demo_teachers", "extractors", "plots"}, {"harvest"},
-          {"thresholds", "denoise", "datasets"}, {"train"}, {"ave", "tal"}, {"widgets"}]
+FLOORS = [{"core"}, {"vocab"}, {"labels", "media", "models"}, {"metrics", "demo", "objectives", "fetch", "overlays"}, {"teachers", "extractors", "plots"}, {"demo_teachers"}, {"harvest"},
+          {"thresholds", "denoise", "datasets"}, {"train"}, {"ave", "tal", "tuning", "jobs"}, {"widgets"}]
 FLOOR = {m: n for n, floor in enumerate(FLOORS) for m in floor}
 MODULES = sorted(p.stem for p in (ROOT/"valor_lab").glob("*.py") if not p.stem.startswith("_"))
 
 def imported(path):
-    "Names of valor_lab's modules that a file imports, also inside functions."
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "valor_lab": yield from (a.name for a in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("valor_lab."): yield node.module.split(".")[1]
+    "Names of valor_lab's modules that a file imports at its top; exported files use relative imports."
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "valor_lab"):
+            name = (node.module or "").removeprefix("valor_lab").strip(".")
+            yield from [name.split(".")[0]] if name else (a.name for a in node.names if a.name != "__version__")
         elif isinstance(node, ast.Import): yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("valor_lab."))
+
+def test_the_walker_sees_the_imports_of_exported_files(): assert {"core", "vocab"} <= set(imported(ROOT/"valor_lab"/"labels.py"))
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_from_floors_below_its_own(module):
+    assert module in FLOOR, f"{module} has no floor: give it one here and in the design"
     above = sorted(m for m in set(imported(ROOT/"valor_lab"/f"{module}.py")) if FLOOR[m] >= FLOOR[module])
     assert not above, f"{module} (floor {FLOOR[module]}) imports {above}"
+
+def test_the_package_names_all_its_modules_and_each_has_a_notebook():
+    notebooks = {re.sub(r"^[0-9]+[a-z]?_", "", p.stem) for p in (ROOT/"nbs"/"api").glob("*.ipynb")}
+    assert sorted(valor_lab._MODULES) == MODULES == sorted(notebooks)
+
+@pytest.mark.parametrize("printed,status,wanted,counts", [
+    ("- Completed a\n- Completed b\nSuccess.", 0, 2, (2, 0)), ("- Completed a\n- Completed b\nnbdev Tests Failed On The Following Notebooks:\n==\n\tb.ipynb", 1, 2, (1, 1)),
+    ("- Completed a\n", 0, 2, (1, 1)), ("No files were eligible for testing", 0, 0, (0, 1)), ("- Completed a\n", 1, 1, (0, 1))])
+def test_a_notebook_that_raises_is_counted_as_failed(printed, status, wanted, counts):
+    spec = importlib.util.spec_from_file_location("run", ROOT/"tests"/"run.py")
+    run = importlib.util.module_from_spec(spec); spec.loader.exec_module(run)
+    assert run.notebook_counts(printed, status, wanted) == counts
+
+def test_the_version_is_the_same_wherever_it_stands():
+    assert f"version = {valor_lab.__version__}\n" in (ROOT/"settings.ini").read_text()
 
 def test_importing_the_package_loads_neither_torch_nor_pandas():
     code = "import sys, valor_lab; print([m for m in ('torch', 'pandas', 'numpy', 'matplotlib', 'open_clip', 'laion_clap') if m in sys.modules])"

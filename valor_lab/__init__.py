@@ -5,8 +5,8 @@ __version__ = "0.1.0"
 
 import importlib as _importlib
 
-_MODULES = ("core", "vocab", "labels", "metrics", "media", "fetch", "demo", "extractors", "teachers", "harvest", "thresholds", "models",
-            "objectives", "denoise", "train", "ave", "tal", "datasets", "plots", "widgets")
+_MODULES = ("core", "vocab", "labels", "metrics", "media", "fetch", "demo", "extractors", "teachers", "demo_teachers", "harvest", "thresholds", "models",
+            "objectives", "denoise", "train", "datasets", "overlays", "tuning", "jobs", "plots", "widgets")
 
 def __getattr__(name):
     if name in _MODULES: return _importlib.import_module(f"{__name__}.{name}")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import ParameterError, atomic_path, find_data, fingerprint, one_of, resolve, safe_name
+from .core import ParameterError, atomic_path, check_ids, find_data, fingerprint, one_of, resolve, safe_name
 from .fetch import read_ledger
 from .labels import SegmentLabels, WeakLabels, read_segments, read_weak
 from .vocab import LLP, VOCABS, Vocab
@@ -45,9 +45,10 @@ def select(
     ids,   # which clips, in which order
 ) -> Dataset:
     "The same data set over fewer clips."
-    place = {c: i for i, c in enumerate(self.ids)}
+    ids, place = list(ids), {c: i for i, c in enumerate(self.ids)}
+    check_ids(ids, place, "a row in this data set")
     rows = np.array([place[c] for c in ids], int)
-    part = lambda x: None if x is None else x.select(list(ids))
+    part = lambda x: None if x is None else x.select(ids)
     return replace(self, ids=tuple(ids), weak=part(self.weak), truth=part(self.truth), labels=part(self.labels), scores=part(self.scores), features={k: v[rows] for k, v in self.features.items()})
 
 # %% ../nbs/api/15_datasets.ipynb #b154e906
@@ -124,29 +125,35 @@ def save_labels(
     about:dict=None,    # where they come from: anything JSON can hold
 ) -> Path:
     "Keep a labeling under a name: `events.csv`, `clips.csv` and, written last, `about.json`."
-    folder = resolve(root)/"labels"/safe_name(name, "labels")
-    durations = labels.segment_seconds * labels.n_segments
+    folder, v = resolve(root)/"labels"/safe_name(name, "labels"), labels.vocab
+    clips = pd.DataFrame(dict(clip=labels.ids, duration=labels.segment_seconds * labels.n_segments))
+    body = dict(n_segments=labels.n_segments, vocabulary=v.name, events=list(v.events), fingerprint=_content(labels), about=about or {})
+    (folder/"about.json").unlink(missing_ok=True)                 # until everything is written, there are no labels of this name
     with atomic_path(folder/"events.csv") as tmp: labels.to_frame().to_csv(tmp, index=False)
-    with atomic_path(folder/"clips.csv") as tmp: pd.DataFrame(dict(clip=labels.ids, duration=durations)).to_csv(tmp, index=False)
-    body = dict(n_segments=labels.n_segments, vocabulary=labels.vocab.name, events=list(labels.vocab.events), fingerprint=fingerprint(labels.audio, labels.visual), about=about or {})
+    with atomic_path(folder/"clips.csv") as tmp: clips.to_csv(tmp, index=False)
     with atomic_path(folder/"about.json") as tmp: tmp.write_text(json.dumps(body, indent=1, ensure_ascii=False), encoding="utf-8")
     return folder
+
+def _content(labels): return fingerprint(list(labels.ids), labels.audio, labels.visual)
 
 # %% ../nbs/api/15_datasets.ipynb #0a0ae14c
 def load_labels(
     name:str,      # under which they were saved
     root="data",   # the data folder
-    vocab=None,    # the vocabulary; None: the one they were made with
+    vocab=None,    # the vocabulary; None: the known one of the same name and events, else one of bare names
 ) -> SegmentLabels:
     "Open a labeling by its name; an unknown name is an error that lists the known ones."
     folder = resolve(root)/"labels"/safe_name(name, "labels")
     if not (folder/"about.json").exists(): raise ParameterError(f"no labels {name!r} in {folder.parent}; there are {', '.join(list_labels(root)) or 'none'}")
     body = json.loads((folder/"about.json").read_text(encoding="utf-8"))
-    vocab = vocab or VOCABS.get(body["vocabulary"])
+    if vocab is None: vocab = VOCABS.get(body["vocabulary"])
+    elif list(vocab.events) != body["events"]: raise ParameterError(f"labels {name!r} have {len(body['events'])} events of {body['vocabulary']}, not those of {vocab.name}")
     if vocab is None or list(vocab.events) != body["events"]: vocab = _bare_vocab(body["vocabulary"], body["events"])
     clips = pd.read_csv(folder/"clips.csv", dtype={"clip": str}, keep_default_na=False)
     events = pd.read_csv(folder/"events.csv", dtype={"clip": str, "event": str}, keep_default_na=False)
-    return SegmentLabels.from_frame(events, clips["clip"], vocab, body["n_segments"], clips["duration"].to_numpy(float))
+    labels = SegmentLabels.from_frame(events, clips["clip"], vocab, body["n_segments"], clips["duration"].to_numpy(float))
+    if _content(labels) != body["fingerprint"]: raise ParameterError(f"labels {name!r} are not what was saved: events.csv or clips.csv was changed or cut short; save them again under a name of their own")
+    return labels
 
 # %% ../nbs/api/15_datasets.ipynb #449dcdd1
 def _bare_vocab(name, events):
@@ -181,7 +188,7 @@ def dataset_folder(
 def annotation_folder(name, root="data", size="small"):
     "Where the annotation files of a data set are, or a `FileNotFoundError` that says how to get them."
     own = dataset_folder(name, root, size)
-    found = own if (own/LISTS["train"]).exists() else find_data(name) if name != "demo" else None
+    found = own if (own/LISTS["train"]).exists() else find_data(name) if name != "demo" and str(root) == "data" else None
     if found is None or not (found/LISTS["train"]).exists(): raise FileNotFoundError(f"{own/LISTS['train']} does not exist. {HOW[name]['annotations']}")
     return found
 
@@ -197,7 +204,9 @@ def read_split(
     folder = annotation_folder(name, root, size)
     weak = read_weak(folder/LISTS[one_of("split", split, LISTS)])
     audio, visual = (folder/f"AVVP_{'train' if split == 'train' else 'eval'}_{m}.csv" for m in ("audio", "visual"))
-    if revision: audio = folder/f"revision-{revision}"/audio.name
+    if revision:
+        audio = folder/safe_name(f"revision-{revision}", "revision")/audio.name
+        if not audio.exists(): raise FileNotFoundError(f"{audio} does not exist; data/README.md says where this revision comes from")
     return weak, read_segments(audio, visual, weak.ids, weak.vocab) if audio.exists() and visual.exists() else None
 
 # %% ../nbs/api/15_datasets.ipynb #5fda9f23
