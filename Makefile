@@ -9,12 +9,14 @@ BIN := .venv/bin
 .venv/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "valor_lab needs Python 3.11 or 3.12; none was found. Set it with: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[all,dev]'
 	@touch $@
 
 demo: .venv/.ready
-	$(BIN)/papermill nbs/train.ipynb >/dev/null
+	@mkdir -p runs
+	$(BIN)/papermill nbs/train.ipynb runs/train.ipynb
+	@echo "The executed notebook is runs/train.ipynb; its table and figures are in runs/report-demo-small."
 
 test: .venv/.ready
 	$(BIN)/python tests/run.py
