@@ -122,9 +122,10 @@ def common_threshold(
     truth,  # [N,T,C] bool
     gate,   # [N,1,C] bool
 ) -> float:
-    "The one threshold for all events of a teacher with the exact optimum of the F pooled over them; NaN without any allowed score."
+    "The one threshold for all events of a teacher with the exact optimum of the F pooled over them; where the gate allows no score, one unit above all of them."
     flat = lambda x: np.broadcast_to(x, score.shape).reshape(len(score), -1, 1)
-    return float(best_threshold(count(*map(flat, (score, truth, gate))))[0])
+    found = float(best_threshold(count(*map(flat, (score, truth, gate))))[0])
+    return float(np.nanmax(score)) + 1 if np.isnan(found) else found
 
 # %% ../nbs/api/07_thresholds.ipynb #35003635
 def _statistics(scores, truth, weak):
