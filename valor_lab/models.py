@@ -127,9 +127,10 @@ class Attention(nn.Module):
         nn.init.zeros_(self.in_proj.bias); nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query, source):                   # both [B,T,d]
-        d, (w, b) = query.shape[-1], (self.in_proj.weight, self.in_proj.bias)
-        q = F.linear(query, w[:d], b[:d])                                            # [B,T,d]
-        k, v = F.linear(source, w[d:], b[d:]).chunk(2, -1)                           # [B,T,d] each
+        if query is source: q, k, v = self.in_proj(query).chunk(3, -1)               # [B,T,d] each, in one product
+        else:
+            (wq, wkv), (bq, bkv) = (x.tensor_split((query.shape[-1],)) for x in (self.in_proj.weight, self.in_proj.bias))
+            q, (k, v) = F.linear(query, wq, bq), F.linear(source, wkv, bkv).chunk(2, -1)
         q, k, v = (x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for x in (q, k, v))   # [B,heads,T,d/heads]
         x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.)
         return self.out_proj(x.transpose(1, 2).flatten(2))                           # [B,T,d]
