@@ -92,12 +92,14 @@ def _check(config):
 # %% ../nbs/api/11_train.ipynb #3a62ecb5
 SIZES = ("n_events", "d_audio", "d_visual", "d_motion")   # what the data decides, not the record
 
+# %% ../nbs/api/11_train.ipynb #4c88562b
 def _network_options(config):
     "All options of the backbone, resolved."
     for name in SIZES:
         if name in config.network: raise ParameterError(f"{name} follows from the data and cannot be set")
     return {k: v for k, v in asdict(make_config(BACKBONES[config.backbone][1], config.network)).items() if k not in SIZES}
 
+# %% ../nbs/api/11_train.ipynb #81366314
 def _objective_options(config):
     "All options of the objective, resolved."
     c = make_objective(config.objective, **config.options).config
@@ -130,6 +132,7 @@ def to_toml(config:TrainConfig) -> str:
     "The whole record as TOML text."
     return tomli_w.dumps(asdict(config))
 
+# %% ../nbs/api/11_train.ipynb #d50fbb27
 def read_config(path) -> TrainConfig:
     "The record in a TOML file; what the file leaves out has its default."
     return override(TrainConfig(), Path(path).read_text())
@@ -137,11 +140,13 @@ def read_config(path) -> TrainConfig:
 # %% ../nbs/api/11_train.ipynb #48f92c84
 PRESETS = {}   # name -> TrainConfig
 
+# %% ../nbs/api/11_train.ipynb #41ee2b07
 def register_preset(name:str, config:TrainConfig) -> TrainConfig:
     "Put `config` into `PRESETS`; notebooks further up add theirs the same way."
     PRESETS[safe_name(name, "preset")] = config = replace(config, preset=name)
     return config
 
+# %% ../nbs/api/11_train.ipynb #714831a1
 def preset(name:str) -> TrainConfig:
     "The record of that name."
     return PRESETS[one_of("preset", name, PRESETS)]
@@ -214,6 +219,7 @@ def _half(x, name):
     if not torch.isfinite(half).all(): raise ParameterError(f"{name} features hold {int((~torch.isfinite(half)).sum())} values that are NaN, infinite, or beyond ±65504")
     return half
 
+# %% ../nbs/api/11_train.ipynb #e75c7816
 def _same_length(data, features):
     "Every array has one row per clip and the same T."
     want = (len(data.ids), features["audio"].shape[1])
@@ -228,6 +234,7 @@ def take(
     "A batch: the rows of every field, in single precision."
     return {"index": rows} | {name: x[rows].float() for name, x in data.items()}
 
+# %% ../nbs/api/11_train.ipynb #fd97bbb7
 def seed_epoch(seed:int, epoch:int, rank:int=0):
     "Seed every generator for one epoch of one process."
     a, b, c = np.random.SeedSequence([seed, epoch, rank]).generate_state(3).tolist()
@@ -283,7 +290,7 @@ def describe(data) -> dict:
     marks |= {f"features/{k}": fingerprint(x) for k, x in data.features.items() if x is not None}
     return {"clips": len(data.ids), "of": data.total or len(data.ids), **marks}
 
-# %% ../nbs/api/11_train.ipynb #433106d4
+# %% ../nbs/api/11_train.ipynb #22d1f1cb
 def environment(fabric) -> dict:
     "What ran it: versions, the commit where there is one, and the kind of device; nothing that names the machine."
     cuda = fabric.device.type == "cuda"
@@ -291,6 +298,7 @@ def environment(fabric) -> dict:
                 torch=torch.__version__, numpy=np.__version__, lightning_fabric=lightning_fabric.__version__, device=torch.cuda.get_device_name(fabric.device) if cuda else "cpu",
                 processes=fabric.world_size, threads=torch.get_num_threads())
 
+# %% ../nbs/api/11_train.ipynb #13a5c4a4
 def _commit() -> str:
     "The commit of the checkout that this package is imported from, if it is one."
     root = Path(valor_lab.__file__).parents[1]
@@ -461,6 +469,7 @@ def record(t:Training, epoch:int, losses:dict, scores:dict, seconds:float):
     t.fabric.log_dict({k: v for k, v in row.items() if k != "epoch"}, step=epoch)
     if t.fabric.is_global_zero: _write_metrics(t)
 
+# %% ../nbs/api/11_train.ipynb #5acf5642
 def _write_metrics(t):
     with atomic_path(t.run.path/"metrics.csv") as tmp: pd.DataFrame(t.history).to_csv(tmp, index=False)
 
@@ -477,6 +486,7 @@ def save_state(t:Training):
     with atomic_path(t.run.path/"resume.safetensors") as tmp: safetensors.save_file(state, tmp, metadata={"state": json.dumps(rest)})
     t.saved = time.monotonic()
 
+# %% ../nbs/api/11_train.ipynb #cf60e1ff
 def _save_weights(t, weights, name):
     "Write `weights` of the network as NAME.safetensors."
     now = {k: v.clone() for k, v in t.module.state_dict().items()}
@@ -592,6 +602,7 @@ def write_predictions(folder, name, scored:Scored):
     arrays = {k: getattr(o, k).cpu().numpy() for k in ("video_prob", "audio_prob", "visual_prob", "segment_prob")}
     with atomic_path(folder/f"{name}.npz") as tmp: np.savez_compressed(tmp, ids=np.array(labels.ids, str), audio=labels.audio, visual=labels.visual, **arrays)
 
+# %% ../nbs/api/11_train.ipynb #8ac1109f
 def _vocab_dict(vocab):
     return dict(name=vocab.name, events=list(vocab.events), clip_captions=list(vocab.clip_captions), clap_captions=list(vocab.clap_captions),
                 clip_thresholds=vocab.clip_thresholds.tolist(), clap_thresholds=vocab.clap_thresholds.tolist())
@@ -604,10 +615,12 @@ def run_labels(
     "The labels that a finished run predicted for a split."
     with _predictions(run, split) as f: return SegmentLabels(f["ids"].tolist(), f["audio"], f["visual"], run.vocab)
 
+# %% ../nbs/api/11_train.ipynb #9020b829
 def run_probabilities(run:Run, split="test") -> dict:
     "Arrays `ids`, `video_prob[N,C]`, `audio_prob[N,C]`, `visual_prob[N,C]` and `segment_prob[N,T,2,C]` of a split."
     with _predictions(run, split) as f: return {k: f[k] for k in f.files if k not in ("audio", "visual")}
 
+# %% ../nbs/api/11_train.ipynb #9755531b
 def _predictions(run, split):
     path = run.path/"predictions"/f"{safe_name(split, 'split')}.npz"
     if not path.exists(): raise ParameterError(f"{run.name} has no predictions for {split!r}; predict(run, data) makes them")
@@ -656,13 +669,14 @@ def _per_clip(runs, truth, split):
     "[N,10] the scores of each clip, mean over runs."
     return sum(avvp_scores(run_labels(r, split), truth, per_clip=True) for r in runs)/len(runs)
 
+# %% ../nbs/api/11_train.ipynb #b6470571
 def _interval(x, n, seed):
     "Mean over clips, and its interval of 95 % when clips are drawn with replacement."
     drawn = np.random.default_rng(seed).multinomial(len(x), np.full(len(x), 1/len(x)), n) @ x.to_numpy()/len(x)
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     return pd.DataFrame(dict(value=x.mean(), low=low, high=high))
 
-# %% ../nbs/api/11_train.ipynb #b6470571
+# %% ../nbs/api/11_train.ipynb #ff37c0e0
 def score_runs(
     runs:list,       # that differ in their seed
     truth,           # SegmentLabels of the split
@@ -674,6 +688,7 @@ def score_runs(
     deviation = pd.DataFrame([r.scores[split] for r in runs]).std(ddof=1)
     return _interval(_per_clip(runs, truth, split), n, seed).assign(deviation=deviation)
 
+# %% ../nbs/api/11_train.ipynb #fc867361
 def compare_runs(ours:list, base:list, truth, split="test", n=1000, seed=0) -> pd.DataFrame:
     "Paired difference of the ten scores, ours - base: `value`, `low`, `high`, as in `score_runs`."
     return _interval(_per_clip(ours, truth, split) - _per_clip(base, truth, split), n, seed)
@@ -766,11 +781,12 @@ def feature_maker(kind:str, dataset:str, device="auto"):
     if kind == "clipclap": return _Teachers(teachers.ClipTeacher(device=device), teachers.ClapTeacher(device=device), lambda path: x.extract(path, [motion])[motion.name], tokens=True)
     return _Classic([x.VGGish(device=device), x.ResNet152(device=device), motion])
 
+# %% ../nbs/api/11_train.ipynb #b9c48df5
 def _demo_teachers(device):
     from valor_lab.teachers import demo_teachers
     return demo_teachers(device=device)
 
-# %% ../nbs/api/11_train.ipynb #b9c48df5
+# %% ../nbs/api/11_train.ipynb #c8a84b86
 def _whole(path):
     "The decoded clip with 80 pictures; `MediaError` if it is truncated or lacks a stream."
     from valor_lab.media import MediaError, read_clip
@@ -779,6 +795,7 @@ def _whole(path):
         if m in x.reasons: raise MediaError(path, x.reasons[m])
     return x
 
+# %% ../nbs/api/11_train.ipynb #96ef951a
 def _simple(path):
     "The demo set's statistics of sound, pictures and motion."
     from valor_lab.demo import simple_features
@@ -786,7 +803,7 @@ def _simple(path):
     f = simple_features(x)
     return x.duration, f | {"visual": pool_frames(f["visual"])}
 
-# %% ../nbs/api/11_train.ipynb #c8a84b86
+# %% ../nbs/api/11_train.ipynb #720302ca
 class _Teachers:
     "Embeddings of CLIP, and of CLAP or its token map, beside motion features."
     def __init__(self, clip, clap, motion, tokens=False): self.clip, self.clap, self.motion, self.tokens = clip, clap, motion, tokens
@@ -796,6 +813,7 @@ class _Teachers:
         audio = self.clap.token_map(x.audio, pool=True) if self.tokens else self.clap.embed_clip(x.audio, 10)
         return x.duration, {"audio": audio, "visual": self.clip.embed_clip(read_frames(path, n=10)), "motion": self.motion(path)}
 
+# %% ../nbs/api/11_train.ipynb #ba61e47b
 class _Classic:
     "VGGish, ResNet-152 and R(2+1)D-18, as the benchmark made them."
     def __init__(self, extractors): self.extractors = extractors
@@ -880,12 +898,15 @@ def _harvested(path, ids, videos, progress):
         if set(ids) <= {*store.ids, *store.failures["id"]}: return store
     return h.harvest(ids, *_demo_teachers("auto"), path, folder=videos, progress=progress)
 
+# %% ../nbs/api/11_train.ipynb #38bf1a9b
 def _kept(name, labels, root):
     "True if these very labels are already kept under `name`."
     if name not in list_labels(root): return False
-    have = load_labels(name, root, labels.vocab)
+    try: have = load_labels(name, root, labels.vocab)
+    except ParameterError: return False                     # damaged: they are made anew from the store
     return tuple(have.ids) == tuple(labels.ids) and np.array_equal(have.audio, labels.audio) and np.array_equal(have.visual, labels.visual)
 
+# %% ../nbs/api/11_train.ipynb #4b9351d7
 @contextlib.contextmanager
 def _alone(path):
     "Hold the lock file `path`, waiting for whoever holds it."
@@ -907,6 +928,7 @@ def check_parameters(
     for source in injected + own:
         for name in sets(source): one_of("parameter", name, valid)
 
+# %% ../nbs/api/11_train.ipynb #a0d479e3
 def _is_python(source):
     try: return bool(ast.parse(source).body)
     except SyntaxError: return False
@@ -934,6 +956,7 @@ def load_splits(dataset, root, size, features, labels="") -> dict:
     splits = {s: load_dataset(dataset, root, s, features, size=size) for s in LISTS}
     return splits | {"train": choose_labels(splits["train"], labels, root)}
 
+# %% ../nbs/api/11_train.ipynb #e0a046f2
 def train_all(
     plan:dict,        # from `plan_runs`
     splits,           # feature kind -> dict of splits
@@ -998,6 +1021,7 @@ def keep_table(table, path):
     "Write a table as CSV, whole or not at all."
     with atomic_path(path) as tmp: table.to_csv(tmp)
 
+# %% ../nbs/api/11_train.ipynb #896d64cf
 def keep_figure(figure, path):
     "Save a figure and return it, so that a notebook shows it, too."
     with atomic_path(path) as tmp: figure.savefig(tmp)
