@@ -52,7 +52,7 @@ def log(self:Job, lines:int=40) -> str:
 Job.state, Job.log = property(state), log
 
 # %% ../nbs/api/18_jobs.ipynb #e742ea08
-SESSION = ("JPY_SESSION_NAME", "JPY_PARENT_PID", "VOILA_REQUEST_URL", "MPLBACKEND")   # what ties a kernel to a front end
+SESSION = ("JPY_SESSION_NAME", "JPY_PARENT_PID", "VOILA_REQUEST_URL", "MPLBACKEND", "IN_TEST")   # what ties a kernel to a front end or a test
 
 def launch(
     notebook,            # e.g. "nbs/train.ipynb"

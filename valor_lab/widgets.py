@@ -7,10 +7,12 @@ __all__ = ['anywidget', 'traitlets', 'widgets', 'PART', 'static', 'attached', 'C
            'score_range', 'lanes', 'media_file', 'film', 'peaks', 'spectrogram', 'Player', 'described', 'media_of',
            'send_media', 'send_pictures', 'corrected', 'Column', 'Table', 'alignment', 'disagreement', 'clip_frame',
            'clip_masks', 'ThresholdPanel', 'act', 'event_curves', 'one_event', 'describe', 'bench', 'load_clips',
-           'media_files', 'saved_labelings', 'run_labelings', 'first_picture']
+           'media_files', 'saved_labelings', 'run_labelings', 'padded', 'first_picture', 'TuneBench', 'weak_words',
+           'clip_f', 'flip_frame', 'Choice', 'compare_scores', 'score_frame', 'pair_frame', 'event_frame',
+           'CompareBench', 'Launcher', 'job_curves', 'launcher']
 
 # %% ../nbs/api/21_widgets.ipynb #07fe88f3
-import html, io, mimetypes, os
+import datetime, html, io, mimetypes, os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import ParameterError, check_ids, find_data, need, one_of, resolve
+from .core import ParameterError, check_ids, fingerprint, need, one_of, resolve
 from .labels import SegmentLabels, WeakLabels
+from .jobs import Job, jobs, launch
 from .overlays import Overlay, login, open_overlay, overlays
 from .harvest import Scores
 from .thresholds import curves, own_thresholds
@@ -106,7 +109,7 @@ def heat(clips:Clips, clip:str, modality:str, c:int):
     if clips.scores is None or modality == "audio_visual": return None
     all_scores, low, high = getattr(clips.scores, modality), *score_range(clips, modality, c)
     s = all_scores[clips.scores.ids.index(clip)][:, c]
-    return dict(scores=[None if np.isnan(v) else round(float(v), 3) for v in s], threshold=float(clips.thresholds[modality][c]), low=low, high=high)
+    return dict(scores=[None if np.isnan(v) else round(float(v), 3) for v in s], threshold=float(clips.thresholds[modality][c]) if modality in clips.thresholds else None, low=low, high=high)
 
 # %% ../nbs/api/21_widgets.ipynb #593dbfcf
 def score_range(clips:Clips, modality:str, c:int) -> tuple:
@@ -210,7 +213,7 @@ class Player(anywidget.AnyWidget):
     clip = traitlets.Dict().tag(sync=True)                  # id, duration, n_segments, notes, media
     lanes = traitlets.List().tag(sync=True)                 # see `lanes`
     others = traitlets.List().tag(sync=True)                # events that do not occur and can be shown
-    time = traitlets.Float(0.).tag(sync=True)               # seconds
+    time = traitlets.Float(0.).tag(sync=True)               # seconds; told when the playhead jumps or stops
     playing = traitlets.Bool(False).tag(sync=True)
     speed = traitlets.Float(1.).tag(sync=True)
     span = traitlets.List(None, allow_none=True).tag(sync=True)   # [from, to] in seconds, looped; None: no loop
@@ -541,7 +544,7 @@ def clip_masks(frame:pd.DataFrame, clips:Clips) -> dict:
     out = dict(event={e: weak.mask[:, c] for c, e in enumerate(clips.vocab.events) if weak.mask[:, c].any()})
     if "alignment" in frame: out["alignment"] = {a: (frame.alignment == a).to_numpy() for a in sorted(frame.alignment.unique())}
     for column, name in (("findings", "audit"), ("failure", "harvest")):
-        found = sorted({w for v in frame[column].unique() if v for w in v.split("; ")})
+        found = sorted({w for v in frame[column].unique() if v for w in v.split("; ")}) if column in frame else []
         if found: out[name] = {"any finding" if name == "audit" else "failed": (frame[column] != "").to_numpy(), **{w: frame[column].str.contains(w, regex=False).to_numpy() for w in found}}
     if "split" in frame: out["split"] = {v: (frame["split"] == v).to_numpy() for v in frame["split"].unique()}
     return out
@@ -780,7 +783,9 @@ def load_clips(
     store = _store_of(name, root, size)
     scores = store.select([c for c in weak.ids if c in set(store.ids)]).scores(weak.vocab) if store is not None and set(weak.ids) <= set(store.ids) else None
     labelings = {"truth": truth} if truth is not None else {}
-    labelings |= saved_labelings(weak.ids, weak.vocab, root) | run_labelings(weak.ids, split, runs_folder)
+    saved = saved_labelings(weak.ids, weak.vocab, root, f"{name}-{size}-" if name == "demo" else None)
+    labelings |= {"harvested" if n == f"{name}-{size}-harvested" else n: l for n, l in saved.items()}
+    labelings |= run_labelings(weak, split, runs_folder)
     clips = Clips(labelings or {"weak label": weak.copied()}, weak, files=media_files(weak.ids, dataset_folder(name, root, size)/"videos"), scores=scores, findings=_found(weak, truth), failures=_failed(store, weak.ids), folders=(dataset_folder(name, root, size),))
     clips.split, clips.store = split, store
     return clips
@@ -811,23 +816,32 @@ def _failed(store, ids) -> dict:
     return {c: "; ".join(f"{r.modality}: {r.reason}" for r in g.itertuples()) for c, g in f.groupby("id")}
 
 # %% ../nbs/api/21_widgets.ipynb #1773339a
-def saved_labelings(ids, vocab, root="data") -> dict:
-    "Labelings saved under `data/labels` that know all of these clips."
+def saved_labelings(ids, vocab, root="data", own=None) -> dict:
+    "Labelings under `data/labels` that know all of these clips; of the demo sets, whose ids are the same in all sizes, only those whose name begins with `own`."
     from valor_lab.datasets import list_labels, load_labels
-    out = {n: load_labels(n, root) for n in list_labels(root)}
+    names = [n for n in list_labels(root) if not n.startswith("demo-") or own and n.startswith(own)]
+    out = {n: load_labels(n, root) for n in names}
     return {n: l.select(ids) for n, l in out.items() if set(ids) <= set(l.ids) and l.vocab.events == vocab.events}
 
 # %% ../nbs/api/21_widgets.ipynb #d581f673
-def run_labelings(ids, split, folder="runs") -> dict:
-    "What finished runs predicted for these clips."
+def run_labelings(weak:WeakLabels, split:str, folder="runs") -> dict:
+    "What finished runs predicted for these very clips with these weak labels."
     if folder is None or not resolve(folder).is_dir(): return {}
     from valor_lab.train import open_run, run_labels
     out = {}
-    for p in sorted(resolve(folder).glob("*/predictions/*.npz")):
-        if p.stem != split: continue
-        labels = run_labels(open_run(p.parents[1]), split)
-        if set(ids) <= set(labels.ids): out[p.parents[1].name] = labels.select(ids)
+    for path in sorted(resolve(folder).glob(f"*/predictions/{split}.npz")):
+        run = open_run(path.parents[1])
+        if not run.finished: continue
+        labels = run_labels(run, split)
+        if set(labels.ids) <= set(weak.ids) and run.data[split]["weak"] == fingerprint(weak.select(labels.ids).mask): out[run.name] = padded(labels, weak.ids)
     return out
+
+def padded(labels:SegmentLabels, ids) -> SegmentLabels:
+    "Labels for all of `ids`; a clip that the run did not see has none."
+    place = {c: n for n, c in enumerate(labels.ids)}
+    if set(place) == set(ids): return labels.select(ids)
+    rows, known = [place.get(c, 0) for c in ids], np.array([c in place for c in ids])[:, None, None]
+    return SegmentLabels(ids, labels.audio[rows] & known, labels.visual[rows] & known, labels.vocab)
 
 # %% ../nbs/api/21_widgets.ipynb #fde757c4
 def first_picture(clips:Clips):
@@ -839,3 +853,278 @@ def first_picture(clips:Clips):
         try: return next(iter(thumbnails(media_file(clips.files[clip], clips.folders), 1, 60)), None)
         except (MediaError, ParameterError, TypeError): return None   # a file without pictures has no picture in the list
     return picture
+
+# %% ../nbs/api/21_widgets.ipynb #032de003
+class TuneBench:
+    "Player, threshold panel, list of clips and list of flips over one `Tuning`."
+    def __init__(self, clips:Clips, tuning:Tuning, rescore=None, folder=PRESETS_FOLDER):
+        self.clips, self.tuning, self.rescore = clips, tuning, rescore
+        self._share()
+        self.player = Player(clips)
+        frame = self.frame()
+        self.table = Table(frame, self._columns(frame), clip_masks(frame, clips), subtitle="weak", picture=first_picture(clips), opened=self.player.show, height=330, title=f"Clips {tuning.split}", note=self._note())
+        self.flips = Table(flip_frame(tuning), [Column("seconds", "second")], subtitle="what", opened=self.open_flip, id_label="clip", title="Flips since saved", height=190)
+        self.panel = ThresholdPanel(tuning, rescore=rescore, folder=folder)
+        self.panel.moved = self.moved
+        self.panel.observe(lambda c: setattr(self.player, "highlight", c["new"]), "selected")
+        self.table.observe(lambda c: setattr(self.player, "playlist", list(self.table.view.index)), "version")
+
+# %% ../nbs/api/21_widgets.ipynb #5593076e
+def _share(self):
+    "Let the player look at the labels and thresholds that move."
+    c, t = self.clips, self.tuning
+    if t.vocab.events != c.vocab.events: c.widen(t.vocab)
+    c.scores, c.thresholds, c.harvested = t.scores, t.value, "harvested"
+    c.__dict__.pop("_ranges", None)
+    c.add("harvested", t.labels)
+
+# %% ../nbs/api/21_widgets.ipynb #5271ca81
+def _moved(self, settled):
+    "After a move: lanes at once, lists when the hand rests."
+    if self.panel.tuning is not self.tuning: self.tuning = self.panel.tuning
+    self._share()
+    self.player.refresh()
+    if settled:
+        self.table.replace(self.frame(), clip_masks(self.table.frame, self.clips))
+        self.flips.replace(flip_frame(self.tuning))
+
+# %% ../nbs/api/21_widgets.ipynb #f0d20631
+def _tune_frame(self) -> pd.DataFrame:
+    "The list of clips: with truth the F of each clip's harvested labels, without it how many segments changed."
+    out = pd.DataFrame(dict(weak=weak_words(self.clips)), index=pd.Index(self.clips.ids, name="clip"))
+    t = self.tuning
+    out["changed"] = sum((t.on[m] != t.before[m]).sum((0, 2)) for m in MODALITY.values())
+    if t.truth is not None: out["F"] = clip_f(t.labels, t.truth)
+    return out
+
+# %% ../nbs/api/21_widgets.ipynb #af0c4333
+def weak_words(clips:Clips) -> list:
+    "Each clip's weak label in words."
+    mask, events = clips.weak.mask if clips.weak is not None else next(iter(clips.labelings.values())).weak().mask, np.array(clips.vocab.events, object)
+    return [", ".join(events[m]) for m in mask]
+
+def clip_f(labels, truth) -> np.ndarray:
+    "[N] segment-level F of each clip, event by event and both modalities pooled, percent."
+    from valor_lab.metrics import avvp_scores
+    return avvp_scores(labels, truth, per_clip=True)["segment/event"].to_numpy()
+
+# %% ../nbs/api/21_widgets.ipynb #423e65f5
+def flip_frame(tuning:Tuning) -> pd.DataFrame:
+    "Flipped segments as rows of a list."
+    f = tuning.flips()
+    out = pd.DataFrame(dict(label=[f"{'+' if n else '−'} {c}" for n, c in zip(f.now, f["clip"])], what=[f"{s:g} s · {e} · {m}" for s, e, m in zip(f.second, f.event, f.modality)], seconds=f.second.astype(float), clip_id=f["clip"], event=f.event))
+    out.index = [f"{c}|{e}|{m}|{t}" for c, e, m, t in zip(f["clip"], f.event, f.modality, f.segment)]
+    return out
+
+# %% ../nbs/api/21_widgets.ipynb #0c8f02c6
+def _open_flip(self, row:str):
+    "Open a flipped segment: its clip, its second, its event."
+    r = self.flips.frame.loc[row]
+    self.player.show(r.clip_id, at=r.seconds, highlight=r.event)
+
+# %% ../nbs/api/21_widgets.ipynb #b313ca60
+TuneBench._share, TuneBench.moved, TuneBench.frame, TuneBench.open_flip = _share, _moved, _tune_frame, _open_flip
+TuneBench._columns = lambda self, frame: [Column("F", "F, %")] * ("F" in frame) + [Column("changed", "changed segments", 0, worst_last=True)]
+TuneBench._note = lambda self: "number: F of the harvested labels against truth" if self.tuning.truth is not None else "number: segments that changed since the thresholds were saved"
+TuneBench.show = lambda self: bench(self.player, [self.table, self.flips], self.panel)
+
+# %% ../nbs/api/21_widgets.ipynb #ac281f21
+def _widen(self, vocab:Vocab):
+    "More events at the end of the vocabulary: false in every labeling that does not know them."
+    more = len(vocab) - len(self.vocab)
+    wide = lambda x: np.concatenate([x, np.zeros((*x.shape[:-1], more), bool)], -1)
+    self.labelings = {n: SegmentLabels(l.ids, wide(l.audio), wide(l.visual), vocab, l.durations) for n, l in self.labelings.items()}
+    if self.weak is not None: self.weak = WeakLabels(self.weak.ids, wide(self.weak.mask), vocab, self.weak.findings)
+    self.vocab = vocab
+
+Clips.widen = _widen
+
+# %% ../nbs/api/21_widgets.ipynb #77968497
+class Choice(anywidget.AnyWidget):
+    "Buttons that choose some of several names, and one score."
+    _esm, _css = static("common.js", "choice.js"), static("common.css")
+    label = traitlets.Unicode("compare").tag(sync=True)
+    options = traitlets.List().tag(sync=True)
+    chosen = traitlets.List().tag(sync=True)
+    scores = traitlets.List().tag(sync=True)
+    key = traitlets.Unicode("").tag(sync=True)
+    note = traitlets.Unicode("").tag(sync=True)
+
+# %% ../nbs/api/21_widgets.ipynb #b9060c27
+def compare_scores(
+    clips:Clips,
+    names,          # which labelings
+    n:int=300,      # resamples
+) -> dict:
+    "For each labeling the table of `bootstrap(avvp_scores)`; computed once for each."
+    from valor_lab.metrics import avvp_scores, bootstrap
+    known = clips.__dict__.setdefault("_scored", {})
+    for name in names:
+        labels = clips.labelings[name]
+        if known.get((name, n), (None,))[0] is not labels: known[name, n] = labels, bootstrap(avvp_scores, labels, clips.labelings[clips.truth], n)
+    return {name: known[name, n][1] for name in names}
+
+# %% ../nbs/api/21_widgets.ipynb #1ea9221a
+def score_frame(tables:dict) -> pd.DataFrame:
+    "Scores side by side in words: value and 95 % interval."
+    say = lambda r: f"{r.value:.1f}  ({r.low:.1f} – {r.high:.1f})"
+    return pd.DataFrame({name: t.apply(say, axis=1) for name, t in tables.items()})
+
+def pair_frame(clips:Clips, names, key:str, n:int=300) -> pd.DataFrame:
+    "The difference of each pair in one score, with its own interval."
+    from valor_lab.plots import pairwise
+    t = pairwise({name: clips.labelings[name] for name in names}, clips.labelings[clips.truth], key, n=n)
+    return pd.DataFrame(dict(difference=t.value.to_numpy(float), interval=[f"{r.low:+.1f} … {r.high:+.1f}" for r in t.itertuples()], p=t.p.to_numpy(float)), index=[f"{r.a} − {r.b}" for r in t.itertuples()])
+
+# %% ../nbs/api/21_widgets.ipynb #c42fb7fd
+def event_frame(clips:Clips, names) -> pd.DataFrame:
+    "F of each event and modality for each labeling, and the difference of the second to the first."
+    from valor_lab.metrics import event_scores
+    found = {name: event_scores(clips.labelings[name], clips.labelings[clips.truth]) for name in names}
+    out = pd.DataFrame({name: t["F"] for name, t in found.items()})
+    out["support"] = next(iter(found.values()))["support"]
+    if len(names) > 1: out["difference"] = out[names[1]] - out[names[0]]
+    out.index = [f"{e}, {m.replace('_', '-')}" for e, m in out.index]
+    return out[out["support"] > 0]
+
+# %% ../nbs/api/21_widgets.ipynb #97ca6eb1
+class CompareBench:
+    "Scores, differences and clips of the labelings that a person chooses."
+    def __init__(self, clips:Clips, chosen=None, n:int=300):
+        self.clips, self.n = clips, n
+        names = [x for x in clips.labelings if x != clips.truth]
+        if not names: raise ParameterError("there is no labeling to compare beside the truth")
+        self.choice = Choice(options=names, chosen=list(chosen or names[:3]), scores=list(self.tables(names[:1]).values())[0].index.tolist() if clips.truth else [], key="segment/type" if clips.truth else "", note="" if clips.truth else "These clips have no truth: shown is only where the labelings differ.")
+        self.player = Player(clips)
+        self.scores = Table(pd.DataFrame(), subtitle=None, title="Scores", id_label="score", height=310, note="percent, with 95 % intervals: bootstrap over clips")
+        self.pairs = Table(pd.DataFrame(), title="Pairs", id_label="pair", height=150, note="difference in points on the same resamples, with its own 95 % interval")
+        self.events = Table(pd.DataFrame(), title="Events", id_label="event, modality", height=310, note="F over segments, percent; difference of the second chosen to the first")
+        self.table = Table(pd.DataFrame(dict(weak=weak_words(clips)), index=pd.Index(clips.ids, name="clip")), masks=dict(event={e: m for e, m in zip(clips.vocab.events, clips.weak.mask.T) if m.any()}) if clips.weak is not None else None,
+                           subtitle="weak", picture=first_picture(clips), opened=self.player.show, height=420, title="Clips")
+        self.choice.observe(lambda c: self.update(), ["chosen", "key"])
+        self.table.observe(lambda c: setattr(self.player, "playlist", list(self.table.view.index)), "version")
+        self.update()
+
+    def tables(self, names): return compare_scores(self.clips, names, self.n)
+
+# %% ../nbs/api/21_widgets.ipynb #8843df30
+def _compare_update(self):
+    "Show what belongs to the labelings that are chosen now."
+    names, c = [x for x in self.choice.options if x in self.choice.chosen], self.clips
+    self.player.names = [c.truth] * bool(c.truth) + names
+    self.player.refresh()
+    if c.truth and names:
+        self._fill(self.scores, score_frame(self.tables(names)), [Column(x, words=True, width=150) for x in names])
+        self._fill(self.pairs, pair_frame(c, names, self.choice.key, self.n) if len(names) > 1 else pd.DataFrame(), [Column("difference", signed=True), Column("interval", words=True, width=110), Column("p", "p, two-sided", 3)] if len(names) > 1 else [])
+        events = event_frame(c, names)
+        self._fill(self.events, events, [*(Column(x, f"F {x}") for x in names), Column("support", "true segments", 0), *([Column("difference", signed=True)] if "difference" in events else [])])
+    frame, columns = self.clip_rows(names)
+    self._fill(self.table, frame, columns)
+    if "differ" in frame: self.table.sort = ["differ", True]
+
+# %% ../nbs/api/21_widgets.ipynb #6e2d1249
+def _clip_rows(self, names):
+    "The list of clips: by how many segments the chosen labelings differ, and the F of each."
+    c, frame = self.clips, pd.DataFrame(dict(weak=weak_words(self.clips)), index=pd.Index(self.clips.ids, name="clip"))
+    if len(names) > 1: frame["differ"] = np.max([disagreement(c.labelings[a], c.labelings[b]) for a in names for b in names if a < b], axis=0)
+    if c.truth:
+        for x in names: frame[x] = clip_f(c.labelings[x], c.labelings[c.truth])
+    return frame, [Column("differ", "differing segments", 0, worst_last=True)] * (len(names) > 1) + [Column(x, f"F {x}, %") for x in names if x in frame]
+
+def _fill(self, table, frame, columns):
+    "Other rows and columns for a table."
+    if table.sort[0] not in frame: table.sort = ["", False]
+    with table.hold_sync():
+        table.columns = [vars(x) for x in columns]
+        table.replace(frame)
+
+# %% ../nbs/api/21_widgets.ipynb #5c4dfe4c
+CompareBench.update, CompareBench.clip_rows, CompareBench._fill = _compare_update, _clip_rows, _fill
+
+def _compare_show(self):
+    "The workbench, or its stills."
+    from IPython.display import display
+    tables = [self.scores, self.pairs, self.events] if self.clips.truth else []
+    if attached():
+        box = widgets.Box(tables)
+        box.add_class("vl-tables")
+        outer = widgets.Box([box])
+        outer.add_class("vl-outer")
+        display(self.choice, outer)
+    else:
+        for t in tables: display(t)
+    bench(self.player, self.table)
+
+CompareBench.show = _compare_show
+
+# %% ../nbs/api/21_widgets.ipynb #70897d6a
+class Launcher(anywidget.AnyWidget):
+    "Start, watch and stop runs of `nbs/train.ipynb`."
+    _esm, _css = static("common.js", "launcher.js"), static("common.css")
+    presets = traitlets.List().tag(sync=True)
+    labels = traitlets.List().tag(sync=True)     # "" is the harvested ones; names of labelings and of threshold presets
+    devices = traitlets.List(["auto", "cpu", "cuda"]).tag(sync=True)
+    jobs = traitlets.List().tag(sync=True)       # name, state, seconds
+    selected = traitlets.Unicode("").tag(sync=True)
+    curves = traitlets.List().tag(sync=True)
+    log = traitlets.Unicode("").tag(sync=True)
+    message = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self, dataset="demo", size="small", root="data", out="runs", notebook="nbs/train.ipynb", **kw):
+        from valor_lab.datasets import list_labels
+        from valor_lab.train import PRESETS
+        self.fixed, self.notebook, self.folder = dict(dataset=dataset, size=size, data_root=str(root), out=str(out)), notebook, f"{out}/jobs"
+        super().__init__(presets=list(PRESETS), labels=["", *list_labels(root), *presets(f"{root}/thresholds")], **kw)
+        self.now()
+        self.on_msg(self._asked)
+        self.observe(lambda c: self.now(), "selected")
+
+# %% ../nbs/api/21_widgets.ipynb #34eccffb
+def _start(self, preset:str, labels="", overrides="", epochs=None, seeds="0", device="auto", name=None) -> Job:
+    "Start a training; the job it became."
+    job = launch(self.notebook, dict(self.fixed, preset=preset, labels=labels, overrides=overrides, epochs=epochs, seeds=str(seeds), device=device), name, self.folder)
+    self.message, self.selected = f"{job.name} runs in a process of its own; closing this page does not stop it.", job.name
+    self.now()
+    return job
+
+# %% ../nbs/api/21_widgets.ipynb #727a0aa0
+def _launcher_now(self):
+    "Look at the jobs, and at the curves and the log of the one that is selected."
+    found = jobs(self.folder)
+    if not self.selected and len(found): self.selected = found.name[0]
+    with self.hold_sync():
+        self.jobs = [dict(name=r.name, state=r.state, seconds=round(r.seconds)) for r in found.itertuples(index=False)]
+        if self.selected in set(found.name):
+            job = Job(resolve(self.folder)/self.selected)
+            self.log = job.log() if job.state in ("failed", "lost") else ""
+            self.curves = job_curves(job, self.fixed["out"])
+
+# %% ../nbs/api/21_widgets.ipynb #19d2523e
+def job_curves(job:Job, out="runs") -> list:
+    "Loss and validation scores, epoch by epoch, of the runs that were written while the job lived."
+    began = datetime.datetime.fromisoformat(job.about["started"]).timestamp()
+    until = datetime.datetime.fromisoformat(job.about["ended"]).timestamp() + 5 if "ended" in job.about else np.inf
+    lines = {"loss": [], "F, type, validation, %": []}
+    for path in sorted(resolve(out).glob("*/metrics.csv")):
+        if not began - 1 <= path.stat().st_mtime <= until: continue
+        t = pd.read_csv(path)
+        for title, column in (("loss", "loss/total"), ("F, type, validation, %", "val/segment/type")):
+            if column in t: lines[title].append(dict(name=path.parent.name, x=t.epoch.tolist(), y=[None if np.isnan(v) else round(float(v), 4) for v in t[column]]))
+    return [dict(title=t, lines=l) for t, l in lines.items() if l]
+
+# %% ../nbs/api/21_widgets.ipynb #091d038c
+def _launcher_asked(self, widget, message, buffers):
+    "One message from the browser."
+    try:
+        if message.get("do") == "start": self.start(**{k: message[k] for k in ("preset", "labels", "overrides", "epochs", "seeds", "device")})
+        elif message.get("do") == "stop" and self.selected: Job(resolve(self.folder)/self.selected).stop(); self.message = f"{self.selected} was stopped."
+    except (ValueError, OSError) as e: self.message = str(e)
+    self.now()
+
+# %% ../nbs/api/21_widgets.ipynb #7b2d3cab
+Launcher.start, Launcher.now, Launcher._asked = _start, _launcher_now, _launcher_asked
+
+def launcher(**options):
+    "Show a `Launcher` to a person; silent under papermill and in tests."
+    from IPython.display import display
+    if attached(): display(Launcher(**options))

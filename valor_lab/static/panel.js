@@ -103,7 +103,7 @@ function render({ model, el }) {
       l.change.className = n.change_digits === 0 || !c || Math.abs(c) < .05 ? "vl-quiet" : c > 0 ? "vl-up" : "vl-down";
     }
     sums.replaceChildren(...n.sums.map(s => h("div", { "data-sum": s.name }, h("small", { text: s.name }), h("b", { text: s.text }), h("small", { text: s.below }))), h("div", { class: "vl-what", text: n.sums_say }));
-    heads.replaceChildren(...["event", "CLIP score (visual)", "threshold", "CLAP score (audio)", "threshold", n.main_label, n.change_label].map(t => h("span", { text: t })));
+    heads.replaceChildren(...["event", "CLIP score (visual)", "θ CLIP", "CLAP score (audio)", "θ CLAP", n.main_label, n.change_label].map(t => h("span", { text: t, title: t.startsWith("θ") ? "threshold on the score" : null })));
     undo.disabled = !n.can_undo; redo.disabled = !n.can_redo; optimum.disabled = !n.has_optimum; optimum.title = n.has_optimum ? "" : "needs clips with truth";
     note.textContent = n.note; note.hidden = !n.note; message.textContent = n.message;
     tag.textContent = n.title; title.replaceChildren("Thresholds ", tag);
@@ -130,14 +130,13 @@ function render({ model, el }) {
   function showDetail() {
     const event = get("selected"), i = get("events").findIndex(e => e.event === event);
     for (const l of lines) l.row.classList.toggle("vl-picked", l.row.dataset.event === event);
-    curve = null; canvases = {}; detail.replaceChildren();
+    curve = null; canvases = {}; detail.replaceChildren(); detail.hidden = i < 0;
     if (i < 0) return;
     const e = get("events")[i], parts = Object.entries(TEACHERS).map(([t, [who, modality]]) => {
       canvases[t] = h("canvas", { role: "img", "aria-label": `precision, recall and F of ${event} over the ${who} threshold` });
       const apply = what => e[t][what] === null ? null : h("button", { class: `vl-apply-${what}`, "data-teacher": t, text: `${what} ${e[t][what].toFixed(1)} ${what === "published" ? "△" : "▲"}`, onclick: () => send({ do: "apply", what, event: i, teacher: t }) });
       return h("div", {}, canvases[t], h("div", { class: "vl-bar-of-buttons" }, h("span", { class: "vl-quiet", text: `${who}, ${modality}` }), apply("published"), apply("optimum")));
     });
-    const known = detail.dataset;
     detail.append(h("h4", { text: event }), ...parts);
     if (get("captions").length) {
       const [cv, ca] = get("captions")[i] || ["", ""], a = h("input", { class: "vl-clip-caption", value: cv }), c = h("input", { class: "vl-clap-caption", value: ca }), fresh = h("input", { class: "vl-new-event", placeholder: "a new event's name", style: "flex:0 1 150px" });

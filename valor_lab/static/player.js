@@ -19,7 +19,7 @@ function render({ model, el }) {
   const get = k => model.get(k), clip = () => get("clip");
   const put = (k, v) => { model.set(k, v); model.save_changes(); };
   const seconds = () => clip().duration || 1, segment = () => seconds() / (clip().n_segments || 1);
-  let now = 0, playing = false, frame = 0, sent = 0, source = 0, blob = null, pictures = null, spectrum = null;
+  let now = 0, playing = false, frame = 0, source = 0, blob = null, pictures = null, spectrum = null;
 
   // ---- what is on the screen
   const video = h("video", { playsinline: true, preload: "auto", "aria-label": "the clip's picture and sound" });
@@ -59,7 +59,8 @@ function render({ model, el }) {
         h("div", { class: "vl-bar-of-buttons" }, edit, spectrogram), clock, keys)), editor, axis, legend, said));
   el.append(root);
 
-  // ---- the clock: while playing, a frame moves one transform and paints two small canvases; nothing is laid out
+  // ---- the clock: while playing, a frame moves one transform and paints two small canvases; nothing is laid out, and
+  // Python is told where the playhead is when it stops or jumps, because a message makes the page around draw its status
   let ink = {}, chipPen = null, clockPen = null;
   function colours() {
     ink = { head: css(root, "--vl-head"), ink: css(root, "--vl-ink"), quiet: css(root, "--vl-quiet"), on: css(root, "--vl-card") };
@@ -81,7 +82,6 @@ function render({ model, el }) {
     now = video.currentTime;
     if (loopSpan && now >= loopSpan[1] - 0.01) { video.currentTime = loopSpan[0]; now = loopSpan[0]; }
     paint();
-    if (start - sent > 250) { sent = start; tell(); }
     frame = requestAnimationFrame(tick);
     if (root.frames) root.frames.push(performance.now() - start);
   }
@@ -207,10 +207,10 @@ function render({ model, el }) {
   }
   function heat(lane) {
     const { scores, threshold, low, high } = lane.heat, n = scores.length, level = s => clamp((s - low) / (high - low || 1), 0, 1);
-    const text = `scores ${scores.map(s => s === null ? "none" : s.toFixed(1)).join(", ")}; threshold ${threshold.toFixed(2)}`;
+    const text = `scores ${scores.map(s => s === null ? "none" : s.toFixed(1)).join(", ")}${threshold === null ? "" : `; threshold ${threshold.toFixed(2)}`}`;
     return h("div", { class: "vl-track vl-heat", role: "img", "aria-label": `${lane.event}, ${NAMES[lane.modality]}, ${text}`, title: text, "data-threshold": threshold },
       ...scores.map((s, i) => s === null ? null : h("i", { style: `left:${100 * i / n}%;width:calc(${100 / n}% - 1px);height:${100 * Math.max(.08, level(s))}%;opacity:${(.18 + .82 * level(s)).toFixed(3)}` })),
-      h("u", { style: `bottom:${100 * level(threshold)}%` }));
+      threshold === null ? null : h("u", { style: `bottom:${100 * level(threshold)}%` }));
   }
   function draw() {
     const groups = new Map(), focus = document.activeElement?.closest?.(".vl-edit"), kept = focus && root.contains(focus) ? [focus.dataset.event, focus.dataset.modality] : null;

@@ -10,7 +10,8 @@ function render({ model, el }) {
   const search = h("input", { type: "search", placeholder: "search", "aria-label": "search in ids and events", oninput: () => { clearTimeout(searchTimer); searchTimer = setTimeout(() => put("text", search.value), 120); } });
   const controls = h("div", { class: "vl-controls" });
   const headings = h("div", { class: "vl-headings" });
-  const sizer = h("div"), list = h("div", { class: "vl-scroll", tabindex: 0, role: "grid", "aria-label": "list of clips", style: `height:${get("height")}px` }, sizer);
+  const nothing = h("p", { class: "vl-quiet", style: "margin:6px", text: "nothing to show" });
+  const sizer = h("div"), list = h("div", { class: "vl-scroll", tabindex: 0, role: "grid", "aria-label": "list of clips", style: `height:${get("height")}px` }, nothing, sizer);
   const note = h("div", { class: "vl-quiet vl-table-note", style: "font-size:11.5px" });
   const root = h("div", { class: "vl vl-table" }, h("div", {}, title), controls, headings, list, note);
   el.append(root);
@@ -62,6 +63,7 @@ function render({ model, el }) {
     for (const [i, e] of drawn) if (i < from || i >= to) { e.remove(); drawn.delete(i); }
     for (let i = from; i < to; i++) if (!drawn.has(i) && rows.has(i)) { const e = line(i, rows.get(i)); drawn.set(i, e); sizer.append(e); }
     list.setAttribute("aria-rowcount", get("count"));
+    nothing.hidden = get("count") > 0;
     if (get("pictures")) { clearTimeout(pictureTimer); pictureTimer = setTimeout(askPictures, 90); }
   }
   function line(i, row) {
