@@ -454,3 +454,35 @@ def test_options_of_objectives_do_not_hide_options_of_training_or_of_the_network
     taken = {f.name for f in fields(train.TrainConfig)} | {f.name for _, config in models.BACKBONES.values() for f in fields(config)}
     for name, (_, config) in OBJECTIVES.items():
         if config is not None: assert not taken & {f.name for f in fields(config)}, name
+
+
+def toy_splits(data_class):
+    "Three small splits with scores, on three events."
+    from valor_lab.harvest import Scores
+    from valor_lab.labels import WeakLabels
+    from valor_lab.vocab import Vocab
+    vocab = Vocab("toy", *(getattr(LLP, f)[:3] for f in ("events", "clip_captions", "clap_captions")), np.zeros(3), np.zeros(3))
+
+    def split(n, seed):
+        rng = np.random.default_rng(seed)
+        y = (rng.random((n, 2, 1, 3)) < .4) & (rng.random((n, 2, T, 3)) < .6)
+        x, ids, weak = (y*3 + rng.normal(size=y.shape)).astype(np.float32), [f"{seed}-{i}" for i in range(n)], y.any((1, 2))
+        labels = SegmentLabels(ids, y[:, 0], y[:, 1], vocab)
+        return data_class(ids, WeakLabels(ids, weak, vocab), labels, labels, dict(audio=x[:, 0], visual=x[:, 1]), vocab, name="toy", total=n, scores=Scores(ids, x[:, 0]-1, x[:, 1]-1, vocab))
+
+    return split(24, 1), split(12, 2), split(12, 3)
+
+
+@pytest.mark.parametrize("name", ["pld", "ma", "jomold", "ppl", "valor-soft", "vplan", "han-labeler", "jomold-ave"])
+def test_every_method_trains_through_the_one_loop_and_leaves_its_labels_in_the_run(name, tmp_path):
+    train, datasets = pytest.importorskip("valor_lab.train"), pytest.importorskip("valor_lab.datasets")
+    data, val, test = toy_splits(datasets.Dataset)
+    config = train.preset(name)
+    config = train.override(config, {"d_model": 16, "epochs": 2, "batch_size": 8} | ({"n_heads": 2, "d_ff": 16} if config.backbone == "han" else {}))
+    if name == "ppl": config = train.override(config, {"prototype_warmup": 1})
+    run = train.fit(config, data, tmp_path/"run", val, test, device="cpu", progress=False)
+    assert run.finished and len(run.metrics) == 2 and "segment/type" in run.scores["test"]
+    own = datasets.load_labels("train", run.path, data.vocab)
+    assert list(own.ids) == list(data.ids)
+    assert not (own.audio & ~data.weak.mask[:, None]).any() and not (own.visual & ~data.weak.mask[:, None]).any()
+    assert (name == "ma") <= (run.scores["best_epoch"] == 2)             # MA keeps its last epoch

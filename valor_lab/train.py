@@ -586,12 +586,9 @@ def finish(t:Training, data, val, test):
 
 # %% ../nbs/api/11_train.ipynb #8107c54e
 def write_own_labels(t:Training, data):
-    "If the objective made or changed labels of the training split, write them as the official CSV files."
+    "If the objective made or changed labels of the training split, keep them under the name `train` in the run: `load_labels(\"train\", run.path)`."
     own = t.objective.labels()
-    if own is None: return
-    folder = t.run.path/"predictions"
-    folder.mkdir(parents=True, exist_ok=True)
-    SegmentLabels(data.ids, *(x.cpu().numpy() > .5 for x in own), data.vocab).to_csv(folder/"train_labels_audio.csv", folder/"train_labels_visual.csv")
+    if own is not None: save_labels(SegmentLabels(data.ids, *(x.cpu().numpy() > .5 for x in own), data.vocab), "train", t.run.path, dict(objective=t.config.objective, dataset=data.name))
 
 # %% ../nbs/api/11_train.ipynb #e517e9ad
 def write_predictions(folder, name, scored:Scored):
