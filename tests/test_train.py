@@ -207,7 +207,9 @@ def test_a_fabric_logger_sees_every_epoch(tmp_path, sets):
     class Log:
         rows = []
         def log_metrics(self, metrics, step=None): self.rows.append((step, metrics))
-    run_fit(tmp_path/"r", sets, loggers=[Log()])
+    csv = pytest.importorskip("lightning_fabric.loggers").CSVLogger(tmp_path/"log")
+    run_fit(tmp_path/"r", sets, loggers=[Log(), csv])
+    assert len(pd.read_csv(next((tmp_path/"log").rglob("metrics.csv")))) == 4
     assert [s for s, _ in Log.rows] == [1, 2, 3, 4] and "val/segment/type" in Log.rows[0][1]
 
 # -- killed and resumed
