@@ -168,7 +168,7 @@ def test_the_same_run_is_not_trained_again(run, sets):
 def test_another_run_in_the_same_folder_is_refused(run, sets):
     with pytest.raises(ParameterError, match="lr: 0.003 there, 0.001 here"): run_fit(run.path, sets, over=dict(lr=1e-3))
     flipped = SegmentLabels(sets[0].ids, sets[0].labels.visual, sets[0].labels.audio, TOY)
-    with pytest.raises(ParameterError, match="data of train"): run_fit(run.path, (replace(sets[0], labels=flipped), *sets[1:]))
+    with pytest.raises(ParameterError, match="data train/labels: '"): run_fit(run.path, (replace(sets[0], labels=flipped), *sets[1:]))
 
 def test_same_seed_same_weights_other_seed_others(run, tmp_path, sets):
     assert same(weights(run_fit(tmp_path/"a", sets)), weights(run))

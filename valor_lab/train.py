@@ -311,6 +311,11 @@ def write_json(path, value):
     with atomic_path(path) as tmp: tmp.write_text(json.dumps(value, indent=1))
 
 # %% ../nbs/api/11_train.ipynb #4c6adc26
+def _flat(about):
+    "What is known of the data, one level deep: `data train/labels` and so on."
+    return {f"data {k}/{name}" if name else f"data {k}": x for k, v in about.items() for name, x in (v.items() if isinstance(v, dict) else [("", v)])}
+
+# %% ../nbs/api/11_train.ipynb #55af73b3
 def _claim(run, config, about) -> bool:
     "Prepare the folder; True if this very run is already finished there."
     path = run.path/"config.toml"
@@ -318,8 +323,7 @@ def _claim(run, config, about) -> bool:
         with atomic_path(path) as tmp: tmp.write_text(to_toml(config))
         write_json(run.path/"data.json", about)
         return False
-    was = {**asdict(run.config), **{f"data of {k}": v for k, v in run.data.items()}}
-    now = {**asdict(config), **{f"data of {k}": v for k, v in json.loads(json.dumps(about)).items()}}
+    was, now = asdict(run.config) | _flat(run.data), asdict(config) | _flat(json.loads(json.dumps(about)))
     other = [f"{k}: {was.get(k)!r} there, {now.get(k)!r} here" for k in sorted({*was, *now}) if repr(was.get(k)) != repr(now.get(k))]
     if other: raise ParameterError(f"{run.name} holds another run ({'; '.join(other[:3])}{'; …' if len(other) > 3 else ''}). Choose another folder, or delete that one")
     return run.finished
