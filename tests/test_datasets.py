@@ -108,6 +108,12 @@ def test_another_root_is_not_filled_from_elsewhere(data, tmp_path):
     data("llp")
     with pytest.raises(FileNotFoundError, match="valor_fetch"): read_split("llp", "val", tmp_path)
 
+def test_one_missing_harvested_label_is_named_not_passed_over(root):
+    ids = load_dataset("llp", root).ids
+    (root/"llp/CLAP/segment_pseudo_labels"/f"{ids[2][:11]}.npy").unlink()
+    data = load_dataset("llp", root)
+    assert data.labels is None and data.missing.values.tolist() == [[ids[2], "harvested labels", ""]] and len(data) == 4
+
 def test_named_labels_train_a_data_set(root):
     data = load_dataset("llp", root, "val")
     save_labels(data.truth, "by-hand", root)
@@ -128,9 +134,9 @@ def test_the_inventory_counts_what_is_here_and_says_how_to_get_the_rest(root):
 
 def test_another_data_set_can_be_registered(root, monkeypatch):
     from valor_lab import datasets
-    monkeypatch.setattr(datasets, "LOADERS", dict(datasets.LOADERS))
+    for table in ("LOADERS", "HOW"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
     register_dataset("mine", lambda name, *rest: name)
-    assert load_dataset("mine", root) == "mine"
+    assert load_dataset("mine", root) == "mine" and set(inventory("mine", root)["here"]) == {0}
 
 def test_the_real_annotations_read_with_both_revisions(data):
     data("llp/revision-2020")

@@ -273,7 +273,8 @@ def _load_avvp(name, root, split, features, labels, size, revision):
     ids = [c for c, h in zip(weak.ids, has) if h]
     data = Dataset(tuple(ids), weak.select(ids), truth and truth.select(ids), None, reader(ids, folder/"pooled"/f"{split}"), weak.vocab, None, f"demo ({size})" if name == "demo" else name, split, len(weak), missing)
     if store is not None and set(ids) <= set(store.ids): data.scores = store.select(ids).scores(weak.vocab)
-    data.labels = _dense_labels(name, root, size, folder, ids, labels, weak.vocab)
+    data.labels, lack = _dense_labels(name, root, size, folder, ids, labels, weak.vocab)
+    if lack: data.missing = pd.concat([missing, _ledger([(c, "harvested labels") for c in lack], folder)], ignore_index=True)
     return data
 
 # %% ../nbs/api/15_datasets.ipynb #cb313be6
@@ -309,17 +310,19 @@ def _ledger(lack, folder):
 
 # %% ../nbs/api/15_datasets.ipynb #ed088a15
 def _dense_labels(name, root, size, folder, ids, labels, vocab):
-    "Dense labels for these clips: those that were passed or named, else the harvested ones if every clip has them."
-    if isinstance(labels, SegmentLabels): return labels.select(ids)
-    if labels: return load_labels(labels, root, vocab).select(ids)
+    "`(dense labels, clips that lack them)`: those that were passed or named, else the harvested ones if every clip has them."
+    if isinstance(labels, SegmentLabels): return labels.select(ids), []
+    if labels: return load_labels(labels, root, vocab).select(ids), []
     if name == "demo":
         harvested = f"demo-{size}-harvested"
-        if harvested not in list_labels(root): return None
+        if harvested not in list_labels(root): return None, []
         kept = load_labels(harvested, root, vocab)
-        return kept.select(ids) if set(ids) <= set(kept.ids) else None
+        lack = [c for c in ids if c not in set(kept.ids)]
+        return (None if lack else kept.select(ids)), lack
     parts = {m: _files(folder/t/"segment_pseudo_labels", ids) for m, t in (("audio", "CLAP"), ("visual", "CLIP"))}
-    if not all(f.exists() for files in parts.values() for f in files): return None
-    return SegmentLabels(ids, *(np.stack([read_feature(f, (10, len(vocab))) for f in parts[m]]) for m in ("audio", "visual")), vocab)
+    lack = [c for c, *files in zip(ids, *parts.values()) if not all(f.exists() for f in files)]
+    if lack: return None, lack if len(lack) < len(ids) else []
+    return SegmentLabels(ids, *(np.stack([read_feature(f, (10, len(vocab))) for f in parts[m]]) for m in ("audio", "visual")), vocab), []
 
 # %% ../nbs/api/15_datasets.ipynb #e51fea85
 LOADERS = {"llp": _load_avvp, "demo": _load_avvp}
@@ -327,6 +330,8 @@ LOADERS = {"llp": _load_avvp, "demo": _load_avvp}
 def register_dataset(
     name:str,   # a new data set
     loader,     # called as loader(name, root, split, features, labels, size, revision) -> Dataset
+    how=None,   # what -> how to get it: "annotations", "videos", kinds of features, "labels"
 ):
-    "Let `load_dataset` know another data set."
+    "Let `load_dataset` and `inventory` know another data set; its files are looked for in `data/NAME`, in LLP's layout."
     LOADERS[name] = loader
+    HOW[name] = dict(annotations=f"{name} was registered without a way to get it.", videos="", labels="") | (how or {})

@@ -66,14 +66,17 @@ def unpack(
     archive,                 # a .zip file
     out,                     # the folder that receives its members
     max_bytes:int=200 << 30, # refuse archives that claim to unpack to more
-    within:str="",           # the one folder of the archive that it may hold; "": any
+    within:str="",           # take only what is below this folder of the archive; "": everything
 ) -> list:
     "Unpack a zip archive without path traversal, links or surprises; members that are already there in full are skipped."
     out = Path(out).resolve()
     if not zipfile.is_zipfile(archive): raise ParameterError(f"{Path(archive).name} is not a whole zip archive; delete it and fetch it again")
     with zipfile.ZipFile(archive) as z:
         members = [m for m in z.infolist() if not m.is_dir()]
-        for m in members: _check_member(m, out, archive, within)
+        for m in members: _check_member(m, out, archive)
+        strays = [m.filename for m in members if within and not m.filename.startswith(within + "/")]
+        if strays: print(f"{Path(archive).name}: left out {len(strays)} files that are not below {within}/: {', '.join(strays[:5])}")
+        members = [m for m in members if m.filename not in strays]
         if (total := sum(m.file_size for m in members)) > max_bytes: raise ParameterError(f"{Path(archive).name} claims to unpack to {total / 2**30:.1f} GiB, more than the {max_bytes / 2**30:.1f} allowed")
         for m in tqdm(members, desc=f"unpack {Path(archive).name}", unit="file", disable=len(members) < 50):
             path = out/m.filename
@@ -82,11 +85,10 @@ def unpack(
     return [out/m.filename for m in members]
 
 # %% ../nbs/api/14_fetch.ipynb #cd6c6004
-def _check_member(m, out, archive, within=""):
+def _check_member(m, out, archive):
     "Refuse a member that is a link or would be written outside `out`."
     target = (out/m.filename).resolve()
     if stat.S_ISLNK(m.external_attr >> 16): raise ParameterError(f"{Path(archive).name}: {m.filename!r} is a link; the archive is not unpacked")
-    if within and not m.filename.startswith(within + "/"): raise ParameterError(f"{Path(archive).name}: {m.filename!r} is not below {within}/; the archive is not unpacked")
     if out not in target.parents or "\\" in m.filename: raise ParameterError(f"{Path(archive).name}: {m.filename!r} leads outside the folder; the archive is not unpacked")
 
 # %% ../nbs/api/14_fetch.ipynb #a0542e3a
@@ -151,7 +153,7 @@ def split_id(
     clip:str,  # e.g. "BjCEufrlXm4_20_30"
 ) -> tuple:
     "`(video, start, end)` of a clip's id: eleven characters of YouTube's, then seconds."
-    parts = re.fullmatch(r"(.{11})_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)", clip)
+    parts = re.fullmatch(r"([\w-]{11})_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)", clip, re.ASCII)
     if not parts: raise ParameterError(f"{clip!r} is not VIDEO_START_END")
     return parts[1], float(parts[2]), float(parts[3])
 
