@@ -162,6 +162,17 @@ def _ahead(items, work, workers, ahead):
         finally:
             for w in waiting: w.cancel()
 
+# %% ../nbs/api/06_harvest.ipynb #97d05cec
+@contextlib.contextmanager
+def _share_cores(workers):
+    "Halve torch's threads while `workers` threads decode."
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch and workers else 0
+    if threads > 1: torch.set_num_threads(threads // 2)
+    try: yield
+    finally:
+        if threads > 1: torch.set_num_threads(threads)
+
 # %% ../nbs/api/06_harvest.ipynb #b1d9d6d2
 @dataclass
 class _Task:
@@ -342,7 +353,7 @@ def _write_shard(folder, tasks, settings):
 def _run(todo, plan, folder, settings, batch, workers, shard, bar):
     "Decode, embed and write the clips of `todo`, shard by shard."
     ahead = workers + (0 if plan.dumps else batch)                    # eighty frames are large
-    with contextlib.closing(_ahead(todo, lambda task: _decode(task, plan, 1 if workers else 0), workers, ahead)) as decoded:
+    with _share_cores(workers), contextlib.closing(_ahead(todo, lambda task: _decode(task, plan, 1 if workers else 0), workers, ahead)) as decoded:
         for part in _chunks(todo, shard):
             done = []
             for size in map(len, _chunks(part, batch)):
