@@ -55,6 +55,22 @@ def test_official_lists_and_plain_tables_are_read(tmp_path):
     (tmp_path/"hole.csv").write_text("id,path\na,x\n,y\n")
     with pytest.raises(ValueError, match="hole.csv, line 3"): find_clips(tmp_path/"hole.csv")
 
+@pytest.mark.parametrize("text, words", [
+    ("", "line 1.*empty"), ("\n \n", "line 1.*empty"), ("id,path\na,x\n\n\nb\n", r"line 5: expected 2 cells \(id, path\), found 1: \['b'\]"), ("id,path\na,x,y\n", "line 2: expected 2 cells.*found 3"),
+    ("id\na\n\nb\na\n", "line 5: the clip 'a'.*first in line 2"), ("id,path\na,x\n\n,y\n", "line 4: no clip id"), ("id,path\na,\"x\ny\"\n,z\n", "line 4: no clip id"),
+    ("id\na\nb\u00e4r\n".encode("latin-1"), r"line 3: expected UTF-8, found the byte 0xe4 in b'b\\xe4r'"), ("id\n\"a\n", "line 2: not a row")])
+def test_a_faulty_list_is_refused_with_file_line_and_value(tmp_path, text, words):
+    (tmp_path/"list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ParameterError, match=f"list.csv, {words}"): find_clips(tmp_path/"list.csv", tmp_path)
+
+def test_ids_and_paths_of_a_list_are_taken_as_they_stand(tmp_path, monkeypatch):
+    (tmp_path/"lists").mkdir()
+    (tmp_path/"lists/l.csv").write_bytes(f"\ufefffilename,id,path\r\nx,NA,one.mp4\r\ny,null,\r\nz,007,{tmp_path/'three.mp4'}\r\n".encode())
+    monkeypatch.chdir(tmp_path)
+    found = find_clips(tmp_path/"lists/l.csv")
+    assert found.id.tolist() == ["NA", "null", "007"] and found.path.tolist() == [tmp_path/"lists/one.mp4", None, tmp_path/"three.mp4"]
+    with pytest.raises(ValueError, match="row 1 .*no id"): find_clips(pd.DataFrame(dict(id=["a", None], path=["x", "y"])))
+
 def test_labels_name_clips_and_a_single_file_is_a_list_of_one(videos):
     assert find_clips(WeakLabels(["clip03"], np.zeros((1, 25)), LLP), videos).path[0].name == "clip03.mp4"
     assert find_clips(videos/"clip03.mp4").id.tolist() == ["clip03"]
@@ -142,6 +158,18 @@ def test_student_features_lie_beside_the_same_embeddings(videos, tmp_path, how):
     assert rich.failures.values.tolist() == [["mute", "audio", "no audio stream"], ["short", "audio", "loud: too short"]]
     with pytest.raises(ValueError, match="features"): quiet(clips, tmp_path/"rich", **how)
 
+@pytest.mark.parametrize("wrong, reason", [(lambda x: np.full((80, 3), np.nan), "240 of 240 values are NaN"), (lambda x: x[:7].mean((1, 2)), r"expected shape \(80, 3\), found \(7, 3\)"),
+                                           (lambda x: np.full((80, 3), 1e6), "240 of 240 values are too large for float16"), (lambda x: "x", "expected shape")])
+def test_student_features_of_another_shape_or_without_end_cost_one_clip_its_feature(videos, tmp_path, wrong, reason):
+    class Odd(Lines):
+        seen = 0
+        def __call__(self, frames):
+            self.seen += 1
+            return wrong(frames) if self.seen == 2 else super().__call__(frames)
+    s = quiet(sorted(videos.glob("*.mp4"))[:3], tmp_path/"s", features=[Odd()])
+    assert s.failures[["id", "modality"]].values.tolist() == [["clip01", "visual"]] and s.failures.reason.str.contains(f"lines: {reason}").all()
+    assert np.isnan(s.features["lines"][1]).all() and np.isfinite(s.features["lines"][[0, 2]]).all() and np.isfinite(s.visual).all()
+
 def test_student_features_need_no_teacher(videos, tmp_path):
     s = harvest(videos, None, None, tmp_path/"s", features=[Lines()], progress=False)
     assert s.visual is None and s.has_visual.all() and not s.has_audio.any() and set(s.features) == {"lines"}
@@ -200,7 +228,7 @@ def test_a_teacher_that_refuses_one_clip_loses_only_that_one(videos, tmp_path, m
     monkeypatch.setattr(media, "read_clip", short)
     with np.errstate(invalid="ignore"): s = quiet(videos, tmp_path/"s", batch=4)
     assert s.failures[["id", "modality"]].values.tolist() == [["clip03", "audio"], ["clip05", "visual"], ["clip07", "audio"], ["clip07", "visual"]]
-    assert s.failures.reason.tolist() == ["audio has 3 samples, 10 are needed", "toy eye gave NaN", *["RuntimeError: a decoder fell over"]*2]
+    assert s.failures.reason.tolist() == ["audio has 3 samples, 10 are needed", "toy eye: 30 of 30 values are NaN or infinite, expected finite numbers of shape (10, 3)", *["RuntimeError: a decoder fell over"]*2]
     assert len(s) == 9 and s.has_audio.sum() == 8 and s.has_visual.sum() == 8
 
 def test_failures_are_tried_again_only_when_asked(videos, tmp_path):
@@ -214,6 +242,22 @@ def test_failures_are_tried_again_only_when_asked(videos, tmp_path):
     assert same_store(quiet(v, tmp_path/"s"), s)
     s = quiet(v, tmp_path/"s", retry=True)
     assert s.ids == ("b", "a") and s.failures.empty
+
+def test_a_clip_that_lacked_a_modality_is_tried_again_and_only_a_better_row_replaces_it(videos, tmp_path):
+    v = tmp_path/"v"
+    for i in range(3): toy_clip(v/f"{i}.mp4", [0, 1, 2], [] if i == 1 else [0, 1, 2])
+    old = quiet(v, tmp_path/"s")
+    eye = Eye()
+    assert same_store(quiet(v, tmp_path/"s", eye), old) and eye.clips == 0
+    assert same_store(quiet(v, tmp_path/"s", eye, retry=True), old) and eye.clips == 1           # nothing gained: nothing changed
+    (v/"1.mp4").write_bytes(b"")
+    assert same_store(quiet(v, tmp_path/"s", retry=True), old)                                       # nothing is lost either
+    toy_clip(v/"1.mp4", [2, 1, 0], [2, 1, 0])
+    s = quiet(v, tmp_path/"s", retry=True)
+    assert s.ids == ("0", "2", "1") and s.failures.empty and s.has_audio.all() and np.isfinite(s.audio).all()
+    assert np.array_equal(s.select(["0", "2"]).audio, old.select(["0", "2"]).audio) and not np.array_equal(s.visual[2], old.visual[1])
+    assert [p.name for p in H._data_files(tmp_path/"s")] == ["00000-00003.arrow"]
+    assert "0 failed, 0 have" in H.summary(s) and "attempted" not in H.summary(s) and "(3 attempted now)" in H.summary(s, 3)
 
 def test_a_store_without_any_good_clip_opens_and_grows(videos, tmp_path):
     (tmp_path/"v").mkdir(); (tmp_path/"v/bad.mp4").touch()
@@ -271,6 +315,21 @@ def test_what_is_no_store_is_refused(store, tmp_path):
     (tmp_path/"manifest.json").write_text((store.path/"manifest.json").read_text())
     (tmp_path/"00000-00000.arrow").write_bytes(b"no arrow at all")
     with pytest.raises(ValueError, match="not an Arrow file"): FeatureStore.open(tmp_path)
+
+def test_the_fingerprint_depends_on_content_and_the_one_of_teachers_does_not(videos, store, tmp_path):
+    again = FeatureStore.open(store.path)
+    assert "fingerprint" not in vars(again) and again.fingerprint == store.fingerprint and "fingerprint" in vars(again)
+    moved = store.select(store.ids)
+    assert moved.fingerprint == store.fingerprint
+    moved = store.select(store.ids)
+    moved.visual[3, 0, 0] += .25
+    assert moved.fingerprint != store.fingerprint and moved.teachers_fingerprint == store.teachers_fingerprint
+    half = store.select(store.ids[:3])
+    assert half.fingerprint != store.fingerprint and half.teachers_fingerprint == store.teachers_fingerprint and half.scores(TOY).source == half.fingerprint
+    ear = Ear()
+    ear.fingerprint = "toy-ear-2"
+    other = quiet(sorted(videos.glob("*.mp4"))[:2], tmp_path/"s", ear=ear)
+    assert other.teachers_fingerprint != store.teachers_fingerprint
 
 def test_select_keeps_rows_together_and_names_strangers(store):
     some = store.select(["clip07", "clip02"])
@@ -366,7 +425,15 @@ def test_released_files_open_as_features_labels_and_visual_scores(tmp_path):
     big.embed_text = lambda captions: np.eye(len(captions), 768, dtype=np.float32)
     with pytest.warns(H.MissingModalityWarning, match="sound"): s = store.scores(LLP, clip=big)
     assert np.isnan(s.audio).all() and np.allclose(s.visual[1], 100*np.load(tmp_path/"CLIP/features/abcdefghijk.npy")[:, :25], atol=.2)
+    with pytest.warns(H.MissingModalityWarning): again, part = store.scores(LLP), store.select(IDS[1:]).scores(LLP)       # the scale is known by now
+    assert np.array_equal(again.visual, s.visual) and np.array_equal(part.visual, s.visual[1:])
     with pytest.warns(H.MissingModalityWarning), pytest.raises(ValueError, match="768 wide, those of toy eye 3"): store.scores(TOY, clip=Eye())
+    other = Eye()
+    other.width, other.fingerprint = 768, "another"
+    with pytest.warns(H.MissingModalityWarning), pytest.raises(ValueError, match="toy-eye-1.*another"): store.scores(LLP, clip=other)
+    fresh = open_published(tmp_path, IDS)[0]
+    assert "assumed released CLIP ViT-L/14" in repr(fresh) and fresh.settings["visual"]["scale"] is None
+    with pytest.warns(H.MissingModalityWarning), pytest.raises(ValueError, match="pass clip="): fresh.scores(LLP)
 
 def test_parts_of_the_layout_open_and_nothing_at_all_does_not(tmp_path):
     released(tmp_path/"r", IDS)
@@ -376,7 +443,7 @@ def test_parts_of_the_layout_open_and_nothing_at_all_does_not(tmp_path):
     with pytest.raises(FileNotFoundError, match="published layout"): open_published(tmp_path, IDS)
 
 @pytest.mark.parametrize("x, words", [(np.zeros((8, 768)), r"expected shape \(10, 768\), found \(8, 768\)"), (np.zeros((10, 512)), r"expected shape \(10, 768\), found \(10, 512\)"),
-                                      (np.full((10, 768), np.nan), "7680 of 7680 values are NaN"), (np.full((10, 768), -np.inf), "infinite"), (np.full((10, 768), "x"), "expected numbers")])
+                                      (np.full((10, 768), np.nan), "7680 of 7680 values are NaN"), (np.full((10, 768), -np.inf), "infinite"), (np.full((10, 768), 1e5), "7680 of 7680 values are too large for float16"), (np.full((10, 768), "x"), "expected numbers")])
 def test_released_files_of_another_shape_or_with_nan_are_refused_by_name(tmp_path, x, words):
     released(tmp_path, IDS)
     np.save(tmp_path/"CLIP/features/abcdefghijk.npy", x)
@@ -401,6 +468,29 @@ def test_export_and_import_give_the_same_back(store, tmp_path):
     assert np.array_equal(again.visual, store.visual) and np.array_equal(back.audio, labels.audio) and np.array_equal(back.visual, labels.visual)
     assert np.load(tmp_path/"CLIP/segment_pseudo_labels/clip00.npy").dtype == np.int64 and np.load(tmp_path/"CLIP/features/clip00.npy").dtype == np.float32
 
+def test_an_export_remembers_its_teacher_and_who_lacks_what(store, videos, tmp_path):
+    toy_clip(tmp_path/"v/mute.mp4", [0, 1, 2], []), toy_clip(tmp_path/"v/blind.m4a", [], [0, 1, 2])
+    s = quiet([*sorted(videos.glob("*.mp4"))[:2], *sorted((tmp_path/"v").iterdir())], tmp_path/"s")
+    out = export_published(s, elaborate(s.scores(TOY)), tmp_path/"r")
+    assert sorted(out.values.tolist()) == [["blind", "visual", "CLIP/features"], ["mute", "audio", ""]]
+    again, labels = open_published(tmp_path/"r", s.ids, TOY)
+    assert again.settings["visual"] == s.settings["visual"] and np.array_equal(again.visual, s.visual, equal_nan=True) and np.array_equal(again.has_visual, s.has_visual)
+    assert sorted(again.failures[["id", "modality"]].values.tolist()) == [["blind", "visual"], ["mute", "audio"]] and len(labels) == 4
+    export_published(store, elaborate(store.scores(TOY)), tmp_path/"r")                               # another split joins
+    assert len(open_published(tmp_path/"r", [*store.ids, "mute", "blind"], TOY)[0].failures) == 2
+    eye = Eye()
+    eye.fingerprint = "toy-eye-2"
+    with pytest.warns(H.MissingModalityWarning), pytest.raises(ValueError, match="toy-eye-1.*toy-eye-2"): again.scores(TOY, clip=eye)
+    other = quiet(sorted(videos.glob("*.mp4"))[:2], tmp_path/"other", eye)
+    with pytest.raises(ValueError, match="toy eye .toy-eye-1.*toy-eye-2.*another folder"): export_published(other, elaborate(other.scores(TOY)), tmp_path/"r")
+    (tmp_path/"r"/H.NOTE).unlink()
+    with pytest.raises(ValueError, match=r"expected shape \(10, 768\), found \(10, 3\)"): open_published(tmp_path/"r", ["clip00"], TOY)
+
+def test_an_export_has_ten_segments(videos, tmp_path):
+    s = quiet(sorted(videos.glob("*.mp4"))[:2], tmp_path/"s", n_segments=5)
+    with pytest.raises(ValueError, match="10 segments, the store has 5"): export_published(s, elaborate(s.scores(TOY)), tmp_path/"r")
+    assert not (tmp_path/"r").exists()
+
 def test_export_refuses_ids_that_would_share_a_file(tmp_path):
     s = FeatureStore(dict(n_segments=10, audio=None, visual=None), ("abcdefghijk_1", "abcdefghijk_2"), np.ones(2), None, None, {}, *np.zeros((2, 2), bool), ("", ""), pd.DataFrame())
     with pytest.raises(ValueError, match="first 11 characters"): export_published(s, SegmentLabels(s.ids, *np.zeros((2, 2, 10, 3)), TOY), tmp_path)
@@ -421,3 +511,32 @@ def test_the_command_explains_itself_in_one_line(tmp_path, capsys):
     assert H.main([str(tmp_path), "--folder", str(tmp_path/"nowhere"), "--out", str(tmp_path/"s")]) == 2
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 2 and all(e.startswith("valor_harvest: ") for e in err) and "no.csv" in err[0]
+
+def test_the_command_passes_what_teachers_take(monkeypatch):
+    from valor_lab import teachers
+    asked = []
+    monkeypatch.setattr(teachers, "find_clip", lambda *a: asked.append(a) or (_ for _ in ()).throw(ParameterError("stop")))
+    a = H._parser().parse_args(["x.mp4", "--out", "s", "--no-quick-gelu", "--precision", "bf16", "--preprocess", "model", "--tokenizer", "t", "--clip-weights", "w.pt"])
+    with pytest.raises(ValueError, match="stop"): H._teachers(a)
+    assert asked == [("ViT-L-14", "w.pt", False, False)]
+    made = []
+    for name in ("ClipTeacher", "ClapTeacher"):
+        import inspect
+        real = inspect.signature(getattr(teachers, name))
+        monkeypatch.setattr(teachers, name, lambda *a, real=real: made.append(real.bind(*a).arguments))
+    H._teachers(a)
+    assert made == [dict(model="ViT-L-14", pretrained="w.pt", device="auto", preprocess="model", precision="bf16", quick_gelu=False), dict(checkpoint="630k-fusion-best.pt", device="auto", tokenizer=Path("t"))]
+    with pytest.raises(ValueError, match="--precision, --preprocess, --tokenizer with --demo"): H._teachers(H._parser().parse_args("x --out s --demo --precision fp16 --preprocess model --tokenizer t".split()))
+
+def test_the_command_says_when_nothing_was_stored_or_something_is_not_installed(tmp_path, monkeypatch, capsys):
+    def missing(a): raise ImportError("install valor_lab[teachers]")
+    (tmp_path/"a.mp4").touch()
+    monkeypatch.setattr(H, "_teachers", missing)
+    assert H.main([str(tmp_path), "--out", str(tmp_path/"s"), "--quiet"]) == 2
+    seen = []
+    monkeypatch.setattr(Eye, "embed_text", lambda self, captions: seen.extend(captions) or np.ones((len(captions), 3), np.float32))
+    monkeypatch.setattr(H, "_teachers", lambda a: (Eye(), Ear()))
+    assert H.main([str(tmp_path), "--out", str(tmp_path/"s"), "--quiet", "--vocab", "ave"]) == 1
+    err = capsys.readouterr().err.splitlines()
+    from valor_lab.vocab import AVE
+    assert "valor_lab[teachers]" in err[0] and "not one clip" in err[1] and set(seen) == {*AVE.clip_captions, *AVE.clap_captions}
