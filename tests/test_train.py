@@ -60,7 +60,8 @@ def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for 
 
 # -- the record
 
-@pytest.mark.parametrize("text, says", [("learning_rate = 1", "learning_rate"), ("epochs = 'ten'", "expected int"), ("epochs = true", "expected int"), ("lr = -1", "0 or more"), ("lr = nan", "0 or more"),
+@pytest.mark.parametrize("text, says", [("learning_rate = 1", "learning_rate"), ("epochs = 'ten'", "expected int"), ("epochs = true", "expected int"), ("lr = -1", "more than 0"), ("lr = 0", "more than 0"), ("lr = nan", "finite"), ("lr = inf", "finite"), ("weight_decay = inf", "finite"),
+    ("threshold = 1.5", "0 to 1"), ("threshold = nan", "finite"), ("beta1 = 1", "less than 1"), ("beta2 = -0.1", "less than 1"), ("dropout = 1.0", "less than 1"), ("dropout = nan", "less than 1"), ("dropout = 'a'", "expected float"), ("visual_head_dropout = -1", "less than 1"), ("d_model = '64'", "expected int"), ("step_factor = -1", "0 or more"),
     ("d_model = 100", "n_heads"), ("n_events = 3", "n_events"), ("select = 'F'", "segment/type"), ("objective = 'velour'", "velour"), ("lr 3", "TOML"), ("visual = 'dens'", "dens"), ("[network]\nd_audio = 4", "follows from the data")])
 def test_a_wrong_value_is_refused_and_named(text, says):
     with pytest.raises(ParameterError, match=says): override(TrainConfig(), text)
@@ -99,6 +100,12 @@ def test_a_registered_preset_is_found_under_its_name():
     finally: del PRESETS["mine+"]
     with pytest.raises(ParameterError): train.register_preset("../mine", TrainConfig())
 
+@pytest.mark.parametrize("size", list(train.DEMO_SIZES))
+def test_every_preset_can_be_planned_in_every_size(size):
+    for name in PRESETS:
+        config, _ = train.plan_runs(name, "demo", size)[name]
+        assert config.features != "classic" and (size == "full" or train.resolved(config).network["d_model"] == train.DEMO_SIZES[size]["d_model"])
+
 # -- batches
 
 def test_an_epoch_shows_every_clip_once_and_processes_share_it():
@@ -106,6 +113,11 @@ def test_an_epoch_shows_every_clip_once_and_processes_share_it():
     assert sorted(torch.cat(whole).tolist()) == list(range(50)) and [len(b) for b in whole] == [16, 16, 16, 2]
     parts = [train.batches(50, 16, 3, 2, rank, 2) for rank in range(2)]
     assert [sorted([*a.tolist(), *b.tolist()]) for a, b in zip(*parts)] == [sorted(w.tolist()) for w in whole]
+
+def test_a_last_batch_smaller_than_the_number_of_processes_is_shown_to_all():
+    whole, parts = train.batches(49, 16, 3, 2), [train.batches(49, 16, 3, 2, rank, 2) for rank in range(2)]
+    assert [len(p) for p in parts] == [4, 4] and all(torch.equal(p[-1], whole[-1]) for p in parts)
+    assert set(torch.cat([*parts[0], *parts[1]]).tolist()) == set(range(49))
 
 def test_features_that_are_not_finite_in_half_precision_are_refused(sets):
     for bad in (np.nan, np.inf, 1e6):
@@ -138,8 +150,12 @@ def test_scores_are_those_of_the_predictions_on_disk(run, sets):
     for split, data in zip(("val", "test"), sets[1:]):
         labels = train.run_labels(run, split)
         assert avvp_scores(labels, data.truth) == run.scores[split]
-        csv = read_segments(run.path/"predictions"/f"{split}_audio.csv", run.path/"predictions"/f"{split}_visual.csv", data.ids, TOY) if labels.audio.any(2).any(1).all() else None
-        if csv: assert (csv.audio == labels.audio).all() and (csv.visual == labels.visual).all()
+        files = [run.path/"predictions"/f"{split}_{m}.csv" for m in ("audio", "visual")]
+        listed = set().union(*(pd.read_csv(f, sep="\t", dtype=str).filename for f in files))
+        claims = labels.audio.any((1, 2)) | labels.visual.any((1, 2))
+        assert listed == {c for c, any_ in zip(labels.ids, claims) if any_} and listed         # a clip in which nothing is claimed has no row
+        csv, said = read_segments(*files, sorted(listed), TOY), labels.select(sorted(listed))
+        assert (csv.audio == said.audio).all() and (csv.visual == said.visual).all()
         assert (train.run_probabilities(run, split)["segment_prob"][:, :, 0][labels.audio] >= .5).all()
     assert train.predict(run, sets[2], device="cpu").audio.tolist() == train.run_labels(run).audio.tolist()
 
@@ -148,8 +164,8 @@ def test_the_best_epoch_is_the_first_highest_on_validation_and_its_weights_are_k
     assert run.scores["best_epoch"] == m.idxmax() and run.scores["val"]["segment/type"] == pytest.approx(m.max())
 
 def test_ties_go_to_the_first_or_the_last_epoch(tmp_path, sets):
-    for ties, epoch in (("first", 1), ("last", 4)):     # a rate of zero: all epochs are equal
-        assert run_fit(tmp_path/ties, sets, over=dict(lr=0., min_lr=0., ties=ties)).scores["best_epoch"] == epoch
+    for ties, epoch in (("first", 1), ("last", 4)):     # a rate of next to nothing: all epochs are equal
+        assert run_fit(tmp_path/ties, sets, over=dict(lr=1e-30, min_lr=0., ties=ties)).scores["best_epoch"] == epoch
 
 def test_the_test_split_is_looked_at_once(tmp_path, sets, monkeypatch):
     seen, true = [], train.score_split
@@ -169,6 +185,36 @@ def test_another_run_in_the_same_folder_is_refused(run, sets):
     with pytest.raises(ParameterError, match="lr: 0.003 there, 0.001 here"): run_fit(run.path, sets, over=dict(lr=1e-3))
     flipped = SegmentLabels(sets[0].ids, sets[0].labels.visual, sets[0].labels.audio, TOY)
     with pytest.raises(ParameterError, match="data train/labels: '"): run_fit(run.path, (replace(sets[0], labels=flipped), *sets[1:]))
+
+def test_a_folder_whose_claim_was_interrupted_is_usable(tmp_path, sets, monkeypatch):
+    class Killed(BaseException): pass
+    def killed(config): raise Killed
+    with monkeypatch.context() as m:
+        m.setattr(train, "to_toml", killed)                            # data.json is written, config.toml is not
+        with pytest.raises(Killed): run_fit(tmp_path/"r", sets, over=dict(epochs=1))
+    assert [f.name for f in (tmp_path/"r").iterdir()] == ["data.json"] and not len(train.runs(tmp_path, published=False, unfinished=True))
+    r = run_fit(tmp_path/"r", sets, over=dict(epochs=1))
+    assert r.finished
+    for f in ("data.json", "scores.json"): (r.path/f).unlink()         # a record without its data: the same run goes on, another is refused
+    with pytest.raises(ParameterError, match="lr: 0.003 there"): run_fit(r.path, sets, over=dict(epochs=1, lr=1e-3))
+    assert run_fit(r.path, sets, over=dict(epochs=1)).finished
+
+def test_weights_that_are_handed_in_are_part_of_what_a_run_is(tmp_path, sets):
+    config, nets = override(preset("valor"), SMALL | dict(epochs=0)), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        nets.append(train.build_model(config, train.on_device(sets[0])))
+    go = lambda net, out, c=config: fit(c, *(sets[0], out, *sets[1:]), model=net, device="cpu", progress=False)
+    first = go(nets[0], tmp_path/"r")
+    assert go(nets[0], tmp_path/"r").scores == first.scores and first.data["weights"] == train.weights_mark(nets[0])
+    with pytest.raises(ParameterError, match="data weights: '"): go(nets[1], tmp_path/"r")
+    with pytest.raises(ParameterError, match="data weights: '"): go(None, tmp_path/"r")
+    splits = lambda kind: dict(zip(("train", "val", "test"), sets))
+    folders = [train.train_all({"mine": (config, net)}, splits, tmp_path/"all", name="toy", device="cpu", progress=False)["mine"][0] for net in (*nets, None)]
+    assert len({r.name for r in folders}) == 3 and not np.array_equal(*(train.run_probabilities(r)["segment_prob"] for r in folders[:2]))
+    before = train.weights_mark(nets[0])
+    go(nets[0], tmp_path/"trained", replace(config, epochs=1))
+    assert train.weights_mark(nets[0]) == before                      # the caller's network is left as it is
 
 def test_same_seed_same_weights_other_seed_others(run, tmp_path, sets):
     assert same(weights(run_fit(tmp_path/"a", sets)), weights(run))
@@ -194,8 +240,12 @@ def test_a_missing_device_is_an_error(tmp_path, sets):
 def test_a_missing_field_is_an_error_before_the_first_step(tmp_path, sets):
     with pytest.raises(ParameterError, match="labels_audio"): run_fit(tmp_path/"r", (replace(sets[0], labels=None), *sets[1:]))
 
+def test_a_validation_split_without_truth_is_refused_before_the_first_step(tmp_path, sets):
+    with pytest.raises(ParameterError, match="has no truth"): run_fit(tmp_path/"r", (sets[0], replace(sets[1], truth=None), sets[2]))
+    assert not (tmp_path/"r").exists()
+
 def test_a_loss_that_is_not_a_number_stops_with_its_name(tmp_path, sets):
-    with pytest.raises(FloatingPointError, match="loss term 'video' is nan in epoch 1, step 2 of 3"):
+    with pytest.raises(FloatingPointError, match="loss term 'video' is nan in epoch 1, step 2 of 3.*What was last saved is kept"):
         run_fit(tmp_path/"hot", sets, over=dict(lr=1e38, clip_norm=0., schedule="constant", optimizer="adam"))
     assert not (tmp_path/"hot"/"scores.json").exists()
 
@@ -220,7 +270,7 @@ sys.path[:0] = [{tests!r}, {root!r}]
 torch.set_num_threads(1)
 import test_train as t
 class Slow:
-    def log_metrics(self, metrics, step=None): time.sleep(.4)
+    def log_metrics(self, metrics, step=None): time.sleep(600*(step > 1))
 sets = t.toy_set(seed=1), t.toy_set(24, seed=2), t.toy_set(24, seed=3)
 t.run_fit({out!r}, sets, save_every=0, loggers=[Slow()])
 """
@@ -230,7 +280,7 @@ def test_killed_with_signal_9_and_resumed_ends_with_the_same_weights(tmp_path, s
     p = subprocess.Popen([sys.executable, "-c", SCRIPT.format(tests=here, root=os.path.dirname(here), out=str(out))])
     end = time.time() + 240
     while not (out/"resume.safetensors").exists() and p.poll() is None and time.time() < end: time.sleep(.02)
-    time.sleep(.3)                                                     # in the middle of a later epoch
+    time.sleep(.3)                                                     # epoch 1 is saved; the child hangs in epoch 2, whenever we come
     p.send_signal(signal.SIGKILL)
     assert p.wait() == -signal.SIGKILL and not (out/"scores.json").exists() and (out/"resume.safetensors").exists()
     again = run_fit(out, sets)
@@ -316,6 +366,28 @@ def test_seeds_have_their_own_folders_and_the_table_their_mean(tmp_path, sets):
     zero = train.compare_runs(runs, runs, sets[2].truth)
     assert (zero.to_numpy() == 0).all()
 
+def test_runs_with_other_clips_are_compared_on_those_they_share(tmp_path, sets):
+    go = lambda name, test: run_fit(tmp_path/name, (*sets[:2], test), over=dict(epochs=1))
+    ids, truth = sets[2].ids, sets[2].truth
+    few, more = go("few", sets[2].select(ids[:14])), go("more", sets[2].select(ids[4:]))
+    assert train.common_clips([few, more], truth) == list(ids[4:14])
+    t = train.score_table({"few": [few], "more": [more]}, truth)
+    assert list(t.loc["clips"]) == ["10 of 26"]*2
+    own = avvp_scores(train.run_labels(few).select(ids[4:14]), truth.select(ids[4:14]))["segment/type"]
+    assert t.loc["segment/type", "few"].startswith(f"{own:.1f} [") and train.compare_runs([few], [more], truth).notna().all(axis=None)
+    with pytest.raises(ParameterError, match="no clip of the truth"): train.common_clips([go("none", sets[2].select(ids[20:])), few], truth)
+
+def test_a_damaged_folder_does_not_hide_the_others(run, tmp_path):
+    import shutil
+    for name in ("good", "no-data", "no-toml", "foreign", "other-objective"): shutil.copytree(run.path, tmp_path/name)
+    (tmp_path/"no-data"/"data.json").unlink(), (tmp_path/"no-toml"/"config.toml").write_text("lr =")
+    (tmp_path/"foreign"/"config.toml").write_text("title = 'another program'\n")
+    record = tmp_path/"other-objective"/"config.toml"
+    record.write_text(record.read_text().replace('objective = "valor"', 'objective = "from-elsewhere"'))
+    with pytest.warns(UserWarning) as seen: board = train.runs(tmp_path, published=False).set_index("name")
+    assert sorted(board.index) == ["good", "other-objective"] and board.loc["other-objective", "objective"] == "from-elsewhere"
+    assert sorted(str(w.message).split()[0] for w in seen) == ["foreign", "no-data", "no-toml"]
+
 def test_the_leaderboard_has_runs_and_published_rows_side_by_side(run, tmp_path):
     (tmp_path/"p.csv").write_text("method,year,dataset,split,features,about,metric,value,source,remark\nA,2020,LLP,test,f,parser,segment/type,50.5,S,\nA,2020,LLP,test,f,labels,fidelity/audio,80,S,\nB,2020,LLP,val,f,parser,segment/type,1,S,\n")
     board = train.runs(run.path.parent, tmp_path/"p.csv").set_index("name")
@@ -350,6 +422,12 @@ def test_new_clips_are_parsed_and_bad_ones_listed(tmp_path, capsys):
 @pytest.mark.parametrize("kind, dataset", [("simple", "llp"), ("classic", "demo (small)")])
 def test_features_are_made_as_the_data_set_made_them(kind, dataset):
     with pytest.raises(ParameterError, match="choose one of"): train.feature_maker(kind, dataset)
+
+def test_a_missing_dependency_is_one_line(run, tmp_path, capsys, monkeypatch):
+    def missing(*a, **k): raise ImportError("this needs 'av', which is not installed: pip install 'valor_lab[media]'")
+    monkeypatch.setattr(train, "parse_clips", missing)
+    assert train.main(["x.mp4", "--run", str(run.path), "--out", str(tmp_path/"o")]) == 2
+    assert capsys.readouterr().err == "valor_parse: this needs 'av', which is not installed: pip install 'valor_lab[media]'\n"
 
 # -- what the notebooks use
 

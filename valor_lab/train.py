@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['torch', 'tomli_w', 'safetensors', 'SCORES', 'CHOICES', 'SIZES', 'PRESETS', 'RELEASED', 'DEMO_SIZES', 'TrainConfig',
            'resolved', 'override', 'to_toml', 'read_config', 'register_preset', 'preset', 'list_presets',
-           'learning_rate', 'on_device', 'take', 'seed_epoch', 'batches', 'Run', 'open_run', 'describe', 'environment',
-           'write_json', 'Scored', 'score_split', 'Training', 'build_model', 'make_optimizer', 'make_fabric', 'setup',
-           'train_step', 'train_epoch', 'validate', 'record', 'save_state', 'restore_state', 'fit', 'finish',
-           'write_own_labels', 'write_predictions', 'run_labels', 'run_probabilities', 'predict', 'fit_seeds',
-           'seed_table', 'score_runs', 'compare_runs', 'runs', 'read_published', 'released', 'parse_clips',
-           'feature_maker', 'main', 'write_parsed', 'for_dataset', 'prepare_demo', 'check_parameters', 'plan_runs',
-           'load_splits', 'train_all', 'choose_labels', 'score_table', 'beside_paper', 'keep_table', 'keep_figure',
-           'clip_media']
+           'learning_rate', 'on_device', 'take', 'seed_epoch', 'batches', 'Run', 'open_run', 'describe', 'weights_mark',
+           'environment', 'write_json', 'Scored', 'score_split', 'Training', 'build_model', 'make_optimizer',
+           'make_fabric', 'setup', 'train_step', 'train_epoch', 'validate', 'record', 'save_state', 'restore_state',
+           'fit', 'finish', 'write_own_labels', 'write_predictions', 'run_labels', 'run_probabilities', 'predict',
+           'fit_seeds', 'seed_table', 'common_clips', 'score_runs', 'compare_runs', 'runs', 'read_published',
+           'released', 'parse_clips', 'feature_maker', 'main', 'write_parsed', 'for_dataset', 'prepare_demo',
+           'check_parameters', 'plan_runs', 'load_splits', 'train_all', 'choose_labels', 'score_table', 'beside_paper',
+           'keep_table', 'keep_figure', 'clip_media']
 
 # %% ../nbs/api/11_train.ipynb #343eecfc
-import argparse, ast, contextlib, json, math, platform, random, shutil, subprocess, sys, time, tomllib
+import argparse, ast, contextlib, copy, json, math, platform, random, shutil, subprocess, sys, time, tomllib, warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -85,7 +85,13 @@ def _check(config):
         if f.type is float and type(value) is int: object.__setattr__(config, f.name, value := float(value))
         if type(value) is not f.type: raise ParameterError(f"{f.name}={value!r} is {type(value).__name__}, expected {f.type.__name__}")
     for name, valid in dict(CHOICES, objective=OBJECTIVES, backbone=BACKBONES).items(): one_of(name, getattr(config, name), valid)
-    for name, least in dict(batch_size=1, step_epochs=1, epochs=0, warmup=0, lr=0, min_lr=0, weight_decay=0, clip_norm=0, seed=0).items():
+    for f in fields(config):
+        if f.type is float and not math.isfinite(getattr(config, f.name)): raise ParameterError(f"{f.name}={getattr(config, f.name)}, expected a finite number")
+    if not config.lr > 0: raise ParameterError(f"lr={config.lr}, expected more than 0")
+    if not 0 <= config.threshold <= 1: raise ParameterError(f"threshold={config.threshold}, expected 0 to 1")
+    for name in ("beta1", "beta2"):
+        if not 0 <= getattr(config, name) < 1: raise ParameterError(f"{name}={getattr(config, name)}, expected 0 or more and less than 1")
+    for name, least in dict(batch_size=1, step_epochs=1, epochs=0, warmup=0, min_lr=0, step_factor=0, weight_decay=0, clip_norm=0, seed=0).items():
         if not getattr(config, name) >= least: raise ParameterError(f"{name}={getattr(config, name)}, expected {least} or more")
     _network_options(config), _objective_options(config)
 
@@ -97,7 +103,12 @@ def _network_options(config):
     "All options of the backbone, resolved."
     for name in SIZES:
         if name in config.network: raise ParameterError(f"{name} follows from the data and cannot be set")
-    return {k: v for k, v in asdict(make_config(BACKBONES[config.backbone][1], config.network)).items() if k not in SIZES}
+    cls = BACKBONES[config.backbone][1]
+    for f in fields(cls):
+        value = config.network.get(f.name, f.default)
+        if type(value) is not type(f.default) and (type(f.default), type(value)) != (float, int): raise ParameterError(f"{f.name}={value!r} is {type(value).__name__}, expected {type(f.default).__name__}")
+        if "dropout" in f.name and not 0 <= value < 1: raise ParameterError(f"{f.name}={value}, expected 0 or more and less than 1")
+    return {k: v for k, v in asdict(make_config(cls, config.network)).items() if k not in SIZES}
 
 # %% ../nbs/api/11_train.ipynb #81366314
 def _objective_options(config):
@@ -249,9 +260,10 @@ def batches(
     rank:int=0,      # which process this is
     world:int=1,     # of how many
 ):
-    "Row numbers of each batch of an epoch; every clip once. Several processes share each batch."
+    "Row numbers of each batch of an epoch; every clip once. Several processes share each batch; one smaller than their number is repeated until each has a clip."
     order = np.random.default_rng([seed, epoch]).permutation(n)
-    parts = [b[rank::world] for i in range(0, n, size) if len(b := order[i:i + size]) >= world]
+    whole = [order[i:i + size] for i in range(0, n, size)]
+    parts = [np.resize(b, max(len(b), world))[rank::world] for b in whole]
     return [torch.from_numpy(p) for p in parts]
 
 # %% ../nbs/api/11_train.ipynb #e6e94037
@@ -290,6 +302,11 @@ def describe(data) -> dict:
     marks |= {f"features/{k}": fingerprint(x) for k, x in data.features.items() if x is not None}
     return {"clips": len(data.ids), "of": data.total or len(data.ids), **marks}
 
+# %% ../nbs/api/11_train.ipynb #867ad8ad
+def weights_mark(model) -> str:
+    "Fingerprint of a network's weights."
+    return fingerprint({k: v.detach().cpu().numpy() for k, v in model.state_dict().items()})
+
 # %% ../nbs/api/11_train.ipynb #22d1f1cb
 def environment(fabric) -> dict:
     "What ran it: versions, the commit where there is one, and the kind of device; nothing that names the machine."
@@ -318,15 +335,15 @@ def _flat(about):
 # %% ../nbs/api/11_train.ipynb #55af73b3
 def _claim(run, config, about) -> bool:
     "Prepare the folder; True if this very run is already finished there."
-    path = run.path/"config.toml"
-    if not path.exists():
-        with atomic_path(path) as tmp: tmp.write_text(to_toml(config))
-        write_json(run.path/"data.json", about)
-        return False
-    was, now = asdict(run.config) | _flat(run.data), asdict(config) | _flat(json.loads(json.dumps(about)))
-    other = [f"{k}: {was.get(k)!r} there, {now.get(k)!r} here" for k in sorted({*was, *now}) if repr(was.get(k)) != repr(now.get(k))]
-    if other: raise ParameterError(f"{run.name} holds another run ({'; '.join(other[:3])}{'; …' if len(other) > 3 else ''}). Choose another folder, or delete that one")
-    return run.finished
+    record, marks, about = run.path/"config.toml", run.path/"data.json", json.loads(json.dumps(about))
+    if record.exists():
+        was, now = asdict(run.config) | _flat(run.data if marks.exists() else about), asdict(config) | _flat(about)
+        other = [f"{k}: {was.get(k)!r} there, {now.get(k)!r} here" for k in sorted({*was, *now}) if repr(was.get(k)) != repr(now.get(k))]
+        if other: raise ParameterError(f"{run.name} holds another run ({'; '.join(other[:3])}{'; …' if len(other) > 3 else ''}). Choose another folder, or delete that one")
+        if marks.exists(): return run.finished
+    write_json(marks, about)
+    with atomic_path(record) as tmp: tmp.write_text(to_toml(config))      # last: a folder that has it is claimed
+    return False
 
 # %% ../nbs/api/11_train.ipynb #a79cee57
 @dataclass
@@ -407,10 +424,10 @@ def make_fabric(
 # %% ../nbs/api/11_train.ipynb #28338e9f
 def setup(fabric, config, run, data, val=None, model=None, compiled=None) -> Training:
     "Everything in place for the first epoch."
-    if not all(torch.isfinite(p).all() for p in (model.parameters() if model else ())): raise ParameterError("the given model holds weights that are not finite")
+    if not all(torch.isfinite(p).all() for p in (() if model is None else model.parameters())): raise ParameterError("the given model holds weights that are not finite")
     seed_epoch(config.seed, 0)                                     # the same first weights in every process
     tensors = on_device(data, fabric.device)
-    module = (model or build_model(config, tensors)).to(fabric.device)
+    module = (build_model(config, tensors) if model is None else copy.deepcopy(model)).to(fabric.device)
     objective, optimizer = make_objective(config.objective, **config.options), make_optimizer(config, module)
     check_needs(objective, tensors) if config.epochs else None
     if compiled is None: compiled = fabric.device.type == "cuda"
@@ -451,7 +468,7 @@ def _refuse_nan(losses, names, epoch, lr):
     if len(bad):
         step, term = bad[0]
         raise FloatingPointError(f"loss term {names[term + 1]!r} is {losses[step, term + 1]} in epoch {epoch}, step {step + 1} of {len(losses)}, at learning rate {lr:.2g}: "
-                                 "a lower rate, gradient clipping or '32-true' precision usually helps. The state before this epoch is kept")
+                                 "a lower rate, gradient clipping or '32-true' precision usually helps. What was last saved is kept")
 
 # %% ../nbs/api/11_train.ipynb #71ea8cc9
 def validate(t:Training) -> dict:
@@ -535,7 +552,7 @@ def fit(
     val=None,             # the split that chooses the checkpoint; None: the last epoch is kept
     test=None,            # scored once, at the end
     *,
-    model=None,           # a network to start from instead of a new one
+    model=None,           # a network to start from instead of a new one; it is copied, and its weights are part of what the run is
     device="auto",        # "auto", "cpu", "cuda" or "cuda:1"
     devices=1,            # more than one: Fabric starts that many processes
     compiled=None,        # compile the network; None: on a GPU
@@ -545,9 +562,10 @@ def fit(
 ) -> Run:
     "Train as `config` says; finish a run that was interrupted, return one that is finished."
     config, run = resolved(config), Run(out)
+    if val is not None and val.truth is None and config.epochs: raise ParameterError(f"the validation split of {val.name!r} has no truth to choose a checkpoint by; give val=None to keep the last epoch")
     fabric = make_fabric(device, devices, config.precision, loggers)
     splits = {k: d for k, d in dict(train=data, val=val, test=test).items() if d is not None}
-    about = {"dataset": data.name} | {k: describe(d) for k, d in splits.items()} | {"vocab": _vocab_dict(data.vocab)}
+    about = {"dataset": data.name} | {k: describe(d) for k, d in splits.items()} | {"vocab": _vocab_dict(data.vocab)} | ({"weights": weights_mark(model)} if model is not None else {})
     if not _claim(run, config, about): fabric.launch(_train, config, run, data, val, test, model, compiled, progress, save_every, device)
     return run
 
@@ -667,9 +685,25 @@ def seed_table(
     return pd.DataFrame(rows).T
 
 # %% ../nbs/api/11_train.ipynb #ee2c5529
-def _per_clip(runs, truth, split):
-    "[N,10] the scores of each clip, mean over runs."
-    return sum(avvp_scores(run_labels(r, split), truth, per_clip=True) for r in runs)/len(runs)
+def common_clips(
+    runs:list,
+    truth,           # SegmentLabels of the split
+    split="test",
+) -> list:
+    "The clips of `truth` that every one of `runs` predicted, in the order of `truth`."
+    predicted = [set(run_labels(r, split).ids) for r in runs]
+    common = [c for c in truth.ids if all(c in p for p in predicted)]
+    if not common: raise ParameterError(f"{', '.join(r.name for r in runs[:5])}: no clip of the truth was predicted by all of these runs")
+    return common
+
+# %% ../nbs/api/11_train.ipynb #fab2c8f2
+def _per_clip(runs, truth, split, clips=None):
+    "[runs,N,10] the ten scores of each clip, a table per run, over the clips common to all runs."
+    clips = common_clips(runs, truth, split) if clips is None else list(clips)
+    return [avvp_scores(run_labels(r, split).select(clips), truth.select(clips), per_clip=True) for r in runs]
+
+# %% ../nbs/api/11_train.ipynb #45622e04
+def _mean(tables): return sum(tables)/len(tables)
 
 # %% ../nbs/api/11_train.ipynb #b6470571
 def _interval(x, n, seed):
@@ -685,15 +719,17 @@ def score_runs(
     split="test",
     n=1000,          # resamples
     seed=0,
+    clips=None,      # ids of the clips to score; None: those that all these runs predicted
 ) -> pd.DataFrame:
     "The ten scores, mean over runs: `value`, `low`, `high` (95 % over clips), `deviation` (over runs, NaN for one)."
-    deviation = pd.DataFrame([r.scores[split] for r in runs]).std(ddof=1)
-    return _interval(_per_clip(runs, truth, split), n, seed).assign(deviation=deviation)
+    tables = _per_clip(runs, truth, split, clips)
+    return _interval(_mean(tables), n, seed).assign(deviation=pd.DataFrame([t.mean() for t in tables]).std(ddof=1))
 
 # %% ../nbs/api/11_train.ipynb #fc867361
 def compare_runs(ours:list, base:list, truth, split="test", n=1000, seed=0) -> pd.DataFrame:
-    "Paired difference of the ten scores, ours - base: `value`, `low`, `high`, as in `score_runs`."
-    return _interval(_per_clip(ours, truth, split) - _per_clip(base, truth, split), n, seed)
+    "Paired difference of the ten scores, ours - base, over the clips that all of them predicted: `value`, `low`, `high`, as in `score_runs`."
+    clips = common_clips([*ours, *base], truth, split)
+    return _interval(_mean(_per_clip(ours, truth, split, clips)) - _mean(_per_clip(base, truth, split, clips)), n, seed)
 
 # %% ../nbs/api/11_train.ipynb #6a89d259
 def runs(
@@ -703,7 +739,7 @@ def runs(
 ) -> pd.DataFrame:
     "Every run below `folder` and every published result, one row each, with the ten scores of the test split."
     found = [Run(p.parent) for p in sorted(resolve(folder).rglob("config.toml")) if "helpers" not in p.parts]
-    rows = [_row(r) for r in found if r.finished or unfinished]
+    rows = [row for r in found if (r.finished or unfinished) and (row := _row_or_warning(r))]
     ours = pd.DataFrame(rows, columns=["name", "source", "dataset", "split", "clips", "preset", "objective", "features", "seed", "epochs", "parameters", "protocol", "select", *SCORES])
     theirs = read_published(published) if published is not False else None
     if theirs is None: return ours
@@ -711,13 +747,19 @@ def runs(
     return both.astype({k: float for k in SCORES}).fillna({"clips": "", "preset": "", "objective": "", "protocol": "not known", "select": ""})
 
 # %% ../nbs/api/11_train.ipynb #1bb89120
+def _row_or_warning(run):
+    "The run's line, or None and a warning that names the folder: one damaged folder does not hide the others."
+    try: return _row(run)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e: warnings.warn(f"{run.name} is not listed, its files cannot be read as a run: {type(e).__name__}: {e}", stacklevel=3)
+
+# %% ../nbs/api/11_train.ipynb #e675a1ec
 def _row(run):
-    "One line of the leaderboard."
-    c, data, s = run.config, run.data, run.scores if run.finished else {}
+    "One line of the leaderboard; the record as it is on disk, also if its objective is not known here."
+    c, data, s = tomllib.loads((run.path/"config.toml").read_text()), run.data, run.scores if run.finished else {}
     split = next((k for k in ("test", "val") if k in s), "")
     clips = f"{data[split]['clips']} of {data[split]['of']}" if split else ""
-    return dict(name=run.name, source="this workbench", dataset=data.get("dataset", ""), split=split, clips=clips, preset=c.preset, objective=c.objective, features=c.features, seed=c.seed,
-                epochs=s.get("epochs"), parameters=s.get("parameters"), protocol=c.protocol, select=c.select, **s.get(split, {}))
+    return dict(name=run.name, source="this workbench", dataset=data.get("dataset", ""), split=split, clips=clips, **{k: c[k] for k in ("preset", "objective", "features", "seed")},
+                epochs=s.get("epochs"), parameters=s.get("parameters"), protocol=c["protocol"], select=c["select"], **s.get(split, {}))
 
 # %% ../nbs/api/11_train.ipynb #30e65f56
 def read_published(
@@ -843,7 +885,7 @@ def main(argv=None) -> int:
     try:
         labels = parse_clips(open_run(folder), a.videos if len(a.videos) > 1 else a.videos[0], a.protocol, device=a.device)
         write_parsed(labels, Path(a.out))
-    except (ParameterError, OSError) as e: print(f"valor_parse: {e}", file=sys.stderr); return 2
+    except (ParameterError, OSError, ImportError) as e: print(f"valor_parse: {' '.join(str(e).split())}", file=sys.stderr); return 2
     for r in labels.findings.itertuples(): print(f"{r.file}\t{r.kind}: {r.detail}")
     for r in labels.to_frame().sort_values(["clip", "onset"]).itertuples(): print(f"{r.clip}\t{r.onset:.1f}-{r.offset:.1f} s\t{r.modality}\t{r.event}")
     return 0
@@ -865,8 +907,9 @@ DEMO_SIZES = {   # overrides for the demo set; "full": none
 def for_dataset(config:TrainConfig, dataset:str, size:str="small") -> TrainConfig:
     "`config` as it is trained on a data set: unchanged on LLP, with the sizes above on the demo set."
     if dataset != "demo": return config
-    config = override(config, DEMO_SIZES[one_of("size", size, DEMO_SIZES)])
-    if size != "full" and _network_options(config)["n_layers"] > 1: config = replace(config, lr=config.lr/2, min_lr=config.min_lr/2)
+    known = {f.name for f in fields(config)} | set(_network_options(config))
+    config = override(config, {k: v for k, v in DEMO_SIZES[one_of("size", size, DEMO_SIZES)].items() if k in known})   # not every network has a d_ff
+    if size != "full" and _network_options(config).get("n_layers", 1) > 1: config = replace(config, lr=config.lr/2, min_lr=config.min_lr/2)
     return replace(config, features="simple") if config.features == "classic" else config
 
 # %% ../nbs/api/11_train.ipynb #c668e611
@@ -971,7 +1014,7 @@ def train_all(
     done = {}
     for preset_, (config, model) in plan.items():
         s, done[preset_] = splits(config.features), []
-        mark = fingerprint(to_toml(resolved(replace(config, seed=0))), *(json.dumps(describe(d)) for d in s.values()))[:6]
+        mark = fingerprint(to_toml(resolved(replace(config, seed=0))), *(json.dumps(describe(d)) for d in s.values()), *([weights_mark(model)] if model is not None else []))[:6]
         for seed in seeds if config.epochs else seeds[:1]:
             folder = resolve(out)/safe_name(f"{config.preset.replace(':', '-')}-{name}-s{seed}-{mark}", "run")
             done[preset_].append(fit(replace(config, seed=int(seed)), s["train"], folder, s["val"], s["test"], model=model, **options))
@@ -994,13 +1037,13 @@ def score_table(
     truth,             # SegmentLabels of the split
     split="test",
 ) -> pd.DataFrame:
-    "A row per preset: the ten scores as `value [low, high]`, and over how many clips, seeds, parameters, epochs they were made."
-    rows = {}
+    "A column per preset: the ten scores as `value [low, high]` over the clips common to all, and with how many clips, seeds, parameters, epochs they were made."
+    rows, clips = {}, common_clips([r for runs in done.values() for r in runs], truth, split)
     for name, runs in done.items():
         c, s, d = runs[0].config, runs[0].scores, runs[0].data[split]
         spread = lambda r: f" ± {r.deviation:.1f}" if len(runs) > 1 else ""
-        cells = {k: f"{r.value:.1f}{spread(r)} [{r.low:.1f}, {r.high:.1f}]" for k, r in score_runs(runs, truth, split).iterrows()}
-        rows[name] = cells | dict(clips=f"{d['clips']} of {d['of']}", seeds=len(runs), protocol=c.protocol, width=c.network["d_model"], layers=c.network["n_layers"], epochs=c.epochs, parameters=s["parameters"])
+        cells = {k: f"{r.value:.1f}{spread(r)} [{r.low:.1f}, {r.high:.1f}]" for k, r in score_runs(runs, truth, split, clips=clips).iterrows()}
+        rows[name] = cells | dict(clips=f"{len(clips)} of {d['of']}", seeds=len(runs), protocol=c.protocol, width=c.network.get("d_model", ""), layers=c.network.get("n_layers", ""), epochs=c.epochs, parameters=s["parameters"])
     return pd.DataFrame(rows)
 
 # %% ../nbs/api/11_train.ipynb #7148aedf
