@@ -589,6 +589,7 @@ class Scores:
     vocab:Vocab = LLP
     durations:np.ndarray|None = None # [N] seconds; None: segments of one second
     source:str = ""                  # fingerprint of the store
+    teachers:str = ""                # its `teachers_fingerprint`, "" if unknown: thresholds hold for the scores of equal ones
 
     def __post_init__(self):
         self.ids, self.audio, self.visual = tuple(map(str, self.ids)), np.asarray(self.audio, np.float32), np.asarray(self.visual, np.float32)
@@ -633,7 +634,7 @@ def scores(
         else:
             text = self._text(m, captions, teacher)
             out[m] = _logits(x, text, np.float32(self._made_by(m)["scale"]))
-    return Scores(self.ids, **out, vocab=vocab, durations=self.durations, source=self.fingerprint)
+    return Scores(self.ids, **out, vocab=vocab, durations=self.durations, source=self.fingerprint, teachers=self.teachers_fingerprint)
 
 # %% ../nbs/api/06_harvest.ipynb #251f1098
 FeatureStore.scores = scores
