@@ -574,7 +574,7 @@ def _clip_axes(ax, clip, truth, weak, labelings, scores, shown, pictures, sound,
     total = step * first.n_segments
     y = _above(ax, 0, pictures, sound, total, look)
     for c in shown:
-        ax.text(-.29 * total, y, plain(first.vocab.events[c]), ha="left", va="center", size=9, weight="bold")
+        ax.text(-.29 * total, y, plain(first.vocab.events[c], 24), ha="left", va="center", size=9 if len(first.vocab.events[c]) < 17 else 7.5, weight="bold")
         if weak is not None:
             marks = [("right", 0, first.n_segments)] if weak.mask[weak.ids.index(clip), c] else []
             _lane(ax, y, "weak label", marks, step, total, look["quiet"], look)
