@@ -1,5 +1,5 @@
 """The demo set: the same seed gives the same files, whoever renders them and however often he is interrupted."""
-import json, re, shutil, signal, subprocess, sys, time
+import json, os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +149,24 @@ def test_another_set_in_the_same_folder_is_refused_before_anything_is_written(fe
     with pytest.raises(ParameterError, match="another demo set"): render_demo(few, "tiny", seed=1, progress=False)
     assert digest(few) == before
 
+def test_the_sweep_takes_our_leftovers_and_never_a_file_of_somebody_else(few, tmp_path):
+    out = tmp_path/"swept"
+    shutil.copytree(few, out)
+    clip, tag = plan_demo("tiny")["train"].truth.ids[0], "0123456789ab"
+    ours = [f".manifest.{tag}.json", f".begun.{tag}.json", f".AVVP_train.{tag}.csv", f".AVVP_eval_audio.{tag}.csv", f"videos/.{clip}.{tag}.mp4", f"feats/simple_audio/.{clip[:11]}.{tag}.npy"]
+    foreign = [".gitignore", ".env", ".bashrc", ".manifest.json", f".notes.{tag}.json", f".AVVP_train.{tag}.txt", f".AVVP_train.{tag[:-1]}.csv", f".{clip}.{tag}.mp4",
+               "videos/.gitkeep", f"videos/.holiday.{tag}.mp4", "feats/.gitkeep", "feats/simple_audio/.tmpabcd1234.npy", "feats/mine/.x"]
+    (out/"feats/mine").mkdir()
+    old = time.time() - 3600
+    for name in (*ours, *foreign):
+        (out/name).write_text("x")
+        os.utime(out/name, (old, old))
+    fresh = out/f".AVVP_train.{tag[::-1]}.csv"                      # another run may be writing it now
+    fresh.touch()
+    (out/"manifest.json").unlink()                                  # so that there is something to finish
+    render_demo(out, "tiny", workers=1, progress=False)
+    assert not [n for n in ours if (out/n).exists()] and not [n for n in foreign if not (out/n).exists()] and fresh.exists()
+
 def test_a_run_killed_at_any_moment_is_continued_to_the_same_set(few, tmp_path):
     out = tmp_path/"killed"
     script = f"from valor_lab import demo; demo.SIZES['tiny'] = {FEW!r}; demo.render_demo({str(out)!r}, 'tiny', workers=1, progress=False)"
@@ -157,16 +175,20 @@ def test_a_run_killed_at_any_moment_is_continued_to_the_same_set(few, tmp_path):
         while job.poll() is None and len(list(out.glob("videos/demo*.mp4"))) < files: time.sleep(.005)
         job.send_signal(signal.SIGKILL)
         job.wait()
-        assert not (out/"manifest.json").exists() or files == 7
     render_demo(out, "tiny", workers=1, progress=False)
     assert digest(out) == digest(few)
     assert json.loads((out/"manifest.json").read_text())["version"] == demo.VERSION
+
+def parent(stat):
+    "The parent's id in a file /proc/ID/stat, None if the process has ended meanwhile."
+    try: return int(stat.read_text().rsplit(")", 1)[1].split()[1])
+    except OSError: return None
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux for the children of a process")
 def test_workers_end_when_the_run_is_killed(tmp_path):
     job = subprocess.Popen([sys.executable, "-c", f"from valor_lab import demo; demo.render_demo({str(tmp_path)!r}, 'tiny', workers=2, progress=False)"])
     while job.poll() is None and not list(tmp_path.glob("videos/demo*.mp4")): time.sleep(.02)
-    children = [p.parent for p in Path("/proc").glob("[0-9]*/stat") if p.read_text().rsplit(")", 1)[1].split()[1] == str(job.pid)]
+    children = [p.parent for p in Path("/proc").glob("[0-9]*/stat") if parent(p) == job.pid]
     assert len(children) >= 2
     job.send_signal(signal.SIGKILL)
     job.wait()

@@ -338,14 +338,64 @@ def test_pictures_of_a_truncated_file_are_those_that_a_whole_one_would_show_at_t
 
 
 def test_damage_in_the_middle_never_crashes(tmp_path, clip_file):
-    data = bytearray(clip_file.read_bytes())
+    data, dropped = bytearray(clip_file.read_bytes()), 0
     for seed in range(12):
         rng, hurt = np.random.default_rng(seed), data.copy()
         for i in rng.integers(0, len(hurt), 40): hurt[i] = rng.integers(256)
         (tmp_path/"hurt.mp4").write_bytes(hurt)
         try: clip = read_clip(tmp_path/"hurt.mp4")
-        except MediaError: continue
+        except MediaError as e:
+            assert e.reason
+            continue
         assert clip.frames is None or clip.frames.shape[0] == 10
+        for x, name in ((clip.audio, "audio"), (clip.frames, "visual")): assert (x is None) == (name in clip.reasons)
+        dropped += any(r.startswith("damaged") for r in clip.reasons.values())
+        assert not any(r.startswith("damaged") for r in clip.reasons.values()) or clip.damaged > 1
+    assert dropped
+
+
+def overwrite(data, share, seed=0, at=None):
+    "mp4 bytes whose payload is replaced by noise over `share` of its length, from `at` (0…1) on or in the middle."
+    begin, hurt = data.index(b"mdat") + 4, bytearray(data)
+    end = data.index(b"moov") - 4 if data.index(b"moov") > begin else len(data)
+    i = begin + int((end - begin)*((1 - share)/2 if at is None else at))
+    j = i + int((end - begin)*share)
+    hurt[i:j] = np.random.default_rng(seed).bytes(j - i)
+    return hurt
+
+
+@pytest.mark.parametrize("share", [.2, .4, .6, .8])
+def test_a_clip_with_much_noise_in_it_is_not_accepted_as_whole(media, tmp_path, share):
+    file = tmp_path/"hurt.mp4"
+    file.write_bytes(overwrite((media/"BjCEufrlXm4.mp4").read_bytes(), share))
+    with pytest.raises(MediaError, match=r"damaged: \d+ of 300 video packets") as e: read_clip(file, size=8)
+    assert "of 432 audio packets" in e.value.reason                  # both streams lie in the noise
+    for reader in (read_frames, read_audio, thumbnails):
+        with pytest.raises(MediaError, match="damaged"): reader(file)
+
+
+def test_a_scratch_is_counted_and_passes(media, tmp_path):
+    file = tmp_path/"hurt.mp4"
+    file.write_bytes(overwrite((media/"BjCEufrlXm4.mp4").read_bytes(), .001))
+    clip = read_clip(file, size=8)
+    assert clip.reasons == {} and 0 < clip.damaged < 10 and clip.frames.shape == (10, 8, 8, 3) and abs(len(clip.audio) - 10*RATE) < RATE/20
+    assert np.array_equal(read_frames(file, size=8), clip.frames) and np.array_equal(read_audio(file), clip.audio)
+
+
+@pytest.mark.parametrize("hurt, kept", [("audio", "visual"), ("visual", "audio")])
+def test_damage_in_one_stream_costs_that_modality_alone(tmp_path, clip_file, hurt, kept):
+    data = bytearray(clip_file.read_bytes())
+    with av.open(str(clip_file)) as f:
+        places = [(p.pos, p.size) for p in f.demux(audio=0) if p.size] if hurt == "audio" else [(p.pos, p.size) for p in f.demux(video=0) if p.size]
+    for n, (pos, size) in enumerate(places):
+        if n % 3 == 1: data[pos:pos + size] = b"\xff"*size
+    (tmp_path/"hurt.mp4").write_bytes(data)
+    clip = read_clip(tmp_path/"hurt.mp4")
+    given = {"audio": clip.audio, "visual": clip.frames}
+    assert list(clip.reasons) == [hurt] and clip.reasons[hurt].startswith("damaged: ") and given[hurt] is None and given[kept] is not None
+    readers = {"audio": read_audio, "visual": read_frames}
+    with pytest.raises(MediaError, match="damaged"): readers[hurt](tmp_path/"hurt.mp4")
+    assert len(readers[kept](tmp_path/"hurt.mp4"))
 
 
 def test_the_error_travels_between_processes(tmp_path):

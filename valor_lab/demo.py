@@ -9,7 +9,7 @@ __all__ = ['Image', 'ImageChops', 'ImageDraw', 'TEACHER_SEED', 'INK', 'FIGURES',
            'plan_demo', 'draw_clip', 'mix_clip', 'simple_features', 'render_demo']
 
 # %% ../nbs/api/04_demo.ipynb #44e4542c
-import colorsys, json, math, multiprocessing, os, threading, time, zlib
+import colorsys, json, math, multiprocessing, os, re, threading, time, zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from types import SimpleNamespace
@@ -1429,10 +1429,14 @@ def _each(function, jobs, workers):
 # %% ../nbs/api/04_demo.ipynb #36c526d7
 def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
-def _sweep(out, age=600):
-    "Delete what killed runs left: hidden files that nobody has written to for ten minutes."
-    for stray in (*out.glob(".*"), *out.glob("videos/.*"), *out.glob("feats/*/.*")):
-        if stray.is_file() and time.time() - stray.stat().st_mtime > age: stray.unlink(missing_ok=True)
+def _sweep(out, clips, age=600):
+    "Delete what killed runs left: half files of `atomic_path` for this set's own, untouched for ten minutes. Nothing else is ours."
+    ours = [out/name for name in ("manifest.json", "begun.json", *_LISTS.values(), *sum(_TRUTHS.values(), ()))]
+    ours += [path for clip in clips for path in (out/"videos"/f"{clip}.mp4", *(_feature_path(out, kind, clip) for kind in SIMPLE_SHAPES))]
+    names = {(path.parent, path.stem, path.suffix) for path in ours}
+    for stray in (p for folder in {path.parent for path in ours} for p in folder.glob(".*")):
+        made = re.fullmatch(r"\.(.+)\.[0-9a-f]{12}", stray.stem)
+        if made and (stray.parent, made[1], stray.suffix) in names and stray.is_file() and time.time() - stray.stat().st_mtime > age: stray.unlink(missing_ok=True)
 
 # %% ../nbs/api/04_demo.ipynb #955569b4
 def render_demo(
@@ -1455,5 +1459,5 @@ def render_demo(
         for _ in _each(_render_one, todo, min(workers or _cores(), max(1, len(todo)))): bar.update()
     with atomic_path(out/"manifest.json") as tmp: tmp.write_text(json.dumps(manifest, indent=1))
     (out/"begun.json").unlink(missing_ok=True)
-    _sweep(out)
+    _sweep(out, [job[1] for job in jobs])
     return out

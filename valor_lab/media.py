@@ -189,6 +189,7 @@ class _Pictures:
     def __init__(self, stream, start, wanted, size):
         self.start, self.tick, self.fps, self.wanted, self.size = start, float(stream.time_base), _fps(stream) or 25, set(wanted), size
         self.times, self.kept, self.shown = [], {}, 0                      # 25: for raw streams that tell neither times nor rate
+        self.packets = self.damaged = 0
 
     def add(self, frame):
         i, self.shown = len(self.times), (frame.duration or 0)*self.tick or 1/self.fps
@@ -244,6 +245,7 @@ class _Sound:
     "Collects one audio stream as mono samples at its own rate, from the container's start."
     def __init__(self, stream, start):
         self.start, self.tick, self.rate, self.pieces, self.length = start, float(stream.time_base), None, [], 0
+        self.packets = self.damaged = 0
 
     def add(self, frame):
         x, self.rate = _mono(frame), self.rate or frame.sample_rate
@@ -269,18 +271,22 @@ class _Sound:
 
 # %% ../nbs/api/03_media.ipynb #905fd394
 def _decode(path, video, audio, wanted, size, threads):
-    "Decode streams `video` and `audio` (an index each, or None) once: the two collectors and the count of damaged packets."
+    "Decode streams `video` and `audio` (an index each, or None) once: the two collectors, each with its count of packets and of damaged ones."
     with _open(path) as file:
-        sinks, damaged = {}, 0
+        sinks = {}
         if video is not None:
             file.streams[video].thread_type, file.streams[video].codec_context.thread_count = "AUTO", threads
             sinks[video] = _Pictures(file.streams[video], _start(file), wanted, size)
         if audio is not None: sinks[audio] = _Sound(file.streams[audio], _start(file))
         for stream, packet in _packets(file, [file.streams[i] for i in sinks]) if sinks else ():
+            sink = sinks[stream.index]
+            sink.packets += packet is not None
             try:
-                for frame in stream.decode(packet): sinks[stream.index].add(frame)
-            except av.FFmpegError as e: damaged += not isinstance(e, av.EOFError)
-        return sinks.get(video), sinks.get(audio), damaged
+                for frame in stream.decode(packet):
+                    sink.add(frame)
+                    sink.damaged += frame.is_corrupt
+            except av.FFmpegError as e: sink.damaged += not isinstance(e, av.EOFError)
+        return sinks.get(video), sinks.get(audio)
 
 def _packets(file, streams):
     "Each packet with its stream, and at the end None for each stream: what its decoder holds back."
@@ -297,7 +303,7 @@ class Clip:
     rate: int|None = None                      # samples a second of `audio`
     duration: float = 0.                       # seconds decoded: the end of the stream that ends last
     container_duration: float|None = None      # seconds, as the container states them
-    damaged: int = 0                           # packets that could not be decoded
+    damaged: int = 0                           # packets that could not be decoded, and corrupt pictures, of both streams
     reasons: dict = field(default_factory=dict)   # "audio", "visual", "truncated": what is not as it should be, in words
 
     @property
@@ -339,16 +345,16 @@ def _claimed_end(stream, file):
 
 # %% ../nbs/api/03_media.ipynb #60193b1a
 def _pass(plan, n, sampling, size, threads):
-    "Decode by `plan`: the indices chosen, the pictures, the sound, the count of damaged packets."
+    "Decode by `plan`: the indices chosen, the pictures, the sound."
     times = _packet_times(plan.path, plan.video) if plan.video is not None else np.zeros(0)
     for threads in (threads, 1, 1):                    # on damage, several threads do not repeat themselves and one does
         wanted = sample_indices(times, n, *_pace(plan, times), sampling) if len(times) else []
-        pictures, sound, damaged = _decode(plan.path, plan.video, plan.audio, wanted, size, threads)
-        if plan.video is None or len(times) == len(pictures.times) and np.allclose(times, pictures.times, atol=1e-3): break
+        pictures, sound = _decode(plan.path, plan.video, plan.audio, wanted, size, threads)
+        if plan.video is None or (threads == 1 or not pictures.damaged) and len(times) == len(pictures.times) and np.allclose(times, pictures.times, atol=1e-3): break
         times = np.array(pictures.times)
     else: raise MediaError(plan.path, "damaged: its pictures decode differently every time")
     if sound: sound.cut(plan.audio_end)
-    return wanted, pictures, sound, damaged
+    return wanted, pictures, sound
 
 def _pace(plan, times):
     "Pictures a second and duration, as stated, else as they came."
@@ -356,6 +362,11 @@ def _pace(plan, times):
     return fps, plan.claimed or times[-1] + 1/fps
 
 # %% ../nbs/api/03_media.ipynb #1a31bce4
+_SCRATCH = .05   # the share of a stream's packets that may be damaged before the stream counts as missing
+
+def _ruined(sink): return sink.damaged > max(1, _SCRATCH*sink.packets)   # one: where a file breaks off, a whole packet has half its bytes
+
+# %% ../nbs/api/03_media.ipynb #d867f894
 def _reasons(plan, pictures, sound, wanted):
     "What is not as it should be, by its name."
     reasons = {}
@@ -363,12 +374,13 @@ def _reasons(plan, pictures, sound, wanted):
         if wanted[kind] is False: continue
         if stream is None: reasons[name] = f"no {kind} stream"
         elif not sink.end: reasons[name] = f"the {kind} stream cannot be decoded"
+        elif _ruined(sink): reasons[name] = f"damaged: {min(sink.damaged, sink.packets)} of {sink.packets} {kind} packets could not be decoded whole"
     ends = [(s.end, due) for s, due in ((pictures, plan.video_end), (sound, plan.audio_end)) if s]
     for end, due in [(max(e for e, _ in ends), plan.whole), *ends] if ends else []:
         if due is not None and end < due - .5: reasons.setdefault("truncated", f"truncated: {end:.2f} of {due:.2f} s could be decoded")
     return reasons
 
-# %% ../nbs/api/03_media.ipynb #d867f894
+# %% ../nbs/api/03_media.ipynb #1a33d485
 def read_clip(
     path,                                # a media file
     n:int|None=10,                       # how many pictures; None: decode none
@@ -379,18 +391,18 @@ def read_clip(
     audio_stream:int|None=None,          # which audio stream, counted from 0; None: FFmpeg's choice
     threads:int=0,                       # decoder threads; 0: FFmpeg's choice
 ) -> Clip:
-    "Decode a file once: pictures, sound, and what is wrong with it. `MediaError` if it gives neither."
+    "Decode a file once: pictures, sound, and what is wrong with it. `MediaError` if it gives neither; a stream with more than 5 % damaged packets gives None."
     one_of("sampling", sampling, ("published", "centres"))
     if n is not None and n < 1: raise ParameterError(f"n={n}: at least one picture must be wanted, or None")
     path, wanted = Path(path), {"video": False if n is None else video_stream, "audio": False if rate is None else audio_stream}
     plan = _plan(path, **wanted)
-    chosen, pictures, sound, damaged = _pass(plan, n, sampling, size, threads)
-    reasons = _reasons(plan, pictures, sound, wanted)
-    clip = Clip(container_duration=plan.claimed, damaged=damaged, reasons=reasons, duration=max((s.end for s in (pictures, sound) if s), default=0.))
-    if not clip.duration: raise MediaError(path, reasons.get("truncated") or "; ".join(reasons.values()) or "nothing was asked for")
-    if pictures and pictures.times:
+    chosen, pictures, sound = _pass(plan, n, sampling, size, threads)
+    reasons, sinks = _reasons(plan, pictures, sound, wanted), [s for s in (pictures, sound) if s]
+    clip = Clip(container_duration=plan.claimed, damaged=sum(s.damaged for s in sinks), reasons=reasons, duration=max((s.end for s in sinks), default=0.))
+    if all(not s.end or _ruined(s) for s in sinks): raise MediaError(path, reasons.get("truncated") or "; ".join(reasons.values()) or "nothing was asked for")
+    if pictures and pictures.times and not _ruined(pictures):
         clip.frames, clip.frame_times = np.stack([pictures.kept[i] for i in chosen]), np.array(pictures.times)[chosen]
-    if sound and sound.end: clip.audio, clip.rate = sound.samples(rate), rate
+    if sound and sound.end and not _ruined(sound): clip.audio, clip.rate = sound.samples(rate), rate
     return clip
 
 # %% ../nbs/api/03_media.ipynb #569e8cc1
@@ -408,7 +420,7 @@ def read_frames(
     video_stream:int|None=None,  # which video stream, counted from 0; None: FFmpeg's choice
     threads:int=0,               # decoder threads; 0: FFmpeg's choice
 ) -> np.ndarray:                 # uint8[n,H,W,3]
-    "Pictures of a clip, upright, in RGB. `MediaError` if there are none or the file is truncated."
+    "Pictures of a clip, upright, in RGB. `MediaError` if there are none or the file is truncated or damaged."
     return _whole(path, read_clip(path, n, sampling, size, None, video_stream, threads=threads)).frames
 
 # %% ../nbs/api/03_media.ipynb #de5ef2d4
@@ -417,7 +429,7 @@ def read_audio(
     rate:int=48_000,             # samples a second
     audio_stream:int|None=None,  # which audio stream, counted from 0; None: FFmpeg's choice
 ) -> np.ndarray:                 # float32[samples]
-    "The sound of a clip, the mean of its channels. `MediaError` if there is none or the file is truncated."
+    "The sound of a clip, the mean of its channels. `MediaError` if there is none or the file is truncated or damaged."
     return _whole(path, read_clip(path, None, rate=rate, audio_stream=audio_stream)).audio
 
 # %% ../nbs/api/03_media.ipynb #e8d6d9f8
