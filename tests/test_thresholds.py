@@ -11,7 +11,7 @@ from valor_lab.core import ParameterError
 from valor_lab.harvest import Scores, elaborate
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.metrics import avvp_scores, event_scores, fidelity
-from valor_lab.thresholds import LiveLabels, Thresholds, TunedHereWarning, ascend, curves, flips, own_thresholds, predict_weak, report, spread, tune, tune_bagged, tune_gate, tune_global, tune_pooled
+from valor_lab.thresholds import ForeignThresholdsWarning, LiveLabels, Thresholds, TunedHereWarning, ascend, curves, flips, own_thresholds, predict_weak, report, spread, tune, tune_bagged, tune_gate, tune_global, tune_pooled
 from valor_lab.vocab import LLP, Vocab
 
 def vocab(c): return Vocab(f"v{c}", [f"e{i}" for i in range(c)], ["x"]*c, ["y"]*c, np.zeros(c), np.zeros(c))
@@ -249,6 +249,60 @@ def test_reporting_on_the_clips_of_the_tuning_warns_also_after_saving(tmp_path):
         warnings.simplefilter("error")
         assert report(scores.select(second), truth.select(second), t, weak) == fidelity(elaborate(scores.select(second), weak, t), truth.select(second))
         report(scores, truth, None, weak, avvp_scores)
+
+def quiet(f, *a):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return f(*a)
+
+def test_ascent_from_tuned_thresholds_remembers_their_clips_too():
+    scores, truth, weak = big()
+    first, second = scores.ids[:40], scores.ids[40:]
+    start = tune(scores.select(first), truth.select(first), weak, "val")
+    found, _ = ascend(scores.select(second), truth.select(second), weak, start)
+    assert found.provenance["clips"] == list(scores.ids)
+    with pytest.warns(TunedHereWarning, match="40 of these 40"): report(scores.select(first), truth.select(first), found, weak)
+    assert ascend(scores.select(second), truth.select(second), weak)[0].provenance["clips"] == list(second)
+
+def test_who_moves_thresholds_with_the_truth_in_sight_has_tuned_on_these_clips():
+    scores, truth, weak = big()
+    first, second = scores.ids[:40], scores.ids[40:]
+    a, b = ((scores.select(i), truth.select(i)) for i in (first, second))
+    live = LiveLabels(a[0], None, a[1], weak)
+    live.move("e0", "audio", 3.)
+    with pytest.warns(TunedHereWarning, match="40 of these 40"): report(*a, live.thresholds, weak)
+    quiet(report, *b, live.thresholds, weak)
+    blind = LiveLabels(b[0], tune(*a, weak, "val"), None, weak)
+    blind.move("e0", "audio", 3.)
+    with pytest.warns(TunedHereWarning, match="40 of these 40"): report(*a, blind.thresholds, weak)
+    quiet(report, *b, blind.thresholds, weak)
+    both = LiveLabels(b[0], tune(*a, weak, "val"), b[1], weak)
+    assert both.thresholds.provenance["clips"] == [*first, *second]
+
+def test_thresholds_of_other_captions_or_teachers_are_told(tmp_path):
+    scores, truth, weak = big()
+    scores.teachers = "mine"
+    first, second = scores.ids[:40], scores.ids[40:]
+    t = tune(scores.select(first), truth.select(first), weak, "val")
+    t = Thresholds.load(t.save(tmp_path/"t.toml"), scores.vocab)
+    s, y = scores.select(second), truth.select(second)
+    quiet(report, s, y, t, weak)
+    quiet(report, replace(s, teachers=""), y, t, weak)                   # what is not known is not compared
+    with pytest.warns(ForeignThresholdsWarning, match="other teachers than"): report(replace(s, teachers="yours"), y, t, weak)
+    reworded = replace(s.vocab, clap_captions=["z"]*5)
+    with pytest.warns(ForeignThresholdsWarning, match="other captions than"): report(replace(s, vocab=reworded), y, t, weak)
+    with pytest.warns(ForeignThresholdsWarning, match="other captions and other teachers"): report(replace(s, vocab=reworded, teachers="yours"), y, t, weak)
+    with pytest.warns(ForeignThresholdsWarning): report(replace(s, vocab=reworded), y, own_thresholds(s.vocab), weak)
+
+@pytest.mark.parametrize("value", [{"val": 3}, {"a"}, b"x", ["a", None], object()])
+def test_provenance_that_no_file_can_hold_is_refused_before_writing(tmp_path, value):
+    with pytest.raises(ParameterError, match="provenance.*'about'.*expected a text, a number or a list"): Thresholds([1], [2], vocab(1), dict(about=value)).save(tmp_path/"t.toml")
+    assert not list(tmp_path.iterdir())
+
+def test_provenance_without_a_value_is_left_out_and_any_key_is_kept(tmp_path):
+    kept = {"n": np.int64(3), "sure": np.bool_(True), "share": np.float32(.5), "two words": "x", "list": [1, 2]}
+    back = Thresholds.load(Thresholds([1], [2], vocab(1), dict(kept, split=None, clips=None)).save(tmp_path/"t.toml"), vocab(1)).provenance
+    assert back == dict(kept, vocabulary="v1", clips=[])
 
 def test_thresholds_of_another_length_or_vocabulary_are_refused():
     scores, truth, weak = big()
