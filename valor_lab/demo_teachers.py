@@ -86,7 +86,7 @@ def _colour(rng, n, samples):
     return x/x.std(1, keepdims=True)
 
 def mix_batch(sounds, size, rng, samples=48_000) -> tuple:
-    "`size` seconds of none to two sounds over noise; float32 [B,samples], and labels of what fills at least 0.4 s."
+    "`size` seconds of none to three sounds over noise; float32 [B,samples], and labels of what fills at least 0.4 s."
     C, n, length = sounds.shape
     x, truth = _colour(rng, size, samples)*.1*10**(-rng.uniform(3, 26, (size, 1))/20), np.zeros((size, C), bool)
     for b, count in enumerate(rng.choice([0, 1, 2, 3], size, p=[.08, .5, .32, .1])):

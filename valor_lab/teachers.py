@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['torch', 'CONSTANTS', 'Teacher', 'fetch', 'read_checkpoint', 'ClipSource', 'openai_hashes', 'is_archive',
            'clip_from_file', 'clip_from_folder', 'clip_from_tag', 'find_clip', 'build_clip', 'squash', 'check_frames',
-           'pick_device', 'ClipTeacher', 'unit', 'groups', 'split_like', 'clip_width', 'clip_config', 'content_mark',
-           'own_preprocess', 'clap_module', 'UntrainedRoberta', 'build_clap', 'lib_htsat', 'swapped', 'official_config',
-           'load_clap', 'open_clap', 'roberta_tokenizer', 'cut', 'check_audio', 'quantise', 'repeat_pad', 'mel_filters',
-           'log_mel', 'fusion_mel', 'clap_input', 'unfold_tokens', 'stretch', 'ClapTeacher', 'find_clap',
-           'clap_tokenizer', 'token_rows', 'pooled', 'demo_teachers']
+           'pick_device', 'ClipTeacher', 'unit', 'groups', 'split_like', 'clip_width', 'clip_config', 'unusual',
+           'content_mark', 'own_preprocess', 'clap_module', 'UntrainedRoberta', 'build_clap', 'lib_htsat', 'swapped',
+           'official_config', 'load_clap', 'open_clap', 'roberta_tokenizer', 'cut', 'check_audio', 'quantise',
+           'repeat_pad', 'mel_filters', 'log_mel', 'fusion_mel', 'clap_input', 'unfold_tokens', 'stretch',
+           'ClapTeacher', 'find_clap', 'clap_tokenizer', 'token_rows', 'pooled', 'demo_teachers']
 
 # %% ../nbs/api/05_teachers.ipynb #97c14819
 import contextlib, functools, importlib.util, json, math, pickle, sys, warnings, zipfile
@@ -157,13 +157,14 @@ def clip_from_file(
 # %% ../nbs/api/05_teachers.ipynb #50e727b0
 def clip_from_folder(folder:Path, quick_gelu=None) -> ClipSource:
     "A folder with `open_clip_config.json` and weights, as open_clip and the hub keep them; the configuration decides."
-    file = next((f for name in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "*.safetensors", "*.bin", "*.pt", "*.pth") for f in sorted(folder.glob(name))), None)
-    if not (folder/"open_clip_config.json").is_file() or file is None:
+    files = sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+    if not (folder/"open_clip_config.json").is_file() or not files:
         raise ParameterError(f"{folder} is no folder of a CLIP: expected open_clip_config.json and one file of weights, found {sorted(f.name for f in folder.iterdir())[:8]}")
+    if len(files) > 1: raise ParameterError(f"{folder} holds {len(files)} files that may be the weights: {', '.join(f.name for f in files[:8])}; expected one, so that the fingerprint is that of the network: keep the one that is meant")
     config = json.loads((folder/"open_clip_config.json").read_text())
     built = bool(config["model_cfg"].get("quick_gelu"))
     if quick_gelu is False and built: raise ParameterError(f"quick_gelu=False contradicts {folder}/open_clip_config.json; leave it out")
-    return ClipSource(f"local-dir:{folder}", file, bool(quick_gelu or built), folder.name)
+    return ClipSource(f"local-dir:{folder}", files[0], bool(quick_gelu or built), folder.name)
 
 # %% ../nbs/api/05_teachers.ipynb #bb041c9b
 def clip_from_tag(model:str, tag:str, quick_gelu=None) -> ClipSource:
@@ -263,7 +264,7 @@ class ClipTeacher(Teacher):
         self.model, self.tokenizer = build_clip(source, self.device, self.precision)
         self.name, self.scale = source.label, float(self.model.logit_scale.detach().float().exp())
         self.width, self.size = clip_width(self.model), _pair(self.model.visual.image_size)
-        self.config = clip_config(source, preprocess)
+        self.config = clip_config(source, preprocess) | unusual(self.model.visual.preprocess_cfg, preprocess, self.size, self.precision)
         self.fingerprint = content_mark(self.config)
 
     def _batch(self, frames):
@@ -321,6 +322,14 @@ def clip_config(source:ClipSource, preprocess:str) -> dict:
     import open_clip
     return dict(kind="clip", name=source.label, architecture=fingerprint(_plain(open_clip.get_model_config(source.model))), quick_gelu=source.quick_gelu,
                 weights=_sha256(source.file)[:16], preprocess=preprocess)
+
+def unusual(preprocess_cfg:dict, preprocess:str, size:tuple, precision:str) -> dict:
+    "What else changes an embedding, where it is not as in most CLIPs: colours, the network's own resizing if that is used, half precision."
+    from open_clip.transform import PreprocessCfg
+    used = ["mean", "std"] + (["size", "interpolation", "resize_mode", "fill_color"] if preprocess == "model" else [])
+    usual = _plain(dict(vars(PreprocessCfg()), size=size, precision="fp32"))
+    found = _plain(dict(preprocess_cfg, size=_pair(preprocess_cfg["size"]), precision=precision))
+    return {k: found[k] for k in [*used, "precision"] if found[k] != usual[k]}
 
 def content_mark(config:dict) -> str:
     "The fingerprint of a teacher: everything in its `config` but the name."
