@@ -374,6 +374,21 @@ def test_a_clip_with_much_noise_in_it_is_not_accepted_as_whole(media, tmp_path, 
         with pytest.raises(MediaError, match="damaged"): reader(file)
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+def test_noise_in_which_a_container_loses_its_way_is_noticed_by_the_hole(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    file = write_clip(tmp_path/f"clip.{suffix}", rng.integers(0, 255, (60, 32, 48, 3), np.uint8), (.1*rng.standard_normal(6*RATE)).astype(np.float32), fps=10)
+    assert read_clip(file, size=8).reasons == {}
+    data = bytearray(file.read_bytes())
+    for share in (.3, .6):
+        i = int(len(data)*(1 - share)/2)
+        j = i + int(len(data)*share)
+        file.write_bytes(data[:i] + rng.bytes(j - i) + data[j:])
+        try: reasons = read_clip(file, size=8).reasons
+        except MediaError as e: reasons = {"visual": e.reason}
+        assert reasons and all(r.startswith(("damaged", "truncated")) for r in reasons.values())
+
+
 def test_a_scratch_is_counted_and_passes(media, tmp_path):
     file = tmp_path/"hurt.mp4"
     file.write_bytes(overwrite((media/"BjCEufrlXm4.mp4").read_bytes(), .001))

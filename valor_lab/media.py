@@ -201,6 +201,12 @@ class _Pictures:
         "When the last picture leaves the screen, in seconds."
         return self.times[-1] + self.shown if self.times else 0.
 
+    @property
+    def missing(self):
+        "Seconds without a new picture, spells of half a second and more."
+        waits = np.diff(self.times)
+        return waits[waits > max(.5, 2/self.fps)].sum()
+
     def _rgb(self, frame):
         "The picture, upright, as uint8[H,W,3]."
         matrix = _display_matrix(frame)
@@ -245,13 +251,14 @@ class _Sound:
     "Collects one audio stream as mono samples at its own rate, from the container's start."
     def __init__(self, stream, start):
         self.start, self.tick, self.rate, self.pieces, self.length = start, float(stream.time_base), None, [], 0
-        self.packets = self.damaged = 0
+        self.packets = self.damaged = self.missing = 0                     # missing: seconds of holes
 
     def add(self, frame):
         x, self.rate = _mono(frame), self.rate or frame.sample_rate
         if frame.sample_rate != self.rate: x = soxr.resample(x, frame.sample_rate, self.rate)
         gap = 0 if frame.pts is None else round((frame.pts*self.tick - self.start)*self.rate) - self.length
         if abs(gap) > 60*self.rate or self.pieces and abs(gap) < self.rate/10: gap = 0
+        if gap > 0 and self.pieces: self.missing += gap/self.rate
         if gap > 0: x = np.concatenate([np.zeros(gap, np.float32), x])
         self.pieces.append(x[max(-gap, 0):])
         self.length += len(self.pieces[-1])
@@ -350,7 +357,7 @@ def _pass(plan, n, sampling, size, threads):
     for threads in (threads, 1, 1):                    # on damage, several threads do not repeat themselves and one does
         wanted = sample_indices(times, n, *_pace(plan, times), sampling) if len(times) else []
         pictures, sound = _decode(plan.path, plan.video, plan.audio, wanted, size, threads)
-        if plan.video is None or (threads == 1 or not pictures.damaged) and len(times) == len(pictures.times) and np.allclose(times, pictures.times, atol=1e-3): break
+        if plan.video is None or (threads == 1 or not (pictures.damaged or pictures.missing)) and len(times) == len(pictures.times) and np.allclose(times, pictures.times, atol=1e-3): break
         times = np.array(pictures.times)
     else: raise MediaError(plan.path, "damaged: its pictures decode differently every time")
     if sound: sound.cut(plan.audio_end)
@@ -362,19 +369,23 @@ def _pace(plan, times):
     return fps, plan.claimed or times[-1] + 1/fps
 
 # %% ../nbs/api/03_media.ipynb #1a31bce4
-_SCRATCH = .05   # the share of a stream's packets that may be damaged before the stream counts as missing
+_SCRATCH = .05   # the share of a stream's packets, or of its time, that damage may take before the stream counts as missing
 
-def _ruined(sink): return sink.damaged > max(1, _SCRATCH*sink.packets)   # one: where a file breaks off, a whole packet has half its bytes
+def _ruin(sink, kind, hurt):
+    "What damage took from a stream, if it is more than a scratch; `hurt`: whether anything in the file is damaged."
+    if sink.damaged > max(1, _SCRATCH*sink.packets):                       # one: where a file breaks off, a packet may have half its bytes
+        return f"damaged: {min(sink.damaged, sink.packets)} of {sink.packets} {kind} packets could not be decoded whole"
+    if hurt and sink.missing > _SCRATCH*sink.end: return f"damaged: {sink.missing:.2f} of {sink.end:.2f} s of {kind} are missing"
 
 # %% ../nbs/api/03_media.ipynb #d867f894
 def _reasons(plan, pictures, sound, wanted):
     "What is not as it should be, by its name."
-    reasons = {}
+    reasons, hurt = {}, any(s.damaged for s in (pictures, sound) if s)
     for name, kind, sink, stream in (("audio", "audio", sound, plan.audio), ("visual", "video", pictures, plan.video)):
         if wanted[kind] is False: continue
         if stream is None: reasons[name] = f"no {kind} stream"
         elif not sink.end: reasons[name] = f"the {kind} stream cannot be decoded"
-        elif _ruined(sink): reasons[name] = f"damaged: {min(sink.damaged, sink.packets)} of {sink.packets} {kind} packets could not be decoded whole"
+        elif ruin := _ruin(sink, kind, hurt): reasons[name] = ruin
     ends = [(s.end, due) for s, due in ((pictures, plan.video_end), (sound, plan.audio_end)) if s]
     for end, due in [(max(e for e, _ in ends), plan.whole), *ends] if ends else []:
         if due is not None and end < due - .5: reasons.setdefault("truncated", f"truncated: {end:.2f} of {due:.2f} s could be decoded")
@@ -391,7 +402,7 @@ def read_clip(
     audio_stream:int|None=None,          # which audio stream, counted from 0; None: FFmpeg's choice
     threads:int=0,                       # decoder threads; 0: FFmpeg's choice
 ) -> Clip:
-    "Decode a file once: pictures, sound, and what is wrong with it. `MediaError` if it gives neither; a stream with more than 5 % damaged packets gives None."
+    "Decode a file once: pictures, sound, and what is wrong with it. `MediaError` if it gives neither; a stream of which damage took more than 5 % gives None."
     one_of("sampling", sampling, ("published", "centres"))
     if n is not None and n < 1: raise ParameterError(f"n={n}: at least one picture must be wanted, or None")
     path, wanted = Path(path), {"video": False if n is None else video_stream, "audio": False if rate is None else audio_stream}
@@ -399,10 +410,11 @@ def read_clip(
     chosen, pictures, sound = _pass(plan, n, sampling, size, threads)
     reasons, sinks = _reasons(plan, pictures, sound, wanted), [s for s in (pictures, sound) if s]
     clip = Clip(container_duration=plan.claimed, damaged=sum(s.damaged for s in sinks), reasons=reasons, duration=max((s.end for s in sinks), default=0.))
-    if all(not s.end or _ruined(s) for s in sinks): raise MediaError(path, reasons.get("truncated") or "; ".join(reasons.values()) or "nothing was asked for")
-    if pictures and pictures.times and not _ruined(pictures):
+    has = {m for m, s in (("audio", sound), ("visual", pictures)) if s and m not in reasons}
+    if not has: raise MediaError(path, reasons.get("truncated") or "; ".join(reasons.values()) or "nothing was asked for")
+    if "visual" in has:
         clip.frames, clip.frame_times = np.stack([pictures.kept[i] for i in chosen]), np.array(pictures.times)[chosen]
-    if sound and sound.end and not _ruined(sound): clip.audio, clip.rate = sound.samples(rate), rate
+    if "audio" in has: clip.audio, clip.rate = sound.samples(rate), rate
     return clip
 
 # %% ../nbs/api/03_media.ipynb #569e8cc1
