@@ -61,26 +61,35 @@ def project(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="session")
-def lab(project):
-    "JupyterLab on loopback, its settings in the project's own folder."
+@contextmanager
+def running_lab(project):
+    "JupyterLab on loopback, its settings in the project's own folder; yields its URL."
+    quiet = project/".jupyter-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True, exist_ok=True)
+    quiet.write_text('{"fetchNews": "false"}')
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "JUPYTER"))}
-    env |= dict(VALOR_ROOT=str(project), IN_TEST="1", OMP_NUM_THREADS="1", PYTHONPATH=str(REPO), **{f"JUPYTER_{k}_DIR": str(project/f".jupyter-{k.lower()}") for k in ("CONFIG", "DATA", "RUNTIME")}, IPYTHONDIR=str(project/".ipython"))
+    env |= dict(VALOR_ROOT=str(project), IN_TEST="1", OMP_NUM_THREADS="1", PYTHONPATH=str(REPO), **{f"JUPYTER_{k}_DIR": str(project/f".jupyter-{k.lower()}") for k in ("CONFIG", "DATA", "RUNTIME")}, IPYTHONDIR=str(project/".ipython"), JUPYTERLAB_SETTINGS_DIR=str(project/".jupyter-settings"))
     with open(project/"lab.log", "w") as log:
-        p = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--ip", "127.0.0.1", "--port", str(port), "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={project}", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"],
+        p = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--ip", "127.0.0.1", "--port", str(port), "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={project}", "--LabApp.expose_app_in_browser=True"],
                              env=env, cwd=project, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     for _ in range(600):
         try: urllib.request.urlopen(f"{url}/api", timeout=2); break
         except OSError: time.sleep(.2)
     else: raise RuntimeError((project/"lab.log").read_text()[-2000:])
-    yield url
-    p.terminate()
-    try: p.wait(20)
-    except subprocess.TimeoutExpired: p.kill()
+    try: yield url
+    finally:
+        p.terminate()
+        try: p.wait(20)
+        except subprocess.TimeoutExpired: p.kill()
+
+
+@pytest.fixture(scope="session")
+def lab(project):
+    with running_lab(project) as url: yield url
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +101,7 @@ def chromium():
 
 
 @contextmanager
-def opened(chromium, lab, name, width=1400, height=1100, wait=".vl"):
+def opened(chromium, lab, name, width=1400, height=1100, wait=".vl", run=True):
     "A notebook, open in Lab and run from top to bottom in a fresh kernel."
     page = chromium.new_page(viewport=dict(width=width, height=height))
     page.set_default_timeout(WAIT)
@@ -106,10 +115,10 @@ def opened(chromium, lab, name, width=1400, height=1100, wait=".vl"):
         page.wait_for_selector(".jp-Notebook .jp-Cell", state="attached")
         page.evaluate("async () => { await window.jupyterapp.restored; window.jupyterapp.shell.collapseLeft(); }")
         page.wait_for_function("() => { const w = window.jupyterapp.shell.currentWidget; return w && w.sessionContext && w.sessionContext.session && w.sessionContext.session.kernel && w.sessionContext.session.kernel.status === 'idle' }")
-        page.evaluate("() => { window.jupyterapp.commands.execute('runmenu:run-all') }")
+        if run: page.evaluate("() => { window.jupyterapp.commands.execute('runmenu:run-all') }")
         page.wait_for_selector(wait)
         page.wait_for_timeout(500)
-        page.evaluate("() => document.querySelector('.vl').scrollIntoView()")
+        if run: page.evaluate("() => document.querySelector('.vl').scrollIntoView()")
         yield page
         page.wait_for_timeout(200)
         assert page.faults == []

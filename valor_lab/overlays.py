@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'EDIT_COLUMNS', 'Overlay', 'login', 'paint', 'clip_fingerprint', 'clip_labels', 'undo', 'redo', 'apply',
-           'to_frame', 'save', 'open_overlay', 'overlays']
+           'to_frame', 'save', 'open_overlay', 'overlays', 'corrected_labelings']
 
 # %% ../nbs/api/16_overlays.ipynb #63fe7d6a
 import datetime, getpass, json
@@ -79,9 +79,10 @@ def clip_labels(self:Overlay, clip:str) -> SegmentLabels:
 
 # %% ../nbs/api/16_overlays.ipynb #d3f2662a
 def undo(self:Overlay) -> bool:
-    "Take the last stroke back; True if there was one."
-    if self.edits: self.undone.append(self.edits.pop())
-    return bool(self.undone)
+    "Take the last stroke back; False if there is none."
+    if not self.edits: return False
+    self.undone.append(self.edits.pop())
+    return True
 
 # %% ../nbs/api/16_overlays.ipynb #a1cd5832
 def redo(self:Overlay) -> bool:
@@ -156,3 +157,17 @@ def overlays(folder="data/overlays") -> list:
 
 # %% ../nbs/api/16_overlays.ipynb #5e51819e
 Overlay.save = save
+
+# %% ../nbs/api/16_overlays.ipynb #b7dd7781
+def corrected_labelings(
+    labelings:dict,           # name -> SegmentLabels
+    folder="data/overlays",
+) -> dict:
+    "Name -> corrected labels, for every overlay that corrects one of these labelings in one of its clips."
+    out = {}
+    for path in sorted(resolve(folder).glob("*.json")):
+        base = labelings.get(json.loads(path.read_text(encoding="utf-8")).get("base"))
+        if base is None: continue
+        o = open_overlay(path.stem, base, folder=folder)
+        if any(e["clip"] in o.place for e in o.edits): out[o.name] = o.apply()
+    return out

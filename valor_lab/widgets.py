@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['anywidget', 'traitlets', 'widgets', 'PART', 'static', 'attached', 'Clips', 'cells', 'occurring', 'heat',
            'score_range', 'lanes', 'media_file', 'film', 'peaks', 'spectrogram', 'Player', 'described', 'media_of',
-           'send_media', 'send_pictures', 'corrected', 'Column', 'Table', 'alignment', 'disagreement', 'clip_frame',
+           'send_media', 'send_pictures', 'export', 'Column', 'Table', 'alignment', 'disagreement', 'clip_frame',
            'clip_masks', 'ThresholdPanel', 'act', 'event_curves', 'one_event', 'describe', 'bench', 'load_clips',
            'media_files', 'saved_labelings', 'run_labelings', 'padded', 'first_picture', 'TuneBench', 'weak_words',
            'clip_f', 'flip_frame', 'Choice', 'compare_scores', 'score_frame', 'pair_frame', 'event_frame',
@@ -25,7 +25,7 @@ import pandas as pd
 from .core import ParameterError, check_ids, fingerprint, need, one_of, resolve
 from .labels import SegmentLabels, WeakLabels
 from .jobs import Job, jobs, launch
-from .overlays import Overlay, login, open_overlay, overlays
+from .overlays import Overlay, corrected_labelings, login, open_overlay, overlays
 from .harvest import Scores
 from .thresholds import curves, own_thresholds
 from .tuning import GATES, MODALITY, PRESETS_FOLDER, Tuning, presets
@@ -301,7 +301,7 @@ def _asked(self, widget, message, buffers):
     elif ask in ("pictures", "spectrogram"): self.hands.submit(send_pictures, self, message["clip"], ask)
     elif do == "step": self.step(int(message["by"]))
     elif do == "show_event": self.show_event(message["event"])
-    elif do: corrected(self, do, message)
+    elif do: _edit(self, do, message)
 
 # %% ../nbs/api/21_widgets.ipynb #a7dff5d2
 def send_media(self:Player, clip:str):
@@ -356,7 +356,7 @@ def _corrected(self, message=""):
     self.refresh()
 
 # %% ../nbs/api/21_widgets.ipynb #ebf623c7
-def corrected(self:Player, do:str, m:dict):
+def _edit(self:Player, do:str, m:dict):
     "One action of the editor; what is wrong with it is said in the editor."
     try:
         if do == "correct": return self.correct(m["base"], m["name"], m["who"])
@@ -366,8 +366,19 @@ def corrected(self:Player, do:str, m:dict):
         elif do == "undo": o.undo()
         elif do == "redo": o.redo()
         if do == "save": return self._corrected(f"saved as {o.save(self.folder).name}, {len(o)} strokes")
+        if do == "export": return self._corrected(f"written in the official format: {', '.join(p.name for p in export(o, self.folder))}")
         self._corrected(f"{len(o)} strokes, {'not saved' if o.unsaved else 'saved'}")
     except (ValueError, KeyError, OSError) as e: self.correction = {**self.correction, "message": str(e)}
+
+# %% ../nbs/api/21_widgets.ipynb #44416442
+def export(overlay:Overlay, folder="data/overlays") -> list:
+    "The corrected labels as two official CSV files beside the overlay; training takes them by the overlay's name."
+    from valor_lab.datasets import save_labels
+    paths = [resolve(folder)/f"{overlay.name}_{m}.csv" for m in ("audio", "visual")]
+    labels = overlay.apply()
+    labels.to_csv(*paths)
+    save_labels(labels, overlay.name, resolve(folder).parent, dict(base=overlay.base, strokes=len(overlay), who=sorted({e["who"] for e in overlay.edits})))
+    return paths
 
 # %% ../nbs/api/21_widgets.ipynb #bea4ec74
 Player.correct, Player._corrected = _correct, _corrected
@@ -694,6 +705,7 @@ def bench(player:Player, clips=(), panel=None):
     "Show list(s), player and panel as one workbench, or their stills where nothing interactive can be shown."
     from IPython.display import display
     lists = list(clips) if isinstance(clips, (list, tuple)) else [clips]
+    player.observe(lambda c: [setattr(x, "selected", c["new"]) for x in lists if c["new"] in x.place], "id")
     if not attached():
         for piece in (*lists, panel, player):
             if piece is not None: display(piece)
@@ -786,6 +798,7 @@ def load_clips(
     saved = saved_labelings(weak.ids, weak.vocab, root, f"{name}-{size}-" if name == "demo" else None)
     labelings |= {"harvested" if n == f"{name}-{size}-harvested" else n: l for n, l in saved.items()}
     labelings |= run_labelings(weak, split, runs_folder)
+    labelings |= corrected_labelings(labelings, resolve(root)/"overlays")
     clips = Clips(labelings or {"weak label": weak.copied()}, weak, files=media_files(weak.ids, dataset_folder(name, root, size)/"videos"), scores=scores, findings=_found(weak, truth), failures=_failed(store, weak.ids), folders=(dataset_folder(name, root, size),))
     clips.split, clips.store = split, store
     return clips

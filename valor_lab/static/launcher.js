@@ -36,7 +36,7 @@ function render({ model, el }) {
     g.textAlign = "left"; g.fillText(`epoch ${x0}`, L, H - 4); g.textAlign = "right"; if (x1 > x0) g.fillText(String(x1), R, H - 4);
     g.strokeStyle = css(root, "--vl-line"); g.strokeRect(L, T, R - L, B - T);
     const dashes = [[], [5, 3], [1.5, 3], [8, 3, 2, 3]];
-    p.lines.forEach((l, i) => { g.setLineDash(dashes[i % 4]); g.strokeStyle = g.fillStyle = i % 2 ? quiet : ink; g.lineWidth = 1.6; g.beginPath(); l.x.forEach((x, k) => g[k ? "lineTo" : "moveTo"](X(x), Y(l.y[k]))); g.stroke(); if (l.x.length === 1) { g.beginPath(); g.arc(X(l.x[0]), Y(l.y[0]), 3, 0, 7); g.fill(); } g.textAlign = "right"; g.fillText(l.name, R - 4, T + 13 + 13 * i); });
+    p.lines.forEach((l, i) => { g.setLineDash(dashes[i % 4]); g.strokeStyle = g.fillStyle = i % 2 ? quiet : ink; g.lineWidth = 1.6; g.beginPath(); l.x.forEach((x, k) => g[k ? "lineTo" : "moveTo"](X(x), Y(l.y[k]))); g.stroke(); if (l.x.length === 1) { g.beginPath(); g.arc(X(l.x[0]), Y(l.y[0]), 3, 0, 7); g.fill(); } g.textAlign = "right"; g.fillText(l.name, p.lines.length > 1 ? R - 4 : R, p.lines.length > 1 ? T + 13 + 13 * i : 12); });
     g.setLineDash([]);
   }
   const timer = setInterval(() => { if (root.isConnected) send({ ask: "now" }); }, 1000);

@@ -40,7 +40,7 @@ function render({ model, el }) {
   }
   function build() {
     lines = get("events").map((e, i) => {
-      const name = h("button", { class: "vl-name", text: e.event, title: `show the curves of ${e.event}`, onclick: () => put("selected", e.event) });
+      const name = h("button", { class: "vl-name", text: e.event.replaceAll("_", "_\u200b"), title: `show the curves of ${e.event}`, onclick: () => put("selected", e.event) });
       const f = h("span", { class: "vl-f" }), change = h("span");
       const l = { name, f, change, ...Object.fromEntries(Object.keys(TEACHERS).map(t => [t, teacher(e, i, t)])) };
       l.row = h("div", { class: "vl-tr", "data-event": e.event, onpointerenter: () => pick(e.event), onfocusin: () => pick(e.event) }, name, l.clip.hist, l.clip.number, l.clap.hist, l.clap.number, f, change);

@@ -19,7 +19,7 @@ function render({ model, el }) {
   const get = k => model.get(k), clip = () => get("clip");
   const put = (k, v) => { model.set(k, v); model.save_changes(); };
   const seconds = () => clip().duration || 1, segment = () => seconds() / (clip().n_segments || 1);
-  let now = 0, playing = false, frame = 0, source = 0, blob = null, pictures = null, spectrum = null;
+  let now = 0, playing = false, frame = 0, painted = 0, source = 0, blob = null, pictures = null, spectrum = null;
 
   // ---- what is on the screen
   const video = h("video", { playsinline: true, preload: "auto", "aria-label": "the clip's picture and sound" });
@@ -44,7 +44,7 @@ function render({ model, el }) {
   const events = h("div", { class: "vl-events" });
   const others = h("select", { class: "vl-others", "aria-label": "show an event that does not occur in this clip", onchange: e => { if (e.target.value) model.send({ do: "show_event", event: e.target.value }); } });
   const span = h("div", { class: "vl-span", hidden: true });
-  const chip = h("canvas", { "aria-hidden": "true", style: "position:absolute;bottom:-17px;left:-23px;width:46px;height:16px" });
+  const chip = h("canvas", { "aria-hidden": "true", style: "position:absolute;bottom:0;left:-23px;width:46px;height:16px" });
   const head = h("div", { class: "vl-head" }, chip);
   const axis = h("div", { class: "vl-axis", style: "margin-right:14px;padding-bottom:18px" },
     h("div", { class: "vl-row" }, h("span"), film),
@@ -55,8 +55,7 @@ function render({ model, el }) {
     h("span", { text: "bars under a lane: the teacher's score; line: its threshold" }), others);
   const root = h("div", { class: "vl vl-player", tabindex: 0, role: "group", "aria-label": "clip player" }, h("div", { class: "vl-player-in" },
     h("div", { class: "vl-top" }, h("div", { class: "vl-screen" }, video, excuse),
-      h("div", { class: "vl-side" }, title, notes, h("div", { class: "vl-bar-of-buttons" }, play, speed, loop), h("div", { class: "vl-bar-of-buttons" }, back, on),
-        h("div", { class: "vl-bar-of-buttons" }, edit, spectrogram), clock, keys)), editor, axis, legend, said));
+      h("div", { class: "vl-side" }, title, notes, h("div", { class: "vl-bar-of-buttons" }, play, speed, loop, back, on, edit, spectrogram), clock, keys)), editor, axis, legend, said));
   el.append(root);
 
   // ---- the clock: while playing, a frame moves one transform and paints two small canvases; nothing is laid out, and
@@ -67,9 +66,9 @@ function render({ model, el }) {
     chipPen = sized(chip, 46, 16); clockPen = sized(clock, 130, 20);
     drawWave(); drawSpectrum(); paint();
   }
-  function paint() {
-    const x = clamp(now / seconds(), 0, 1);
-    head.style.transform = `translateX(${100 * x}%)`;
+  function paint(digits = true) {
+    head.style.transform = `translateX(${100 * clamp(now / seconds(), 0, 1)}%)`;
+    if (!digits) return;
     const text = now.toFixed(2);
     chipPen.fillStyle = ink.head; chipPen.fillRect(0, 0, 46, 16);
     chipPen.fillStyle = ink.on; chipPen.font = "11px system-ui, sans-serif"; chipPen.textAlign = "center"; chipPen.fillText(text, 23, 12);
@@ -81,7 +80,8 @@ function render({ model, el }) {
     const start = performance.now(), loopSpan = get("span");
     now = video.currentTime;
     if (loopSpan && now >= loopSpan[1] - 0.01) { video.currentTime = loopSpan[0]; now = loopSpan[0]; }
-    paint();
+    paint(start - painted > 60);                        // the line moves in every frame, the digits some sixteen times a second
+    if (start - painted > 60) painted = start;
     frame = requestAnimationFrame(tick);
     if (root.frames) root.frames.push(performance.now() - start);
   }
@@ -306,13 +306,13 @@ function render({ model, el }) {
       const base = h("select", { class: "vl-base", "aria-label": "the labels that are corrected" }), name = h("input", { class: "vl-overlay-name" }), who = h("input", { class: "vl-who" });
       const start = h("button", { class: "vl-start", text: "open", onclick: () => model.send({ do: "correct", base: base.value, name: name.value, who: who.value }) });
       const b = (cls, text, what) => h("button", { class: cls, text, onclick: () => model.send({ do: what }) });
-      editorFields = { base, name, who, start, undo: b("vl-undo", "undo", "undo"), redo: b("vl-redo", "redo", "redo"), save: b("vl-save", "save", "save"), text: h("p", { class: "vl-correction", style: "margin:6px 0 0", role: "status" }) };
+      editorFields = { base, name, who, start, undo: b("vl-undo", "undo", "undo"), redo: b("vl-redo", "redo", "redo"), save: b("vl-save", "save", "save"), out: b("vl-export", "write CSV", "export"), text: h("p", { class: "vl-correction", style: "margin:6px 0 0", role: "status" }) };
       base.replaceChildren(...s.bases.map(x => h("option", { value: x, text: x })));
       base.value = s.base || s.bases[0]; name.value = s.name || "corrected"; who.value = s.who || "";
-      editor.replaceChildren(h("div", { class: "vl-bar-of-buttons" }, field("correct", base), field("saved as", name), field("by", who), start, editorFields.undo, editorFields.redo, editorFields.save), editorFields.text);
+      editor.replaceChildren(h("div", { class: "vl-bar-of-buttons" }, field("correct", base), field("saved as", name), field("by", who), start, editorFields.undo, editorFields.redo, editorFields.save, editorFields.out), editorFields.text);
     }
     const f = editorFields;
-    f.undo.disabled = !s.can_undo; f.redo.disabled = !s.can_redo; f.save.disabled = !s.unsaved;
+    f.undo.disabled = !s.can_undo; f.redo.disabled = !s.can_redo; f.save.disabled = !s.unsaved; f.out.disabled = !s.name || s.unsaved;
     f.text.textContent = s.message || "The labels themselves stay as they are: corrections are kept beside them under a name of their own.";
   }
 
