@@ -1,0 +1,77 @@
+"""Corrections are kept beside the labels, with who and when, and are refused where they do not fit."""
+import json
+
+import numpy as np
+import pytest
+
+from valor_lab.core import ParameterError
+from valor_lab.labels import SegmentLabels, read_segments
+from valor_lab.overlays import EDIT_COLUMNS, Overlay, corrected_labelings, open_overlay, overlays
+from valor_lab.vocab import LLP
+
+
+@pytest.fixture
+def truth():
+    on = np.random.default_rng(0).random((3, 10, 25)) < .1
+    return SegmentLabels(["a", "b", "c"], on, ~on)
+
+
+def test_the_original_never_changes_and_undo_leads_back(truth):
+    before = truth.audio.copy()
+    o = Overlay("mine", truth, who="Ada")
+    rng, states = np.random.default_rng(1), []
+    for _ in range(30):
+        states.append(o.apply())
+        a, b = sorted(rng.choice(11, 2, replace=False))
+        if not o.paint("abc"[rng.integers(3)], LLP.events[rng.integers(25)], ("audio", "visual")[rng.integers(2)], int(a), int(b), bool(rng.integers(2))): states.pop()
+    while o.edits:
+        assert o.undo()
+        want = states.pop()
+        assert (o.apply().audio == want.audio).all() and (o.apply().visual == want.visual).all()
+    assert not o.undo() and (truth.audio == before).all()
+
+
+def test_file_says_who_when_what_and_reads_back_the_same(truth, tmp_path):
+    o = Overlay("mine", truth, who="Ada")
+    o.paint("a", "Dog", "visual", 0, 10, False)
+    o.save(tmp_path)
+    body = json.loads((tmp_path/"mine.json").read_text())
+    assert set(body["edits"][0]) == set(EDIT_COLUMNS) and body["edits"][0]["who"] == "Ada" and body["edits"][0]["when"].startswith("20")
+    again = open_overlay("mine", truth, "Bob", tmp_path)
+    assert (again.apply().visual == o.apply().visual).all() and overlays(tmp_path) == ["mine"] and not again.unsaved
+
+
+def test_somebody_elses_save_is_not_overwritten(truth, tmp_path):
+    one, two = Overlay("mine", truth), Overlay("mine", truth)
+    one.paint("a", "Dog", "audio", 0, 1, not truth.audio[0, 0, LLP.index("Dog")])
+    two.paint("b", "Cat", "audio", 0, 1, not truth.audio[1, 0, LLP.index("Cat")])
+    one.save(tmp_path)
+    with pytest.raises(ParameterError, match="somebody else"): two.save(tmp_path)
+    assert len(open_overlay("mine", truth, folder=tmp_path)) == 1
+
+
+def test_labels_that_changed_since_are_an_error_and_other_clips_are_not(truth, tmp_path):
+    o = Overlay("mine", truth)
+    o.paint("a", "Dog", "audio", 0, 10, True)
+    changed = truth.select(["a", "b"])
+    changed.visual[0, 0, 0] ^= True
+    with pytest.raises(ParameterError, match="not those that were corrected"): o.apply(changed)
+    assert (o.apply(truth.select(["b"])).audio == truth.select(["b"]).audio).all()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "x", "base": "truth", "seen": {}, "edits": [{}]}', '{"name": "x", "base": "truth", "seen": {}, "n_segments": 9, "edits": []}',
+    '{"name": "x", "base": "truth", "seen": {}, "n_segments": 10, "edits": [{"clip": "a", "event": "Unicorn", "modality": "audio", "start": 0, "end": 1, "value": true, "who": "", "when": ""}]}'])
+def test_damaged_files_are_named(truth, tmp_path, text):
+    (tmp_path/"x.json").write_text(text)
+    with pytest.raises(ParameterError): open_overlay("x", truth, folder=tmp_path)
+
+
+def test_official_csv_reads_back_as_the_corrected_labels(truth, tmp_path):
+    o = Overlay("mine", truth)
+    o.paint("c", "Singing", "visual", 3, 4, not truth.visual[2, 3, LLP.index("Singing")])
+    labels = o.apply()
+    labels.to_csv(tmp_path/"a.csv", tmp_path/"v.csv")
+    again = read_segments(tmp_path/"a.csv", tmp_path/"v.csv", truth.ids)
+    assert (again.audio == labels.audio).all() and (again.visual == labels.visual).all()
+    o.save(tmp_path/"o")
+    assert list(corrected_labelings({"truth": truth}, tmp_path/"o")) == ["mine"]

@@ -1,0 +1,108 @@
+"""Moving one threshold recounts one column, and gives what computing everything anew would give."""
+import numpy as np
+import pytest
+
+from valor_lab.core import ParameterError
+from valor_lab.harvest import Scores, elaborate
+from valor_lab.labels import SegmentLabels, WeakLabels
+from valor_lab.metrics import bootstrap, fidelity
+from valor_lab.thresholds import Thresholds, tune
+from valor_lab.tuning import Tuning, presets
+from valor_lab.vocab import LLP
+
+
+def example(n=40, t=10, seed=0, split="x"):
+    rng, ids = np.random.default_rng(seed), [f"{split}{i}" for i in range(n)]
+    mask = rng.random((n, 25)) < .15
+    on = lambda: mask[:, None] & (rng.random((n, t, 25)) > .5)
+    truth = SegmentLabels(ids, on(), on())
+    say = lambda x: (x * 3. + rng.normal(12, 2, x.shape)).astype(np.float32)
+    return Scores(ids, say(truth.audio), say(truth.visual)), truth, WeakLabels(ids, mask)
+
+
+@pytest.mark.parametrize("t", [10, 7, 64])
+def test_any_sequence_of_moves_ends_where_elaborate_does(t):
+    scores, truth, weak = example(t=t)
+    tuning, rng = Tuning(scores, truth, weak), np.random.default_rng(1)
+    for k in range(60):
+        do = rng.integers(5)
+        if do < 2: tuning.move(LLP.events[rng.integers(25)], ("clip", "clap")[rng.integers(2)], rng.normal(13, 2), settled=bool(rng.integers(2)))
+        elif do == 2: tuning.undo()
+        elif do == 3: tuning.redo()
+        else: tuning.set_gate(("weak label", "none")[rng.integers(2)])
+        again = elaborate(scores, weak if tuning.gate == "weak label" else None, tuning.thresholds)
+        assert (tuning.labels.audio == again.audio).all() and (tuning.labels.visual == again.visual).all()
+        assert np.allclose(tuning.sums().value, list(fidelity(again, truth).values()))
+        assert tuning.numbers().changed.sum() == len(tuning.flips())
+
+
+def test_intervals_are_those_of_the_bootstrap():
+    scores, truth, weak = example()
+    tuning = Tuning(scores, truth, weak)
+    tuning.move("Dog", "clip", 11)
+    assert np.allclose(tuning.sums()[["value", "low", "high"]], bootstrap(fidelity, tuning.labels, truth))
+
+
+def test_a_drag_is_one_step_and_undo_takes_all_of_it_back():
+    scores, truth, weak = example()
+    tuning = Tuning(scores, truth, weak)
+    before = tuning.value["visual"].copy()
+    for v in (3, 2, 1): tuning.move("Dog", "clip", v, settled=False)
+    tuning.move("Dog", "clip", 0)
+    assert tuning.undo() and (tuning.value["visual"] == before).all() and not tuning.undo()
+
+
+def test_optimum_is_that_of_tune_under_the_gate_in_force():
+    scores, truth, weak = example()
+    tuning = Tuning(scores, truth, weak)
+    tuning.apply("optimum")
+    assert (tuning.thresholds.clip == tune(scores, truth, weak).clip).all()
+    tuning.set_gate("none")
+    tuning.apply("optimum", "Dog", "clap")
+    assert tuning.thresholds.clap[LLP.index("Dog")] == tune(scores, truth, None).clap[LLP.index("Dog")]
+
+
+def test_without_truth_there_is_agreement_and_no_optimum():
+    scores, truth, weak = example()
+    tuning = Tuning(scores, None, weak)
+    assert "F" not in tuning.numbers() and tuning.numbers().agreement.between(0, 100).all() and "no truth" in tuning.warning
+    with pytest.raises(ParameterError, match="truth"): tuning.apply("optimum")
+    implied = tuning.labels.weak().mask
+    assert np.isclose(tuning._agreement()[1], 200 * (implied & weak.mask).sum() / (implied.sum() + weak.mask.sum()))
+
+
+def test_presets_carry_where_they_come_from_and_warn_on_their_own_split(tmp_path):
+    scores, truth, weak = example(split="val")
+    tuning = Tuning(scores, truth, weak, split="val")
+    assert tuning.warning == ""
+    tuning.move("Dog", "clip", 9)
+    assert "flatter" in tuning.warning
+    tuning.save("mine", tmp_path)
+    assert presets(tmp_path) == ["mine"] and not len(tuning.flips())
+    kept = Thresholds.load(tmp_path/"mine.toml")
+    assert kept.provenance["split"] == "val" and kept.provenance["gate"] == "weak label" and kept.provenance["clips"] == list(scores.ids)
+    assert Tuning(*example(split="test"), thresholds=kept, split="test").warning == ""
+    with pytest.raises(ParameterError): tuning.save("../up", tmp_path)
+
+
+def test_a_missing_stream_gets_no_label_at_any_threshold():
+    scores, truth, weak = example()
+    scores.visual[0] = np.nan
+    tuning = Tuning(scores, truth, weak, gate="none")
+    for e in LLP.events: tuning.move(e, "clip", -1e6)
+    assert not tuning.labels.visual[0].any() and tuning.labels.visual[1].all()
+
+
+@pytest.mark.parametrize("bad", [("Unicorn", "clip", 1), ("Dog", "ear", 1), ("Dog", "clip", float("nan"))])
+def test_what_cannot_be_meant_is_refused(bad):
+    with pytest.raises(ParameterError): Tuning(*example()).move(*bad)
+
+
+def test_more_events_leave_the_scores_of_the_others_alone():
+    scores, truth, weak = example()
+    tuning = Tuning(scores, truth, weak)
+    tuning.move("Dog", "clip", 11)
+    vocab, more = LLP.with_event("Rain", "a", "b"), lambda x: np.concatenate([x, x[..., :1]], -1)
+    wider = tuning.rescored(Scores(scores.ids, more(scores.audio), more(scores.visual), vocab))
+    assert np.allclose(wider.sums().value, tuning.sums().value) and np.isnan(wider.numbers().F["Rain"]) and "Rain" in wider.warning
+    with pytest.raises(ParameterError): tuning.rescored(example(split="other")[0])
