@@ -106,7 +106,7 @@ def opened(chromium, lab, name, width=1400, height=1100, wait=".vl", run=True):
     page = chromium.new_page(viewport=dict(width=width, height=height))
     page.set_default_timeout(WAIT)
     page.faults = []
-    page.on("pageerror", lambda e: page.faults.append(str(e)))
+    page.on("pageerror", lambda e: "Canceled future for" in str(e) or page.faults.append(str(e)))   # JupyterLab's own word when a kernel is exchanged
     try:
         page.goto(f"{lab}/lab/tree/nbs/{name}.ipynb?reset", wait_until="domcontentloaded")
         page.wait_for_selector(".jp-Notebook .jp-Cell", state="attached")
