@@ -24,10 +24,10 @@ import pandas as pd
 from tqdm import tqdm
 
 import valor_lab
-from .core import ParameterError, atomic_path, check_ids, fingerprint, need, one_of, repo_root, resolve, safe_name
+from .core import ParameterError, atomic_path, check_ids, fingerprint, need, one_of, resolve, safe_name
 from .denoise import DENOISE_PRESETS
 from .datasets import LISTS, Dataset, dataset_folder, list_labels, load_dataset, load_labels, read_split, save_labels
-from .labels import SegmentLabels, WeakLabels, concat
+from .labels import SegmentLabels, concat
 from .metrics import avvp_scores
 from .vocab import Vocab
 
