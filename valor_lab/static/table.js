@@ -8,7 +8,7 @@ function render({ model, el }) {
 
   const title = h("h3"), count = h("span", { class: "vl-quiet", role: "status", style: "font-weight:400" });
   const search = h("input", { type: "search", placeholder: "search", "aria-label": "search in ids and events", oninput: () => { clearTimeout(searchTimer); searchTimer = setTimeout(() => put("text", search.value), 120); } });
-  const controls = h("div", { class: "vl-controls" });
+  const rest = h("span", { style: "display:contents" }), controls = h("div", { class: "vl-controls" }, search, rest);
   const headings = h("div", { class: "vl-headings" });
   const nothing = h("p", { class: "vl-quiet", style: "margin:6px", text: "nothing to show" });
   const sizer = h("div"), list = h("div", { class: "vl-scroll", tabindex: 0, role: "grid", "aria-label": "list of clips", style: `height:${get("height")}px` }, nothing, sizer);
@@ -46,9 +46,10 @@ function render({ model, el }) {
     const sort = h("select", { "aria-label": "sort by", class: "vl-sort", onchange: () => put("sort", [sort.value, get("columns").find(c => c.name === sort.value)?.worst_last ?? false]) },
       h("option", { value: "", text: `sort by ${get("id_label")}` }), ...get("columns").map(c => h("option", { value: c.name, text: `sort by ${c.label}` })));
     sort.value = order()[0];
-    const busy = controls.contains(document.activeElement) ? document.activeElement.dataset.filter ?? (document.activeElement === search ? "search" : "sort") : null;
-    controls.replaceChildren(search, ...selects, ...(get("columns").length ? [sort] : []));
-    if (busy === "search") search.focus(); else if (busy === "sort") sort.focus(); else if (busy) controls.querySelector(`[data-filter="${CSS.escape(busy)}"]`)?.focus();
+    const busy = rest.contains(document.activeElement) ? document.activeElement.dataset.filter ?? "sort" : null;
+    rest.replaceChildren(...selects, ...(get("columns").length ? [sort] : []));
+    controls.hidden = get("total") <= 12 && !selects.length;      // a short list needs no search, and its headings sort
+    if (busy === "sort") sort.focus(); else if (busy) controls.querySelector(`[data-filter="${CSS.escape(busy)}"]`)?.focus();
     if (document.activeElement !== search) search.value = get("text");
   }
 
@@ -59,6 +60,8 @@ function render({ model, el }) {
   function draw() {
     const [from, to] = window_(), hgt = rowHeight();
     sizer.style.height = get("count") * hgt + "px";
+    list.style.height = Math.min(get("height"), Math.max(2, get("count")) * hgt) + "px";
+    headings.style.paddingRight = 6 + list.offsetWidth - list.clientWidth + "px";
     for (let p = Math.floor(from / PAGE); p <= Math.floor(Math.max(from, to - 1) / PAGE); p++) if (get("count") && !asked.has(p)) { asked.add(p); model.send({ ask: "rows", from: p * PAGE, to: (p + 1) * PAGE, version: get("version") }); }
     for (const [i, e] of drawn) if (i < from || i >= to) { e.remove(); drawn.delete(i); }
     for (let i = from; i < to; i++) if (!drawn.has(i) && rows.has(i)) { const e = line(i, rows.get(i)); drawn.set(i, e); sizer.append(e); }
@@ -91,7 +94,7 @@ function render({ model, el }) {
     }
     if (m.kind === "row") bring(m.row);
   }
-  function renew() { rows.clear(); asked.clear(); for (const e of drawn.values()) e.remove(); drawn.clear(); head(); if (get("rewind")) list.scrollTop = 0; draw(); }
+  function renew() { drawControls(); rows.clear(); asked.clear(); for (const e of drawn.values()) e.remove(); drawn.clear(); head(); if (get("rewind")) list.scrollTop = 0; draw(); }
 
   ownKeys(root, e => {
     if (typing(e)) return false;
