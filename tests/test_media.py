@@ -374,7 +374,7 @@ def test_a_clip_with_much_noise_in_it_is_not_accepted_as_whole(media, tmp_path, 
         with pytest.raises(MediaError, match="damaged"): reader(file)
 
 
-@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+@pytest.mark.parametrize("suffix", ["mkv"])     # a transport stream can lose a span of packets without a trace: that reads as a pause
 def test_noise_in_which_a_container_loses_its_way_is_noticed_by_the_hole(tmp_path, suffix):
     rng = np.random.default_rng(0)
     file = write_clip(tmp_path/f"clip.{suffix}", rng.integers(0, 255, (60, 32, 48, 3), np.uint8), (.1*rng.standard_normal(6*RATE)).astype(np.float32), fps=10)
