@@ -118,9 +118,9 @@ def stop(self:Job, seconds:float=10):
 
 # %% ../nbs/api/18_jobs.ipynb #f2f52f7a
 def wait(self:Job, seconds:float=3600) -> str:
-    "Wait until the job ends, at most so long; its state."
+    "Wait until the job has ended and its guardian is gone, too, at most so long; its state."
     until = time.monotonic() + seconds
-    while self.state == "running" and time.monotonic() < until: reap(), time.sleep(.1)
+    while (self.state == "running" or guardian(self.about)) and time.monotonic() < until: reap(), time.sleep(.1)
     return self.state
 
 def reap():
