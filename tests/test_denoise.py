@@ -486,3 +486,34 @@ def test_every_method_trains_through_the_one_loop_and_leaves_its_labels_in_the_r
     assert list(own.ids) == list(data.ids)
     assert not (own.audio & ~data.weak.mask[:, None]).any() and not (own.visual & ~data.weak.mask[:, None]).any()
     assert (name == "ma") <= (run.scores["best_epoch"] == 2)             # MA keeps its last epoch
+
+
+def test_ppl_does_not_look_at_padding():
+    def ppl(fill):
+        run, _ = a_run()
+        mask = torch.arange(run.data["audio"].shape[1])[None] < torch.arange(24)[:, None] % 6 + 3
+        run.data.update(mask=mask, **{m: torch.where(mask[..., None], run.data[m], fill) for m in ("audio", "visual")})
+        objective = make_objective("ppl", prototype_warmup=0, key_share=.5)
+        objective.start(run), objective.start_epoch(1)
+        times = torch.tensor([[0, 2, 1], [1, 2, 0]])
+        batch = objective.before_batch(run.model, {"index": torch.tensor([5, 0]), "times": times, "mask": torch.tensor([[True]*3, [True, True, False]]), "weak": run.data["weak"][[5, 0]],
+                                                   **{m: run.data[m][torch.tensor([[5], [0]]), times] for m in ("audio", "visual")}})
+        return objective, mask, batch, objective.loss(run.model, batch, run.model.eval()(batch["audio"], batch["visual"], mask=batch["mask"]))
+    (one, mask, batch, loss), (two, _, _, other) = ppl(torch.tensor(0.)), ppl(torch.tensor(9.))
+    assert one.soft[mask].any() and not one.soft[~mask].any() and not one.known[~mask].any()
+    torch.testing.assert_close(one.soft, two.soft)
+    torch.testing.assert_close(batch["soft"][0], one.soft[5, [0, 2, 1]])
+    assert (batch["known"][1, 2] == 0).all()
+    for k in loss: torch.testing.assert_close(loss[k], other[k], msg=k)
+
+
+def test_given_labels_take_the_place_of_pseudo_labels_after_the_warm_up():
+    run, _ = a_run()
+    objective = make_objective("ppl", pseudo="given", prototype_warmup=1)
+    assert objective.needs == ("labels_audio", "labels_visual")
+    objective.start(run), objective.start_epoch(1)
+    assert not objective.known.any()
+    objective.start_epoch(2)
+    torch.testing.assert_close(objective.soft, torch.stack([run.data["labels_audio"], run.data["labels_visual"]], 2).float())
+    assert (objective.known == 1).all()
+    with pytest.raises(ParameterError, match="pseudo"): make_objective("ppl", pseudo="guessed").needs

@@ -314,3 +314,29 @@ def test_the_ppl_network_weighs_modalities_per_clip_by_hand():
     w = out.modality_attention[:, 0]
     torch.testing.assert_close(out.video_prob, w[:, 0]*out.audio_prob + w[:, 1]*out.visual_prob)
     assert out.video_prob.max() <= 1
+
+
+@pytest.mark.parametrize("name,options", [("han", dict(SMALL, n_layers=2)), ("han", dict(SMALL, norm="pre", visual_attends="original_audio")), ("ppl", {k: v for k, v in SMALL.items() if k not in ("d_ff", "n_heads")})])
+def test_a_padded_clip_gets_the_answer_that_it_gets_alone(name, options):
+    torch.manual_seed(0)
+    model, clips, lengths = make_model(name, **options).eval(), small_clips(3, 9), torch.tensor([4, 9, 1])
+    mask = torch.arange(9)[None] < lengths[:, None]
+    noisy = [torch.where(mask[..., None], x, torch.randn_like(x)*50) for x in clips]      # whatever stands at padding
+    out = model(*noisy, mask=mask)
+    for i, n in enumerate(lengths.tolist()):
+        alone = model(*(x[i:i+1, :n] for x in clips))
+        for field in HANOutput._fields:
+            got, want = getattr(out, field)[i:i+1], getattr(alone, field)
+            torch.testing.assert_close(got if field.endswith("_prob") else got[:, :n], want, rtol=1e-5, atol=1e-5)
+    assert (out.time_attention[~mask] == 0).all()
+    torch.testing.assert_close(model(*clips, mask=torch.ones_like(mask)).video_prob, model(*clips).video_prob)
+    together = forward_all(model, *noisy, batch_size=2, mask=mask, keep=("video_prob", "features"))
+    torch.testing.assert_close(together.video_prob, out.video_prob, rtol=1e-5, atol=1e-5)
+    assert together.features.shape == out.features.shape
+
+
+def test_a_video_of_many_snippets_is_a_row_like_any_other():
+    model, clips = HAN(**SMALL).eval(), small_clips(1, 800)
+    with torch.no_grad(): out = model(*clips)
+    assert out.segment_logits.shape == (1, 800, 2, 3) and torch.isfinite(out.video_prob).all()
+    torch.testing.assert_close(out.time_attention.sum(1), torch.ones(1, 2, 3), rtol=1e-4, atol=1e-4)

@@ -373,10 +373,15 @@ def key_segments(
     weight,      # [N,T,C] attention over time times probability
     prob,        # [N,C] the modality's clip probability
     weak,        # [N,C]
-    k=3,         # segments of a clip
+    k=3,         # segments of a clip: a number, or one for each clip [N]
+    mask=None,   # [N,T] False at padding
 ):               # bool [N,T,C]
     "The segments in which an event is certain (ours)."
-    top = torch.zeros_like(weight, dtype=torch.bool).scatter_(1, weight.topk(min(k, weight.shape[1]), dim=1).indices, True)
+    k = torch.as_tensor(k, device=weight.device).expand(len(weight))                                            # [N]
+    if mask is not None: weight, k = weight.masked_fill(~mask[..., None], -torch.inf), torch.minimum(k, mask.sum(1))
+    best = weight.topk(min(int(k.max()), weight.shape[1]), dim=1).indices                                       # [N,k,C]
+    among = (torch.arange(best.shape[1], device=weight.device) < k[:, None])[..., None].expand_as(best)         # [N,k,C]
+    top = torch.zeros_like(weight, dtype=torch.bool).scatter_(1, best, among)
     return top & (_bool(weak) & (prob >= .5))[:, None]
 
 # %% ../nbs/api/10_denoise.ipynb #f2d4abc8
@@ -400,18 +405,18 @@ def spherical_kmeans(
 
 # %% ../nbs/api/10_denoise.ipynb #630b982e
 def nearest_prototypes(
-    features,           # [N,T,d] of one modality
-    key,                # bool [N,T,C]
-    prob,               # [N,T,C] segment probabilities
+    features,           # [...,d] of one modality
+    key,                # bool [...,C]
+    prob,               # [...,C] segment probabilities
     n_prototypes=5,     # for each event
     n_background=25,
     quiet=.2,           # background: no event above it
     most=20_000,        # features that are clustered at most; beyond it, evenly spaced ones
-):                      # similarity[N,T,C] (NaN for an event without a key segment), background[N,T]
+):                      # similarity[...,C] (NaN for an event without a key segment), background[...]
     "Cosine of every segment to the nearest prototype of each event, and of the background (ours)."
-    g, loud = F.normalize(features.float(), dim=-1), prob.amax(-1)                             # [N,T,d], [N,T]
+    g, loud = F.normalize(features.float(), dim=-1), prob.amax(-1)                             # [...,d], [...]
     thin = lambda x: x[::-(-len(x)//most)]
-    near = lambda chosen, k: (g @ spherical_kmeans(thin(g[chosen]), k).T).amax(-1)             # [N,T]
+    near = lambda chosen, k: (g @ spherical_kmeans(thin(g[chosen]), k).T).amax(-1)             # [...]
     none = torch.full_like(loud, torch.nan)
     still = loud < quiet if (loud < quiet).sum() >= n_background else loud <= loud.flatten().kthvalue(max(1, loud.numel()//20)).values
     return torch.stack([near(key[..., c], n_prototypes) if key[..., c].any() else none for c in range(key.shape[-1])], -1), near(still, n_background)
@@ -421,8 +426,10 @@ def class_contrast(
     features,      # [M,d] segments of one modality
     labels,        # bool [M,C]
     temperature=.1,
+    most=2048,     # segments that are compared at most; beyond it, evenly spaced ones
 ):
     "Supervised contrastive loss over segments that share an event; segments without a partner count nothing."
+    features, labels = (x[::max(1, -(-len(x)//most))] for x in (features, labels))
     g, y = F.normalize(features.float(), dim=-1), labels.float()
     same = torch.eye(len(g), dtype=torch.bool, device=g.device)
     positive = ((y @ y.T > 0) & ~same).float()                                                # [M,M]
@@ -440,45 +447,61 @@ class PPLConfig(SupervisionConfig):
     every:int = 1                      # epochs between two estimations
     tau:float = .1                     # 0: hard labels
     momentum:float = .999              # 0: no second model
-    key_segments:int = 3               # of a clip, for each event
+    key_segments:int = 3               # of a clip, for each event ...
+    key_share:float = 0.0              # ... or this share of its segments, if that is more
     n_prototypes:int = 5               # of an event
     n_background:int = 25
     quiet:float = .2                   # background: no event above it
     weight_pseudo:float = 1.0
     weight_contrast:float = .1
     contrast_temperature:float = .1
+    pseudo:str = "prototypes"          # "given": the dense labels of the data in the place of pseudo labels, to see what the rest is worth
 
 # %% ../nbs/api/10_denoise.ipynb #3c347528
 class PPL(Supervision):
     "Prototype-based pseudo-labels (Rachavarapu et al., CVPR 2024), with our choices where the paper is silent."
     Config = PPLConfig
 
+    @property
+    def needs(self): return ("labels_audio", "labels_visual") if one_of("pseudo", self.config.pseudo, ("prototypes", "given")) == "given" else ()
+
     def start(self, run):
         self.run, shape = run, (len(run.data["weak"]), run.data["audio"].shape[1], 2, run.data["weak"].shape[1])
         self.soft, self.known = (torch.zeros(shape, device=run.data["weak"].device) for _ in range(2))     # [N,T,2,C]
+        self.real = run.data.get("mask")                                                                   # [N,T]
+        if self.real is None: self.real = torch.ones(shape[:2], dtype=torch.bool, device=self.soft.device)
         self.steps, self.encoder = 0, copy.deepcopy(run.model).requires_grad_(False) if self.config.momentum else None
 
     def start_epoch(self, epoch):
         c = self.config
-        if epoch > c.prototype_warmup and (epoch-c.prototype_warmup-1) % c.every == 0: self.estimate()
+        if epoch > c.prototype_warmup and (epoch-c.prototype_warmup-1) % c.every == 0: (self.take if c.pseudo == "given" else self.estimate)()
+
+    def take(self):
+        for i, m in enumerate(("audio", "visual")): self.soft[:, :, i], self.known[:, :, i] = self.run.data[f"labels_{m}"], self.real[..., None].float()
 
     def estimate(self):
-        c, y = self.config, self.run.data["weak"]
+        c, y, real = self.config, self.run.data["weak"], self.real
         out = self.run.predict(self.encoder, keep=("audio_prob", "visual_prob", "segment_logits", "features", "time_attention"))
+        k, y_real = (real.sum(1)*c.key_share).long().clamp(min=c.key_segments), y[:, None].expand(*real.shape, -1)[real]    # [N], [M,C]
         for i, clip_prob in enumerate((out.audio_prob, out.visual_prob)):
             prob = out.segment_prob[:, :, i]
-            key = key_segments(out.time_attention[:, :, i]*prob, clip_prob, y, c.key_segments)
-            s, b = nearest_prototypes(out.features[:, :, i], key, prob, c.n_prototypes, c.n_background, c.quiet)
-            self.known[:, :, i] = (s.isfinite() | ~y.bool()[:, None]).float()
-            self.soft[:, :, i] = prototype_label(s.nan_to_num(), b[..., None], y[:, None], c.tau)*self.known[:, :, i]
+            key = key_segments(out.time_attention[:, :, i]*prob, clip_prob, y, k, real)
+            s, b = nearest_prototypes(out.features[:, :, i][real], key[real], prob[real], c.n_prototypes, c.n_background, c.quiet)   # [M,C], [M]
+            known = (s.isfinite() | ~y_real.bool()).float()
+            self.known[:, :, i][real], self.soft[:, :, i][real] = known, prototype_label(s.nan_to_num(), b[:, None], y_real, c.tau)*known
 
-    def before_batch(self, model, batch): return {**batch, "soft": self.soft[batch["index"]], "known": self.known[batch["index"]]}
+    def before_batch(self, model, batch):
+        rows = (batch["index"][:, None], batch["times"]) if "times" in batch else batch["index"]
+        real = batch["mask"] if "mask" in batch else self.real[rows]                            # [B,T]
+        return {**batch, "soft": self.soft[rows], "known": self.known[rows]*real[..., None, None], "real": real}
 
     def loss(self, model, batch, output):
-        c, known, hard = self.config, batch["known"], batch["soft"] > .5
+        c, real, hard = self.config, batch["real"], batch["soft"] > .5
         terms = super().loss(model, batch, output)
-        terms["pseudo"] = c.weight_pseudo*(known*bce_logits(output.segment_logits, batch["soft"], reduce=False)).mean()
-        if c.weight_contrast: terms["contrast"] = c.weight_contrast*sum(class_contrast(f.flatten(0, 1), h.flatten(0, 1), c.contrast_temperature) for f, h in zip(output.features.unbind(2), hard.unbind(2)))/2
+        flat = lambda x: x[real] if "mask" in batch else x.flatten(0, 1)                        # [B,T,...] to [M,...]
+        pseudo = batch["known"]*bce_logits(output.segment_logits, batch["soft"], reduce=False)  # [B,T,2,C]
+        terms["pseudo"] = c.weight_pseudo*pseudo.sum()/(real.sum()*pseudo[0, 0].numel())
+        if c.weight_contrast: terms["contrast"] = c.weight_contrast*sum(class_contrast(flat(f), flat(h), c.contrast_temperature) for f, h in zip(output.features.unbind(2), hard.unbind(2)))/2
         return terms
 
     @torch.no_grad()
@@ -488,7 +511,7 @@ class PPL(Supervision):
         m = min(self.config.momentum, (1+self.steps)/(10+self.steps))
         torch._foreach_lerp_(list(self.encoder.parameters()), list(model.parameters()), 1-m)
 
-    def end_epoch(self, epoch): return {f"pseudo/{m}": float((self.soft[:, :, i] > .5).float().mean()) for i, m in enumerate(("audio", "visual"))}
+    def end_epoch(self, epoch): return {f"pseudo/{m}": float((self.soft[:, :, i][self.real] > .5).float().mean()) for i, m in enumerate(("audio", "visual"))}
     def labels(self): return (self.soft > .5).unbind(2)
 
     def state_dict(self):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['torch', 'nn', 'F', 'PUBLISHED', 'BACKBONES', 'PROTOCOLS', 'frame_matrix', 'clap_matrix', 'pool_frames',
-           'pool_clap_tokens', 'HANConfig', 'make_config', 'Attention', 'HANLayer', 'HANOutput', 'MMIL', 'HAN',
-           'check_features', 'count_parameters', 'read_state_dict', 'published_config', 'from_published',
+           'pool_clap_tokens', 'HANConfig', 'make_config', 'Attention', 'HANLayer', 'HANOutput', 'over_time', 'MMIL',
+           'HAN', 'check_features', 'count_parameters', 'read_state_dict', 'published_config', 'from_published',
            'register_backbone', 'PPLConfig', 'ClipMMIL', 'bare_attention', 'PPLNet', 'AVEConfig', 'AVENet',
            'make_model', 'backbones', 'save_model', 'load_model', 'forward_all', 'Gates', 'parse', 'tune_gates']
 
@@ -126,13 +126,13 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj.weight)
         nn.init.zeros_(self.in_proj.bias); nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, query, source):                   # both [B,T,d]
+    def forward(self, query, source, mask=None):        # both [B,T,d]; mask [B,T], True where the source has a segment
         if query is source: q, k, v = self.in_proj(query).chunk(3, -1)               # [B,T,d] each, in one product
         else:
             (wq, wkv), (bq, bkv) = (x.tensor_split((query.shape[-1],)) for x in (self.in_proj.weight, self.in_proj.bias))
             q, (k, v) = F.linear(query, wq, bq), F.linear(source, wkv, bkv).chunk(2, -1)
         q, k, v = (x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for x in (q, k, v))   # [B,heads,T,d/heads]
-        x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.)
+        x = F.scaled_dot_product_attention(q, k, v, None if mask is None else mask[:, None, None], dropout_p=self.dropout if self.training else 0.)
         return self.out_proj(x.transpose(1, 2).flatten(2))                           # [B,T,d]
 
 # %% ../nbs/api/08_models.ipynb #1107bf87
@@ -147,10 +147,10 @@ class HANLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(c.d_model), nn.LayerNorm(c.d_model)
         self.drop = nn.Dropout(c.dropout)
 
-    def forward(self, query, other, cross=True):        # both [B,T,d]
+    def forward(self, query, other, cross=True, mask=None):   # both [B,T,d]; mask [B,T]
         q, o = (self.norm1(query), self.norm1(other)) if self.pre else (query, other)
-        h = query + self.drop(self.self_attention(q, q))
-        if cross: h = h + self.drop(self.cross_attention(q, o))
+        h = query + self.drop(self.self_attention(q, q, mask))
+        if cross: h = h + self.drop(self.cross_attention(q, o, mask))
         if self.pre: return h + self.drop(self.feed_forward(self.norm2(h)))
         h = self.norm1(h)
         return self.norm2(h + self.drop(self.feed_forward(h)))                       # [B,T,d]
@@ -173,6 +173,11 @@ class HANOutput(NamedTuple):
     def segment_prob(self): return self.segment_logits.sigmoid()   # [B,T,2,C]
 
 # %% ../nbs/api/08_models.ipynb #2b97cf09
+def over_time(logits, mask=None):
+    "Softmax over time [B,T,2,C]; padding gets nothing."
+    return (logits if mask is None else logits.masked_fill(~mask[:, :, None, None], -torch.inf)).softmax(1)
+
+# %% ../nbs/api/08_models.ipynb #ce302c5e
 class MMIL(nn.Module):
     "The three heads of HAN and its pooling over time and modality."
     def __init__(self, d_model, n_events):
@@ -181,9 +186,9 @@ class MMIL(nn.Module):
         self.time = nn.Linear(d_model, n_events)
         self.modality = nn.Linear(d_model, n_events)
 
-    def forward(self, x):                                         # [B,T,2,d]
+    def forward(self, x, mask=None):                              # [B,T,2,d], [B,T]
         logits = self.event(x).float()                            # [B,T,2,C]
-        alpha = self.time(x).float().softmax(1)                   # [B,T,2,C]
+        alpha = over_time(self.time(x).float(), mask)             # [B,T,2,C]
         beta = self.modality(x).float().softmax(2)                # [B,T,2,C]
         weighted = alpha*logits.sigmoid()                         # [B,T,2,C]
         audio, visual = weighted.sum(1).unbind(1)                 # [B,C] each
@@ -210,19 +215,19 @@ class HAN(nn.Module):
         if self.config.d_motion: v = self.fusion(torch.cat([v, self.motion_in(motion)], -1))
         return a, v
 
-    def attend(self, a, v, cross=True):                                      # [B,T,d] each
+    def attend(self, a, v, cross=True, mask=None):                           # [B,T,d] each, [B,T]
         for layer in self.layers:
-            heard = layer(a, v, cross)
-            a, v = heard, layer(v, heard if self.config.visual_attends == "updated_audio" else a, cross)
+            heard = layer(a, v, cross, mask)
+            a, v = heard, layer(v, heard if self.config.visual_attends == "updated_audio" else a, cross, mask)
         return (self.final_norm_audio(a), self.final_norm_visual(v)) if self.config.norm == "pre" else (a, v)
 
-    def forward(self, audio, visual, motion=None, *, cross_attention=None):  # cross_attention: None as configured, else True or False for this call
+    def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):  # cross_attention: None as configured, else True or False for this call; mask [B,T]: False at padding
         check_features(self, audio, visual, motion)
         a, v = self.project(audio, visual, motion)                           # [B,T,d] each
         inputs = torch.stack([a, v], 2)                                      # [B,T,2,d]
-        a, v = self.attend(a, v, self.config.cross_attention if cross_attention is None else cross_attention)
+        a, v = self.attend(a, v, self.config.cross_attention if cross_attention is None else cross_attention, mask)
         x = torch.stack([self.audio_drop(a), self.visual_drop(v)], 2)        # [B,T,2,d]
-        return self.heads(x)._replace(features=torch.stack([a, v], 2).float(), inputs=inputs.float())
+        return self.heads(x, mask)._replace(features=torch.stack([a, v], 2).float(), inputs=inputs.float())
 
 HAN.__signature__ = inspect.signature(HANConfig)
 
@@ -361,10 +366,11 @@ class PPLConfig:
 # %% ../nbs/api/08_models.ipynb #95351d16
 class ClipMMIL(MMIL):
     "Heads of PPL: one weight for each modality and event in the whole clip, so the video probability is an average."
-    def forward(self, x):                                         # [B,T,2,d]
+    def forward(self, x, mask=None):                              # [B,T,2,d], [B,T]
         logits = self.event(x).float()                            # [B,T,2,C]
-        alpha = self.time(x).float().softmax(1)                   # [B,T,2,C]
-        beta = self.modality(x.mean(1)).float().softmax(1)        # [B,2,C]
+        alpha = over_time(self.time(x).float(), mask)             # [B,T,2,C]
+        mean = x.mean(1) if mask is None else (x*mask[:, :, None, None]).sum(1)/mask.sum(1)[:, None, None]
+        beta = self.modality(mean).float().softmax(1)        # [B,2,C]
         each = (alpha*logits.sigmoid()).sum(1)                    # [B,2,C]
         return HANOutput((beta*each).sum(1), each[:, 0], each[:, 1], logits, time_attention=alpha, modality_attention=beta[:, None].expand_as(logits))
 
@@ -373,7 +379,10 @@ def _project(d_in, d_hidden, d_out):
     "Two linear layers, each normalised and followed by a leaky ReLU."
     return nn.Sequential(nn.Linear(d_in, d_hidden), nn.LayerNorm(d_hidden), nn.LeakyReLU(), nn.Linear(d_hidden, d_out), nn.LayerNorm(d_out), nn.LeakyReLU())
 
-def bare_attention(q, k): return torch.softmax(q @ k.mT/q.shape[-1], -1) @ k     # [B,T,d]; no weights, divided by d as printed
+def bare_attention(q, k, mask=None):
+    "Attention without weights, divided by d as printed [B,T,d]."
+    scores = q @ k.mT/q.shape[-1]                                                    # [B,T,T]
+    return torch.softmax(scores if mask is None else scores.masked_fill(~mask[:, None], -torch.inf), -1) @ k
 
 # %% ../nbs/api/08_models.ipynb #c4d12c8d
 class PPLNet(nn.Module):
@@ -385,14 +394,14 @@ class PPLNet(nn.Module):
         self.visual_in = _project(c.d_visual + c.d_motion, 2*c.d_model, c.d_model)
         self.heads = ClipMMIL(c.d_model, c.n_events)
 
-    def forward(self, audio, visual, motion=None, *, cross_attention=None):
+    def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         check_features(self, audio, visual, motion)
         cross = self.config.cross_attention if cross_attention is None else cross_attention
         a, v = self.audio_in(audio), self.visual_in(visual if motion is None else torch.cat([visual, motion], -1))   # [B,T,d] each
-        f, g = a + bare_attention(a, a), v + bare_attention(v, v)                                                   # [B,T,d] each
-        if cross: f, g = f + bare_attention(a, v), g + bare_attention(v, a)
+        f, g = a + bare_attention(a, a, mask), v + bare_attention(v, v, mask)                                       # [B,T,d] each
+        if cross: f, g = f + bare_attention(a, v, mask), g + bare_attention(v, a, mask)
         x = torch.stack([f, g], 2)                                                                                  # [B,T,2,d]
-        return self.heads(x)._replace(features=x.float(), inputs=torch.stack([a, v], 2).float())
+        return self.heads(x, mask)._replace(features=x.float(), inputs=torch.stack([a, v], 2).float())
 
 register_backbone("ppl", PPLNet, PPLConfig)
 
@@ -477,6 +486,11 @@ def load_model(
     return model.to(device).eval()
 
 # %% ../nbs/api/08_models.ipynb #7545aedf
+def _to_length(x, field, t):
+    "A field of the output with its time axis, where it has one, filled up with zeros to `t`."
+    return x if field.endswith("_prob") or x.shape[1] == t else F.pad(x, (0, 0)*(x.ndim - 2) + (0, t - x.shape[1]))
+
+# %% ../nbs/api/08_models.ipynb #1cf99c28
 @torch.no_grad()
 def forward_all(
     model,
@@ -485,15 +499,20 @@ def forward_all(
     motion=None,      # [N,T,d_motion]
     batch_size=512,
     keep=("video_prob", "audio_prob", "visual_prob", "segment_logits"),  # fields of `HANOutput` to keep
+    mask=None,        # [N,T] False at padding; None: every clip has T segments
     **switches,       # e.g. cross_attention=False
 ) -> HANOutput:
     "The outputs for N clips, in evaluation mode and without gradients; the model's mode is restored."
     was, parts = model.training, []
+    batch_size = max(1, min(batch_size, 16_384//max(1, audio.shape[1])))                     # attention grows with the square of T
     model.eval()
     try:
         for i in range(0, len(audio), batch_size):
-            x = [None if f is None else f[i:i+batch_size].float() for f in (audio, visual, motion)]
-            parts.append({k: v for k, v in model(*x, **switches)._asdict().items() if k in keep})
+            part = None if mask is None else mask[i:i+batch_size]
+            t = audio.shape[1] if mask is None else int(part.any(0).nonzero().max()) + 1     # the longest clip of this batch
+            x = [None if f is None else f[i:i+batch_size, :t].float() for f in (audio, visual, motion)]
+            if mask is not None: switches["mask"] = part[:, :t]
+            parts.append({k: _to_length(v, k, audio.shape[1]) for k, v in model(*x, **switches)._asdict().items() if k in keep})
     finally: model.train(was)
     if not parts: raise ParameterError("no clips to run the model on")
     return HANOutput(**{f: torch.cat([p[f] for p in parts]) if f in keep else None for f in HANOutput._fields})

@@ -101,6 +101,7 @@ class Context:
     def predict(self, model=None, rows=slice(None), **options) -> HANOutput:
         "Outputs of `model` (None: the trained one) for rows of the training split; options as of `forward_all`."
         x = [self.data[f][rows] if self.data.get(f) is not None else None for f in ("audio", "visual", "motion")]
+        if self.data.get("mask") is not None: options["mask"] = self.data["mask"][rows]
         return forward_all(model or self.model, *x, **options)
 
 # %% ../nbs/api/09_objectives.ipynb #c20ae3b4
