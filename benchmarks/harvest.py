@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from decode import dumped
-from valor_lab import harvest as H, media
+from valor_lab import harvest as H, media, store as disk
 from valor_lab.core import find_data
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.teachers import demo_teachers
@@ -73,10 +73,10 @@ def large_store(folder, n=10_000):
     "A finished store of `n` clips."
     rng = np.random.default_rng(0)
     teacher = lambda name, width: dict(name=name, fingerprint=name, scale=100., width=width, config=None)
-    H._adopt(folder, dict(format=H.FORMAT, n_segments=10, sampling="published", rate=48_000, audio=teacher("ear", 512), visual=teacher("eye", 768), features={}))
+    disk._adopt(folder, dict(format=H.FORMAT, n_segments=10, sampling="published", rate=48_000, audio=teacher("ear", 512), visual=teacher("eye", 768), features={}))
     columns = dict(id=[f"{i:011d}_0_10" for i in range(n)], path=[f"videos/{i:011d}.mp4" for i in range(n)], duration=[10.]*n)
     for m, d in (("audio", 512), ("visual", 768)): columns |= {f"has_{m}": [True]*n, m: rng.standard_normal((n, 10, d), np.float32).astype(np.float16)}
-    H._write(folder/"00000-00156.arrow", columns, [])
+    disk._write(folder/"00000-00156.arrow", columns, [])
 
 
 def live_labels(n=10_000):

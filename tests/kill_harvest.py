@@ -9,7 +9,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy, pandas, pyarrow, tqdm.auto                 # noqa: before the forks
 from toy_teachers import TOY, Ear, Eye, same_store
 from valor_lab import media                              # noqa
-from valor_lab.harvest import FeatureStore, _data_files, _read, harvest
+from valor_lab.harvest import FeatureStore, harvest
+from valor_lab.store import _data_files, _read
 
 def run(videos, out): harvest(videos, Eye(), Ear(), out, vocab=TOY, batch=2, shard=3, workers=2, progress=False)
 

@@ -9,7 +9,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("av")
 
 from toy_teachers import TOY, Ear, Eye, same_store, toy_clip, toy_set
-from valor_lab import harvest as H
+from valor_lab import harvest as H, store as disk
 from valor_lab.core import ParameterError
 from valor_lab.harvest import FeatureStore, Scores, elaborate, export_published, find_clips, harvest, open_published, read_array
 from valor_lab.labels import SegmentLabels, WeakLabels
@@ -256,7 +256,7 @@ def test_a_clip_that_lacked_a_modality_is_tried_again_and_only_a_better_row_repl
     s = quiet(v, tmp_path/"s", retry=True)
     assert s.ids == ("0", "2", "1") and s.failures.empty and s.has_audio.all() and np.isfinite(s.audio).all()
     assert np.array_equal(s.select(["0", "2"]).audio, old.select(["0", "2"]).audio) and not np.array_equal(s.visual[2], old.visual[1])
-    assert [p.name for p in H._data_files(tmp_path/"s")] == ["00000-00003.arrow"]
+    assert [p.name for p in disk._data_files(tmp_path/"s")] == ["00000-00003.arrow"]
     assert "0 failed, 0 have" in H.summary(s) and "attempted" not in H.summary(s) and "(3 attempted now)" in H.summary(s, 3)
 
 def test_a_store_without_any_good_clip_opens_and_grows(videos, tmp_path):
@@ -295,16 +295,16 @@ def test_a_keyboard_interrupt_leaves_a_store_that_goes_on(videos, store, tmp_pat
     assert same_store(quiet(videos, tmp_path/"s", eye, batch=2, shard=4), store) and eye.clips == 6
 
 def test_two_writers_are_kept_apart(videos, tmp_path):
-    with H._locked(tmp_path/"s"):
+    with disk._locked(tmp_path/"s"):
         with pytest.raises(ValueError, match="another harvest"): quiet(videos, tmp_path/"s")
     assert len(quiet(videos, tmp_path/"s")) == 10
 
 # ---- the store
 
 def test_an_unfinished_store_opens(store, tmp_path):
-    columns, _ = H._read(H._data_files(store.path)[0])
+    columns, _ = disk._read(disk._data_files(store.path)[0])
     (tmp_path/"manifest.json").write_text((store.path/"manifest.json").read_text())
-    for k, rows in enumerate([slice(0, 3), slice(3, 4), slice(4, 10)]): H._write(tmp_path/f"{k:05d}-{k:05d}.arrow", {n: v[rows] for n, v in columns.items()}, [])
+    for k, rows in enumerate([slice(0, 3), slice(3, 4), slice(4, 10)]): disk._write(tmp_path/f"{k:05d}-{k:05d}.arrow", {n: v[rows] for n, v in columns.items()}, [])
     assert same_store(FeatureStore.open(tmp_path), store)
 
 def test_what_is_no_store_is_refused(store, tmp_path):
@@ -362,7 +362,7 @@ def test_half_precision_on_disk_moves_scores_by_less_than_a_hundredth():
     x, y = (v/np.linalg.norm(v, axis=-1, keepdims=True) for v in (rng.normal(size=(50, 10, 768)), rng.normal(size=(25, 768))))
     x = (x + y[rng.integers(25, size=(50, 10))]*.2)                      # cosines as CLIP's: up to .2
     x /= np.linalg.norm(x, axis=-1, keepdims=True)
-    assert np.abs(H._logits(x.astype(np.float16), y.astype(np.float32), np.float32(100)) - 100*x @ y.T).max() < .01
+    assert np.abs(disk._logits(x.astype(np.float16), y.astype(np.float32), np.float32(100)) - 100*x @ y.T).max() < .01
 
 def test_the_demo_teachers_are_the_same_whenever_they_are_loaded(tmp_path):
     "A store that was harvested yesterday goes on today: the restored weights have one hash."

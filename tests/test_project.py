@@ -9,7 +9,7 @@ from valor_lab import core
 from valor_lab.vocab import AVE, LLP, LLP_CORRECTED, VOCABS, Vocab
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = [{"core"}, {"vocab"}, {"labels", "media", "models"}, {"metrics", "demo", "objectives", "fetch", "overlays"}, {"teachers", "extractors", "plots"}, {"demo_teachers"}, {"harvest"},
+FLOORS = [{"core"}, {"vocab"}, {"labels", "media", "models"}, {"metrics", "objectives", "fetch", "overlays", "demo_plan", "clips", "scores"}, {"pen", "teachers", "extractors", "plots", "store"}, {"figures", "sounds", "published"}, {"scenes", "simple"}, {"demo"}, {"demo_teachers"}, {"harvest"},
           {"thresholds", "denoise", "datasets"}, {"train"}, {"ave", "tal", "tuning", "jobs"}, {"widgets"}]
 FLOOR = {m: n for n, floor in enumerate(FLOORS) for m in floor}
 MODULES = sorted(p.stem for p in (ROOT/"valor_lab").glob("*.py") if not p.stem.startswith("_"))
@@ -33,6 +33,15 @@ def test_a_module_imports_only_from_floors_below_its_own(module):
 def test_the_package_names_all_its_modules_and_each_has_a_notebook():
     notebooks = {re.sub(r"^[0-9]+[a-z]?_", "", p.stem) for p in (ROOT/"nbs"/"api").glob("*.ipynb")}
     assert sorted(valor_lab._MODULES) == MODULES == sorted(notebooks)
+
+@pytest.mark.parametrize("module,names", [
+    ("demo", "TEACHER_SEED event_rng Pen INK figure_style FIGURES figure draw_event SOUNDS sound synth_event measure_rates RATES EVENTS_PER_CLIP RUNS EDGE PAIRS LEAST_SHARE event_shares "
+             "SPLITS SIZES plan_demo VERSION DIFFICULTY draw_clip mix_clip SIMPLE_SHAPES simple_features render_demo"),
+    ("harvest", "SUFFIXES find_clips FORMAT read_manifest FeatureStore open_store MissingModalityWarning Scores thresholds_of gate_of elaborate PUBLISHED HEARD NOTE PUBLISHED_LABELS RELEASED "
+                "read_array read_note open_published export_published harvest summary TokenMap main")])
+def test_a_module_gives_the_names_of_the_parts_it_is_made_of(module, names):
+    pytest.importorskip("PIL"), pytest.importorskip("pyarrow")
+    assert not [n for n in names.split() if not hasattr(getattr(valor_lab, module), n)]
 
 @pytest.mark.parametrize("printed,status,wanted,counts", [
     ("- Completed a\n- Completed b\nSuccess.", 0, 2, (2, 0)), ("- Completed a\n- Completed b\nnbdev Tests Failed On The Following Notebooks:\n==\n\tb.ipynb", 1, 2, (1, 1)),
