@@ -12,7 +12,6 @@ __all__ = ['torch', 'F', 'JOMOLD_RATIOS', 'DENOISE_PRESETS', 'change_quality', '
            'Labeler']
 
 # %% ../nbs/api/10_denoise.ipynb #d71e6930
-import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ from .core import ParameterError, need, one_of
 from .labels import SegmentLabels
 from .metrics import avvp_scores, fidelity
 from .models import forward_all
-from .objectives import Relabelled, Supervision, SupervisionConfig, bce, bce_logits, register_objective, smooth
+from .objectives import Momentum, Relabelled, Supervision, SupervisionConfig, bce, bce_logits, offer_presets, register_objective, smooth
 
 torch = need("torch", "models")
 F = torch.nn.functional
@@ -458,7 +457,7 @@ class PPLConfig(SupervisionConfig):
     pseudo:str = "prototypes"          # "given": the dense labels of the data in the place of pseudo labels, to see what the rest is worth
 
 # %% ../nbs/api/10_denoise.ipynb #3c347528
-class PPL(Supervision):
+class PPL(Momentum):
     "Prototype-based pseudo-labels (Rachavarapu et al., CVPR 2024), with our choices where the paper is silent."
     Config = PPLConfig
 
@@ -466,11 +465,11 @@ class PPL(Supervision):
     def needs(self): return ("labels_audio", "labels_visual") if one_of("pseudo", self.config.pseudo, ("prototypes", "given")) == "given" else ()
 
     def start(self, run):
-        self.run, shape = run, (len(run.data["weak"]), run.data["audio"].shape[1], 2, run.data["weak"].shape[1])
+        super().start(run)
+        shape = (len(run.data["weak"]), run.data["audio"].shape[1], 2, run.data["weak"].shape[1])
         self.soft, self.known = (torch.zeros(shape, device=run.data["weak"].device) for _ in range(2))     # [N,T,2,C]
         self.real = run.data.get("mask")                                                                   # [N,T]
         if self.real is None: self.real = torch.ones(shape[:2], dtype=torch.bool, device=self.soft.device)
-        self.steps, self.encoder = 0, copy.deepcopy(run.model).requires_grad_(False) if self.config.momentum else None
 
     def start_epoch(self, epoch):
         c = self.config
@@ -504,24 +503,14 @@ class PPL(Supervision):
         if c.weight_contrast: terms["contrast"] = c.weight_contrast*sum(class_contrast(flat(f), flat(h), c.contrast_temperature) for f, h in zip(output.features.unbind(2), hard.unbind(2)))/2
         return terms
 
-    @torch.no_grad()
-    def after_step(self, model):
-        if self.encoder is None: return
-        self.steps += 1
-        m = min(self.config.momentum, (1+self.steps)/(10+self.steps))
-        torch._foreach_lerp_(list(self.encoder.parameters()), list(model.parameters()), 1-m)
-
     def end_epoch(self, epoch): return {f"pseudo/{m}": float((self.soft[:, :, i][self.real] > .5).float().mean()) for i, m in enumerate(("audio", "visual"))}
     def labels(self): return (self.soft > .5).unbind(2)
 
-    def state_dict(self):
-        encoder = {} if self.encoder is None else {f"encoder.{k}": v for k, v in self.encoder.state_dict().items()}
-        return {"soft": self.soft, "known": self.known, "steps": torch.tensor(self.steps), **encoder}
+    def state_dict(self): return super().state_dict() | {"soft": self.soft, "known": self.known}
 
     def load_state_dict(self, state, run):
-        self.start(run)
-        self.soft, self.known, self.steps = state["soft"].to(self.soft.device), state["known"].to(self.soft.device), int(state["steps"])
-        if self.encoder is not None: self.encoder.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("encoder.")})
+        super().load_state_dict(state, run)
+        self.soft, self.known = state["soft"].to(self.soft.device), state["known"].to(self.soft.device)
 
 # %% ../nbs/api/10_denoise.ipynb #f2549272
 def soft_labels(
@@ -732,3 +721,4 @@ DENOISE_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
     "vpl":              dict(objective="vplan", options=dict(audio="refined", richness_of="both")),
     "han-labeler":      dict(objective="han-labeler"),
 }
+offer_presets(DENOISE_PRESETS)
