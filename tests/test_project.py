@@ -9,8 +9,8 @@ from valor_lab import core
 from valor_lab.vocab import AVE, LLP, LLP_CORRECTED, VOCABS, Vocab
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = [{"core"}, {"vocab"}, {"labels", "media", "models"}, {"metrics", "detection", "objectives", "fetch", "overlays", "demo_plan", "clips", "scores"}, {"pen", "teachers", "extractors", "plots", "store"}, {"figures", "sounds", "published"}, {"scenes", "simple"}, {"demo"}, {"demo_teachers"}, {"harvest"},
-          {"thresholds", "denoise", "bags", "datasets"}, {"train"}, {"ave", "tal", "tuning", "jobs"}, {"widgets"}]
+FLOORS = [{"core", "page"}, {"vocab"}, {"labels", "media", "models"}, {"metrics", "detection", "objectives", "fetch", "overlays", "demo_plan", "clips", "scores"}, {"pen", "teachers", "extractors", "plots", "store"}, {"figures", "sounds", "published"}, {"scenes", "simple"}, {"demo"}, {"demo_teachers"}, {"harvest"},
+          {"thresholds", "denoise", "bags", "datasets"}, {"train"}, {"ave", "tal", "tuning", "jobs", "clipset"}, {"player", "table", "panel", "launcher"}, {"workbench"}, {"widgets"}]
 FLOOR = {m: n for n, floor in enumerate(FLOORS) for m in floor}
 MODULES = sorted(p.stem for p in (ROOT/"valor_lab").glob("*.py") if not p.stem.startswith("_"))
 

@@ -118,7 +118,7 @@ def test_hues_are_those_of_the_figures():
 
 
 def test_what_the_script_asks_for_is_what_python_answers():
-    tree = ast.parse((files("valor_lab")/"widgets.py").read_text(encoding="utf-8"))
+    tree = ast.parse((files("valor_lab")/"player.py").read_text(encoding="utf-8"))
     strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     player = (files("valor_lab")/"static/player.js").read_text(encoding="utf-8")
-    for word in ("step", "show_event", "correct", "paint", "undo", "redo", "save", "export"): assert f'"{word}"' in player and word in strings
+    for word in ("step", "show_event", "lanes", "correct", "paint", "undo", "redo", "save", "export"): assert f'"{word}"' in player and word in strings

@@ -7,7 +7,7 @@ __all__ = ['psutil', 'FOLDER', 'SESSION', 'CHILDREN', 'Job', 'state', 'guardian'
            'reap', 'jobs']
 
 # %% ../nbs/api/18_jobs.ipynb #c7b2f380
-import datetime, json, os, signal, subprocess, sys, time
+import datetime, itertools, json, os, signal, subprocess, sys, time
 from pathlib import Path
 
 import pandas as pd
@@ -63,7 +63,9 @@ def launch(
     "Run a notebook through papermill in a process that outlives this one."
     notebook = resolve(notebook)
     if not notebook.is_file(): raise ParameterError(f"there is no notebook {notebook.name}")
-    name = name or f"{notebook.stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    if name is None:
+        name, taken = f"{notebook.stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}", lambda n: (resolve(folder)/n/"job.json").exists()
+        name = next(n for n in (name, *(f"{name}-{k}" for k in itertools.count(2))) if not taken(n))   # two may be started within one second
     job = Job(resolve(folder)/safe_name(name, "job"))
     if (job.path/"job.json").exists(): raise ParameterError(f"there is already a job {name!r}, {job.state}: choose another name")
     job.path.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'EDIT_COLUMNS', 'Overlay', 'login', 'paint', 'clip_fingerprint', 'clip_labels', 'undo', 'redo', 'apply',
-           'to_frame', 'save', 'open_overlay', 'overlays', 'corrected_labelings']
+           'to_frame', 'save', 'open_overlay', 'overlays', 'overlay_base', 'corrected_labelings']
 
 # %% ../nbs/api/16_overlays.ipynb #63fe7d6a
 import datetime, getpass, json
@@ -154,6 +154,12 @@ def open_overlay(
 def overlays(folder="data/overlays") -> list:
     "The names of all overlays in `folder`."
     return sorted(p.stem for p in resolve(folder).glob("*.json"))
+
+def overlay_base(name:str, folder="data/overlays") -> str:
+    "Which labeling an overlay corrects."
+    path = resolve(folder)/f"{safe_name(name, 'overlay')}.json"
+    try: return str(json.loads(path.read_text(encoding="utf-8"))["base"])
+    except (ValueError, KeyError, TypeError) as e: raise ParameterError(f"{path.name} is not an overlay: {type(e).__name__} {e}") from None
 
 # %% ../nbs/api/16_overlays.ipynb #5e51819e
 Overlay.save = save

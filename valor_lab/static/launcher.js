@@ -15,6 +15,7 @@ function render({ model, el }) {
   el.append(root);
   const send = m => model.send(m);
 
+  function drawLabels() { const v = labels.value; labels.replaceChildren(...get("labels").map(o => h("option", { value: o, text: o || "the harvested ones" }))); labels.value = get("labels").includes(v) ? v : ""; }
   function draw() {
     message.textContent = get("message");
     list.replaceChildren(...get("jobs").map(j => h("button", { class: "vl-job", role: "option", "data-job": j.name, "data-state": j.state, "aria-selected": j.name === get("selected"), "aria-pressed": j.name === get("selected"), style: "margin:0 6px 6px 0", text: `${j.name} · ${j.state} · ${Math.round(j.seconds)} s`, onclick: () => put("selected", j.name) })));
@@ -40,7 +41,7 @@ function render({ model, el }) {
     g.setLineDash([]);
   }
   const timer = setInterval(() => { if (root.isConnected) send({ ask: "now" }); }, 1000);
-  const listen = [["change:jobs", draw], ["change:selected", draw], ["change:message", draw], ["change:log", draw], ["change:curves", curves]];
+  const listen = [["change:labels", drawLabels], ["change:jobs", draw], ["change:selected", draw], ["change:message", draw], ["change:log", draw], ["change:curves", curves]];
   for (const [k, f] of listen) model.on(k, f);
   ownKeys(root, () => false);
   const plain = theme(root, curves);

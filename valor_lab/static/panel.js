@@ -139,6 +139,7 @@ function render({ model, el }) {
     });
     detail.append(h("h4", { text: event }), ...parts);
     if (get("captions").length) {
+      if (e.doubt) detail.append(h("div", { class: "vl-note vl-doubt", role: "status", text: e.doubt }));
       const [cv, ca] = get("captions")[i] || ["", ""], a = h("input", { class: "vl-clip-caption", value: cv }), c = h("input", { class: "vl-clap-caption", value: ca }), fresh = h("input", { class: "vl-new-event", placeholder: "a new event's name", style: "flex:0 1 150px" });
       detail.append(h("div", { class: "vl-captions" }, h("label", {}, "CLIP caption", a), h("label", {}, "CLAP caption", c), h("button", { class: "vl-rescore", text: "score again", onclick: () => send({ do: "caption", event: i, clip: a.value, clap: c.value }) }),
         fresh, h("button", { class: "vl-add-event", text: "add as a new event", onclick: () => send({ do: "new_event", name: fresh.value, clip: a.value, clap: c.value }) })));

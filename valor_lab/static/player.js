@@ -19,7 +19,7 @@ function render({ model, el }) {
   const get = k => model.get(k), clip = () => get("clip");
   const put = (k, v) => { model.set(k, v); model.save_changes(); };
   const seconds = () => clip().duration || 1, segment = () => seconds() / (clip().n_segments || 1);
-  let now = 0, playing = false, frame = 0, painted = 0, source = 0, blob = null, pictures = null, spectrum = null;
+  let now = 0, playing = false, silent = false, from = 0, began = 0, frame = 0, painted = 0, source = 0, blob = null, pictures = null, spectrum = null;
 
   // ---- what is on the screen
   const video = h("video", { playsinline: true, preload: "auto", "aria-label": "the clip's picture and sound" });
@@ -29,6 +29,7 @@ function render({ model, el }) {
   const speed = h("select", { class: "vl-speed", "aria-label": "speed of play", onchange: e => put("speed", +e.target.value) }, ...SPEEDS.map(s => h("option", { value: String(s), text: s + "×" })));
   const back = h("button", { class: "vl-previous", text: "previous clip", onclick: () => model.send({ do: "step", by: -1 }) });
   const on = h("button", { class: "vl-next", text: "next clip", onclick: () => model.send({ do: "step", by: 1 }) });
+  const counted = h("span", { class: "vl-quiet vl-counted" });
   const loop = h("button", { class: "vl-loop", onclick: () => put("span", null) });
   const edit = h("button", { class: "vl-edit-button", text: "edit labels", onclick: () => put("editing", !get("editing")) });
   const spectrogram = h("button", { class: "vl-spectrum-button", text: "spectrogram", onclick: () => put("spectrogram", !get("spectrogram")) });
@@ -40,6 +41,7 @@ function render({ model, el }) {
   const wave = h("canvas", { class: "vl-wave", role: "img", "aria-label": "waveform" });
   const spec = h("canvas", { class: "vl-spectrum", role: "img", "aria-label": "spectrogram" });
   const specRow = h("div", { class: "vl-row", hidden: true }, h("span", { text: "0–8 kHz" }), h("div", { class: "vl-track" }, spec));
+  const filmRow = h("div", { class: "vl-row" }, h("span", { text: "picture" }), film), waveRow = h("div", { class: "vl-row" }, h("span", { text: "sound" }), h("div", { class: "vl-track" }, wave));
   const ticks = h("div", { class: "vl-track vl-ticks", tabindex: 0, role: "slider", "aria-label": "time in the clip", "aria-valuemin": 0 });
   const events = h("div", { class: "vl-events" });
   const others = h("select", { class: "vl-others", "aria-label": "show an event that does not occur in this clip", onchange: e => { if (e.target.value) model.send({ do: "show_event", event: e.target.value }); } });
@@ -47,15 +49,16 @@ function render({ model, el }) {
   const chip = h("canvas", { "aria-hidden": "true", style: "position:absolute;bottom:0;left:-23px;width:46px;height:16px" });
   const head = h("div", { class: "vl-head" }, chip);
   const axis = h("div", { class: "vl-axis", style: "margin-right:14px;padding-bottom:18px" },
-    h("div", { class: "vl-row" }, h("span"), film),
-    h("div", { class: "vl-row" }, h("span", { text: "sound" }), h("div", { class: "vl-track" }, wave)), specRow,
+    filmRow, waveRow, specRow,
     h("div", { class: "vl-row" }, h("span", { text: "seconds" }), ticks), events, h("div", { class: "vl-over" }, span, head));
   const swatch = (cls, text) => h("span", {}, h("span", { class: "vl-lane" }, h("i", { class: cls })), text);
+  const heats = h("span", { text: "bars under a lane: the teacher's score; line: its threshold" });
+  const lanesOf = h("div", { class: "vl-bar-of-buttons vl-choices", role: "group", "aria-label": "labelings shown as lanes" });
   const legend = h("div", { class: "vl-legend" }, swatch("vl-right", "right, or no truth to compare"), swatch("vl-false", "false alarm"), swatch("vl-missed", "missed"),
-    h("span", { text: "bars under a lane: the teacher's score; line: its threshold" }), others);
+    heats, others);
   const root = h("div", { class: "vl vl-player", tabindex: 0, role: "group", "aria-label": "clip player" }, h("div", { class: "vl-player-in" },
     h("div", { class: "vl-top" }, h("div", { class: "vl-screen" }, video, excuse),
-      h("div", { class: "vl-side" }, title, notes, h("div", { class: "vl-bar-of-buttons" }, play, speed, loop, back, on, edit, spectrogram), clock, keys)), editor, axis, legend, said));
+      h("div", { class: "vl-side" }, title, notes, h("div", { class: "vl-bar-of-buttons" }, play, speed, loop, back, on, counted, edit, spectrogram), clock, keys)), editor, axis, lanesOf, legend, said));
   el.append(root);
 
   // ---- the clock: while playing, a frame moves one transform and paints two small canvases; nothing is laid out, and
@@ -78,13 +81,19 @@ function render({ model, el }) {
   function tick() {
     if (!playing) return;
     const start = performance.now(), loopSpan = get("span");
-    now = video.currentTime;
-    if (loopSpan && now >= loopSpan[1] - 0.01) { video.currentTime = loopSpan[0]; now = loopSpan[0]; }
+    now = where();
+    if (loopSpan && now >= loopSpan[1] - 0.01) { now = loopSpan[0]; if (silent) wind(); else video.currentTime = now; }
+    if (silent && now >= seconds()) return halt();
     paint(start - painted > 60);                        // the line moves in every frame, the digits some sixteen times a second
     if (start - painted > 60) painted = start;
     frame = requestAnimationFrame(tick);
     if (root.frames) root.frames.push(performance.now() - start);
   }
+  // without a file there is still a clock: the playhead runs over the lanes by the browser's own time
+  const where = () => silent ? from + (performance.now() - began) / 1000 * get("speed") : video.currentTime;
+  const wind = () => { from = now; began = performance.now(); };
+  function start() { wind(); playing = true; put("playing", true); button(); frame = requestAnimationFrame(tick); }
+  function halt() { playing = false; cancelAnimationFrame(frame); now = clamp(where(), 0, seconds()); paint(); announce(); tell(); put("playing", false); button(); }
   let own = false;
   function tell() { own = true; model.set("time", Math.round(now * 1000) / 1000); own = false; model.save_changes(); }
   function announce() {
@@ -93,7 +102,7 @@ function render({ model, el }) {
   }
   function seek(t, quiet = false) {
     now = clamp(t, 0, seconds());
-    if (video.readyState > 0) video.currentTime = Math.min(now, (video.duration || now));
+    if (silent) wind(); else if (video.readyState > 0) video.currentTime = Math.min(now, (video.duration || now));
     paint(); announce();
     if (!quiet) tell();
   }
@@ -102,25 +111,28 @@ function render({ model, el }) {
     const s = get("span");
     if (want && s && (now < s[0] || now >= s[1])) seek(s[0]);
     if (want && now >= seconds() - 0.02) seek(0);
+    if (silent) return want ? start() : halt();
     if (want) video.play().catch(e => { said.textContent = String(e.message); }); else video.pause();
   }
-  video.addEventListener("play", () => { playing = true; put("playing", true); button(); frame = requestAnimationFrame(tick); });
-  video.addEventListener("pause", () => { if (!playing) return; playing = false; cancelAnimationFrame(frame); now = Math.min(video.currentTime, seconds()); paint(); announce(); tell(); put("playing", false); button(); });
+  video.addEventListener("play", start);
+  video.addEventListener("pause", () => { if (playing) halt(); });
   video.addEventListener("ended", () => { const s = get("span"); if (s) { seek(s[0]); video.play(); } });
   video.addEventListener("loadedmetadata", () => { video.playbackRate = get("speed"); video.currentTime = Math.min(now, video.duration); play.disabled = false; if (!video.videoWidth) say("This file has sound and no picture."); });
-  video.addEventListener("error", () => { if (video.getAttribute("src")) { play.disabled = true; say("This browser cannot decode the file; the labels can still be read."); } });
+  video.addEventListener("error", () => { if (video.getAttribute("src")) { mute("This browser cannot decode the file; the playhead runs over the labels without it."); } });
   function button() { play.textContent = playing ? "pause (space)" : "play (space)"; play.setAttribute("aria-pressed", playing); }
+  function mute(reason) { silent = true; play.disabled = false; root.dataset.media = "none"; now = clamp(now, 0, seconds()); wind(); say(reason); rows(); }
+  function rows() { for (const r of [filmRow, waveRow, specRow]) r.hidden = silent || (r === specRow && !get("spectrogram")); spectrogram.disabled = silent; }
   function say(text) { excuse.textContent = text; excuse.hidden = !text; }
 
   // ---- the file: by URL with range requests where the server has it, else as bytes through the kernel into a Blob
   async function load() {
     const mine = ++source, media = clip().media || {};
-    play.disabled = true; say("");
+    play.disabled = true; silent = false; rows(); say("");
     playing = false; cancelAnimationFrame(frame); video.pause(); button();   // the old clip's "pause" must not move the new one
     video.removeAttribute("src"); video.load();
     if (blob) { URL.revokeObjectURL(blob.url); blob = null; }
     root.dataset.media = "none";
-    if (!media.size) return say(media.reason || "");
+    if (!media.size) return mute(media.reason || "");
     if (get("by_url")) {
       const url = await servedAt(media);
       if (mine !== source) return;
@@ -144,7 +156,8 @@ function render({ model, el }) {
   const bytes = view => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
   function arrived(m, buffers) {
     if (m.clip !== clip().id) return;
-    if (m.kind === "refused") { root.dataset.media = "refused"; return say(m.reason); }
+    if (m.kind === "refused") return mute(m.reason);
+    if (m.kind === "unread") { said.textContent = m.reason; return; }
     if (m.kind === "pictures") { pictures = { n: m.n, wave: m.wave ? new Int8Array(bytes(buffers[1])) : null }; drawWave(); strip(m.n ? buffers[0] : null); return; }
     if (m.kind === "spectrogram") { spectrum = { rows: m.rows, columns: m.columns, level: new Uint8Array(bytes(buffers[0])) }; drawSpectrum(); return; }
     if (m.kind !== "media") return;
@@ -190,7 +203,7 @@ function render({ model, el }) {
   // ---- the lanes
   function bars(cells) {
     const n = cells.length;
-    return intervals(cells).map(({ from, to, kind }) => h("i", { class: "vl-" + STATUS[kind], style: `left:${100 * from / n}%;width:calc(${100 * (to - from) / n}% - 1px)` }));
+    return intervals(cells).map(({ from, to, kind }) => h("i", { class: "vl-" + STATUS[kind], style: `left:${100 * from / n}%;width:max(2px, calc(${100 * (to - from) / n}% - 1px))` }));
   }
   function spoken(lane) {
     const s = segment(), t = x => +(x * s).toFixed(2);
@@ -227,6 +240,13 @@ function render({ model, el }) {
     if (kept) events.querySelector(`.vl-edit[data-event="${CSS.escape(kept[0])}"][data-modality="${kept[1]}"]`)?.focus();
     others.replaceChildren(h("option", { value: "", text: `show one of ${get("others").length} other events` }), ...get("others").map(e => h("option", { value: e, text: e })));
     others.hidden = !get("others").length;
+    heats.hidden = !get("lanes").some(l => l.heat);
+  }
+  function drawChoices() {
+    const all = get("choices"), held = lanesOf.contains(document.activeElement) ? document.activeElement.dataset.name : null;
+    lanesOf.hidden = !all.length;
+    lanesOf.replaceChildren(h("span", { class: "vl-quiet", text: "lanes" }), ...all.map(([name, shown]) => h("button", { text: name, "data-name": name, "aria-pressed": shown, onclick: () => model.send({ do: "lanes", names: all.filter(([n, s]) => n === name ? !s : s).map(x => x[0]) }) })));
+    if (held) lanesOf.querySelector(`[data-name="${CSS.escape(held)}"]`)?.focus();
   }
   function drawClip() {
     const c = clip();
@@ -238,7 +258,12 @@ function render({ model, el }) {
     ticks.replaceChildren(...marks.map(t => h("span", { text: String(+t.toFixed(2)), style: `left:${100 * t / d}%` })));
     ticks.setAttribute("aria-valuemax", d);
     root.setAttribute("aria-label", `clip player, ${c.id || "no clip"}`);
-    back.disabled = !c.before; on.disabled = !c.after;
+  }
+  const before = () => get("place").row > 0, after = () => get("place").row < get("place").of - 1;
+  function drawPlace() {
+    const { row, of } = get("place");
+    back.disabled = !before(); on.disabled = !after();
+    counted.textContent = row < 0 ? "not in the list" : `${(row + 1).toLocaleString("en")} of ${of.toLocaleString("en")}`;
   }
   function drawSpan() {
     const s = get("span"), d = seconds();
@@ -255,7 +280,7 @@ function render({ model, el }) {
   }
 
   // ---- the hand: click seeks, drag loops
-  const at = e => { const b = film.getBoundingClientRect(); return clamp((e.clientX - b.left) / b.width, 0, 1); };
+  const at = e => { const b = ticks.getBoundingClientRect(); return clamp((e.clientX - b.left) / b.width, 0, 1); };
   axis.addEventListener("pointerdown", e => {
     if (e.button || !e.target.closest(".vl-track") || e.target.closest(".vl-edit")) return;
     const a = at(e), x0 = e.clientX, d = seconds();
@@ -338,8 +363,8 @@ function render({ model, el }) {
     }
     if (k === "Home") { seek(0); return true; }
     if (k === "End") { seek(seconds()); return true; }
-    if (k === "n" && clip().after) { model.send({ do: "step", by: 1 }); return true; }
-    if (k === "p" && clip().before) { model.send({ do: "step", by: -1 }); return true; }
+    if (k === "n" && after()) { model.send({ do: "step", by: 1 }); return true; }
+    if (k === "p" && before()) { model.send({ do: "step", by: -1 }); return true; }
     if (k === "s" || k === "S") { const i = SPEEDS.indexOf(get("speed")); put("speed", SPEEDS[(i + (k === "s" ? 1 : SPEEDS.length - 1)) % SPEEDS.length]); return true; }
     if (k === "l") { put("span", null); return true; }
     if (k === "e" && !edit.disabled) { put("editing", !get("editing")); return true; }
@@ -348,22 +373,22 @@ function render({ model, el }) {
 
   // ---- what Python changes
   const listen = [
-    ["msg:custom", arrived], ["change:clip", newClip], ["change:lanes", draw], ["change:others", draw], ["change:span", drawSpan], ["change:by_url", load],
+    ["msg:custom", arrived], ["change:clip", newClip], ["change:place", drawPlace], ["change:lanes", draw], ["change:choices", drawChoices], ["change:others", draw], ["change:span", drawSpan], ["change:by_url", load],
     ["change:time", () => { if (!own && Math.abs(get("time") - now) > .001) seek(get("time"), true); }],
     ["change:playing", () => toggle(get("playing"))],
-    ["change:speed", () => { video.playbackRate = get("speed"); speed.value = String(get("speed")); }],
+    ["change:speed", () => { if (silent && playing) { from = now; began = performance.now(); } video.playbackRate = get("speed"); speed.value = String(get("speed")); }],
     ["change:editing", drawEditor], ["change:correction", drawEditor],
     ["change:highlight", () => { for (const d of events.children) d.classList.toggle("vl-picked", d.dataset.event === get("highlight")); }],
-    ["change:spectrogram", () => { specRow.hidden = !get("spectrogram"); spectrogram.setAttribute("aria-pressed", get("spectrogram")); drawSpectrum(); if (get("spectrogram") && !spectrum && clip().media?.size) model.send({ ask: "spectrogram", clip: clip().id }); }],
+    ["change:spectrogram", () => { rows(); spectrogram.setAttribute("aria-pressed", get("spectrogram")); drawSpectrum(); if (get("spectrogram") && !spectrum && clip().media?.size) model.send({ ask: "spectrogram", clip: clip().id }); }],
   ];
   for (const [k, f] of listen) model.on(k, f);
   const plain = theme(root, colours);
   colours(); speed.value = String(get("speed")); video.playbackRate = get("speed"); button(); drawEditor(); draw();
-  specRow.hidden = !get("spectrogram"); spectrogram.setAttribute("aria-pressed", get("spectrogram"));
-  newClip();
+  spectrogram.setAttribute("aria-pressed", get("spectrogram"));
+  newClip(); drawPlace(); drawChoices();
   let width = 0;
-  const resized = new ResizeObserver(() => { const w = film.clientWidth; if (w === width) return; width = w; drawFilm(); drawWave(); drawSpectrum(); });
-  resized.observe(film);
+  const resized = new ResizeObserver(() => { const w = ticks.clientWidth; if (w === width) return; width = w; drawFilm(); drawWave(); drawSpectrum(); });
+  resized.observe(ticks);
   return () => { for (const [k, f] of listen) model.off(k, f); plain(); resized.disconnect(); cancelAnimationFrame(frame); video.pause(); video.removeAttribute("src"); if (blob?.url) URL.revokeObjectURL(blob.url); };
 }
 export default { render };

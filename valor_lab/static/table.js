@@ -43,13 +43,18 @@ function render({ model, el }) {
         h("option", { value: "", text: `${f.name}: any` }), ...f.options.map(o => h("option", { value: o, text: o })));
       s.value = f.value; return s;
     });
+    const switches = get("switches").map(w => {
+      const s = h("select", { "aria-label": w.name, "data-switch": w.name, onchange: () => put("switches", get("switches").map(g => g.name === w.name ? { ...g, value: s.value } : g)) }, ...w.options.map(o => h("option", { value: o, text: `${w.name}: ${o}` })));
+      s.value = w.value; return s;
+    });
+    const down = c => order()[0] === c.name ? order()[1] : c.worst_last;
     const sort = h("select", { "aria-label": "sort by", class: "vl-sort", onchange: () => put("sort", [sort.value, get("columns").find(c => c.name === sort.value)?.worst_last ?? false]) },
-      h("option", { value: "", text: `sort by ${get("id_label")}` }), ...get("columns").map(c => h("option", { value: c.name, text: `sort by ${c.label}` })));
+      h("option", { value: "", text: `sort by ${get("id_label")}` }), ...get("columns").map(c => h("option", { value: c.name, text: c.words ? `sort by ${c.label}` : `${down(c) ? "highest" : "lowest"} ${c.label} first` })));
     sort.value = order()[0];
-    const busy = rest.contains(document.activeElement) ? document.activeElement.dataset.filter ?? "sort" : null;
-    rest.replaceChildren(...selects, ...(get("columns").length ? [sort] : []));
-    controls.hidden = get("total") <= 12 && !selects.length;      // a short list needs no search, and its headings sort
-    if (busy === "sort") sort.focus(); else if (busy) controls.querySelector(`[data-filter="${CSS.escape(busy)}"]`)?.focus();
+    const busy = rest.contains(document.activeElement) ? (document.activeElement.dataset.filter ? `[data-filter="${CSS.escape(document.activeElement.dataset.filter)}"]` : document.activeElement.dataset.switch ? `[data-switch="${CSS.escape(document.activeElement.dataset.switch)}"]` : ".vl-sort") : null;
+    rest.replaceChildren(...selects, ...switches, ...(get("columns").length ? [sort] : []));
+    controls.hidden = get("total") <= 12 && !selects.length && !switches.length;      // a short list needs no search, and its headings sort
+    if (busy) controls.querySelector(busy)?.focus();
     if (document.activeElement !== search) search.value = get("text");
   }
 
@@ -73,7 +78,7 @@ function render({ model, el }) {
     const picture = get("pictures") ? (pictures.has(row.id) ? h("img", { class: "vl-picture", src: pictures.get(row.id), alt: "" }) : h("span", { class: "vl-picture" })) : null;
     return h("div", { class: "vl-line", role: "row", id: `${uid}-${i}`, "aria-rowindex": i + 1, "aria-selected": row.id === get("selected"), "data-id": row.id, style: `top:${i * rowHeight()}px;height:${rowHeight()}px`, onclick: () => choose(row.id, i) },
       picture, h("div", { class: "vl-main", role: "gridcell", title: `${row.main}\n${row.sub || ""}` }, h("span", { class: "vl-id", text: row.main }), get("subtitle") ? h("span", { class: "vl-sub", text: row.sub || "" }) : null),
-      ...shown.map(c => { const v = row.cells[c.name]; return h("div", { class: "vl-cell" + (c.words ? " vl-words" : ""), role: "gridcell", title: c.words ? v || "" : c.label, text: v === null || v === undefined ? "–" : c.words ? v : (c.signed && v > 0 ? "+" : "") + v.toFixed(c.digits) }); }));
+      ...shown.map(c => { const v = row.cells[c.name]; return h("div", { class: "vl-cell" + (c.words ? " vl-words" : ""), role: "gridcell", title: c.words ? v || "" : c.label, text: v === null || v === undefined ? "–" : c.words ? v : (c.signed && v > 0 ? "+" : "") + v.toFixed(c.digits).replace("-", "−") }); }));
   }
   function again() { for (const e of drawn.values()) e.remove(); drawn.clear(); draw(); }
   function choose(id, i) { put("selected", id); model.send({ do: "open", id }); bring(i); }
@@ -109,7 +114,7 @@ function render({ model, el }) {
   list.addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
 
   const uid = "vl" + Math.random().toString(36).slice(2);
-  const listen = [["msg:custom", arrived], ["change:version", renew], ["change:sort", () => { head(); drawControls(); }], ["change:filters", drawControls], ["change:text", drawControls], ["change:columns", () => { head(); drawControls(); again(); }], ["change:title", head], ["change:note", head], ["change:selected", select]];
+  const listen = [["msg:custom", arrived], ["change:version", renew], ["change:sort", () => { head(); drawControls(); }], ["change:filters", drawControls], ["change:text", drawControls], ["change:switches", drawControls], ["change:columns", () => { head(); drawControls(); again(); }], ["change:title", head], ["change:note", head], ["change:selected", select]];
   for (const [k, f] of listen) model.on(k, f);
   const plain = theme(root);
   head(); drawControls(); draw();
