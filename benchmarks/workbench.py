@@ -14,7 +14,7 @@ from valor_lab.media import write_clip
 
 MAKE = '''
 import numpy as np, pandas as pd
-from valor_lab.harvest import Scores
+from valor_lab.scores import Scores
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.tuning import Tuning
 from valor_lab.vocab import LLP

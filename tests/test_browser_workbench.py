@@ -19,7 +19,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 PIECES = '''
 import numpy as np, pandas as pd
-from valor_lab.harvest import Scores
+from valor_lab.scores import Scores
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.tuning import Tuning
 from valor_lab.vocab import Vocab

@@ -119,7 +119,7 @@ def invented_scores(clips, seed=0):
     "Scores that are the truth plus noise."
     rng, truth = np.random.default_rng(seed), clips.labelings["truth"]
     say = lambda x: x * 4. + rng.normal(12, 2, x.shape)
-    from valor_lab.harvest import Scores
+    from valor_lab.scores import Scores
     return Scores(clips.ids, say(truth.audio), say(truth.visual))
 
 # %% ../nbs/api/21_clipset.ipynb #eb2a94b2
@@ -412,7 +412,7 @@ def _correct(clips, name, folder, taken):
 # %% ../nbs/api/21_clipset.ipynb #5230ecae
 def media_files(ids, folder) -> dict:
     "Clip id -> media file, for those that have one."
-    from valor_lab.harvest import find_clips
+    from valor_lab.clips import find_clips
     if not Path(folder).is_dir(): return {}
     return {r.id: r.path for r in find_clips(list(ids), folder).itertuples() if r.path is not None}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .core import ParameterError, need
-from .harvest import Scores
+from .scores import Scores
 from .labels import SegmentLabels, WeakLabels
 from .page import picture, static, still
 from .thresholds import curves, own_thresholds
