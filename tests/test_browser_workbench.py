@@ -57,7 +57,7 @@ def project(tmp_path_factory):
     (root/"nbs/pieces.ipynb").write_text(json.dumps(notebook([PIECES])))
     (root/"nbs/launch.ipynb").write_text(json.dumps(notebook(["from valor_lab.widgets import launcher\nlauncher(size='tiny')"])))
     env = dict(os.environ, VALOR_ROOT=str(root), OMP_NUM_THREADS="1", PYTHONPATH=str(REPO))
-    subprocess.run([sys.executable, "-c", "from valor_lab.train import prepare_demo; prepare_demo('tiny', progress=False)"], env=env, check=True, cwd=root, timeout=900)
+    subprocess.run([sys.executable, "-c", "from valor_lab.recipes import prepare_demo; prepare_demo('tiny', progress=False)"], env=env, check=True, cwd=root, timeout=900)
     return root
 
 

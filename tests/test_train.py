@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 pytest.importorskip("lightning_fabric")
 
-from valor_lab import objectives, train
+from valor_lab import objectives, parsing, recipes, runs as run_folders, tasks, train
 from valor_lab.core import ParameterError
 from valor_lab.datasets import Dataset
 from valor_lab.labels import SegmentLabels, WeakLabels, read_segments
@@ -100,11 +100,11 @@ def test_a_registered_preset_is_found_under_its_name():
     finally: del PRESETS["mine+"]
     with pytest.raises(ParameterError): train.register_preset("../mine", TrainConfig())
 
-@pytest.mark.parametrize("size", list(train.DEMO_SIZES))
+@pytest.mark.parametrize("size", list(recipes.DEMO_SIZES))
 def test_every_preset_can_be_planned_in_every_size(size):
     for name in PRESETS:
-        config, _ = train.plan_runs(name, "demo", size)[name]
-        assert config.features != "classic" and (size == "full" or train.resolved(config).network["d_model"] == train.DEMO_SIZES[size]["d_model"])
+        config, _ = recipes.plan_runs(name, "demo", size)[name]
+        assert config.features != "classic" and (size == "full" or train.resolved(config).network["d_model"] == recipes.DEMO_SIZES[size]["d_model"])
 
 # -- batches
 
@@ -168,8 +168,8 @@ def test_ties_go_to_the_first_or_the_last_epoch(tmp_path, sets):
         assert run_fit(tmp_path/ties, sets, over=dict(lr=1e-30, min_lr=0., ties=ties)).scores["best_epoch"] == epoch
 
 def test_the_test_split_is_looked_at_once(tmp_path, sets, monkeypatch):
-    seen, true = [], train.score_split
-    monkeypatch.setattr(train, "score_split", lambda model, data, *a, **k: seen.append(data.ids[0]) or true(model, data, *a, **k))
+    seen, true = [], tasks.score_split
+    monkeypatch.setattr(tasks, "score_split", lambda model, data, *a, **k: seen.append(data.ids[0]) or true(model, data, *a, **k))
     run_fit(tmp_path/"r", sets)
     assert seen.count(sets[2].ids[0]) == 1 and seen[-1] == sets[2].ids[0] and seen.count(sets[1].ids[0]) == 5
 
@@ -190,7 +190,7 @@ def test_a_folder_whose_claim_was_interrupted_is_usable(tmp_path, sets, monkeypa
     class Killed(BaseException): pass
     def killed(config): raise Killed
     with monkeypatch.context() as m:
-        m.setattr(train, "to_toml", killed)                            # data.json is written, config.toml is not
+        m.setattr(run_folders, "to_toml", killed)                            # data.json is written, config.toml is not
         with pytest.raises(Killed): run_fit(tmp_path/"r", sets, over=dict(epochs=1))
     assert [f.name for f in (tmp_path/"r").iterdir()] == ["data.json"] and not len(train.runs(tmp_path, published=False, unfinished=True))
     r = run_fit(tmp_path/"r", sets, over=dict(epochs=1))
@@ -210,7 +210,7 @@ def test_weights_that_are_handed_in_are_part_of_what_a_run_is(tmp_path, sets):
     with pytest.raises(ParameterError, match="data weights: '"): go(nets[1], tmp_path/"r")
     with pytest.raises(ParameterError, match="data weights: '"): go(None, tmp_path/"r")
     splits = lambda kind: dict(zip(("train", "val", "test"), sets))
-    folders = [train.train_all({"mine": (config, net)}, splits, tmp_path/"all", name="toy", device="cpu", progress=False)["mine"][0] for net in (*nets, None)]
+    folders = [recipes.train_all({"mine": (config, net)}, splits, tmp_path/"all", name="toy", device="cpu", progress=False)["mine"][0] for net in (*nets, None)]
     assert len({r.name for r in folders}) == 3 and not np.array_equal(*(train.run_probabilities(r)["segment_prob"] for r in folders[:2]))
     before = train.weights_mark(nets[0])
     go(nets[0], tmp_path/"trained", replace(config, epochs=1))
@@ -415,39 +415,39 @@ def test_new_clips_are_parsed_and_bad_ones_listed(tmp_path, capsys):
     assert labels.ids == ("good",) and labels.durations == pytest.approx([10], abs=.2) and set(labels.findings["clip"]) == {"silent", "empty"}
     with pytest.raises(ParameterError, match="none of 1 clip"): train.parse_clips(r, [new/"silent.mp4"], device="cpu")
     pytest.importorskip("matplotlib")
-    assert train.main([str(new), "--run", str(r.path), "--out", str(tmp_path/"out"), "--device", "cpu"]) == 0
+    assert parsing.main([str(new), "--run", str(r.path), "--out", str(tmp_path/"out"), "--device", "cpu"]) == 0
     assert {f.name for f in (tmp_path/"out").iterdir()} == {"audio.csv", "visual.csv", "timelines.png"} and "silent.mp4" in capsys.readouterr().out
-    assert train.main([str(new), "--run", str(tmp_path), "--out", str(tmp_path/"out")]) == 2 and "no run here" in capsys.readouterr().err
+    assert parsing.main([str(new), "--run", str(tmp_path), "--out", str(tmp_path/"out")]) == 2 and "no run here" in capsys.readouterr().err
 
 @pytest.mark.parametrize("kind, dataset", [("simple", "llp"), ("classic", "demo (small)")])
 def test_features_are_made_as_the_data_set_made_them(kind, dataset):
-    with pytest.raises(ParameterError, match="choose one of"): train.feature_maker(kind, dataset)
+    with pytest.raises(ParameterError, match="choose one of"): parsing.feature_maker(kind, dataset)
 
 def test_a_missing_dependency_is_one_line(run, tmp_path, capsys, monkeypatch):
     def missing(*a, **k): raise ImportError("this needs 'av', which is not installed: pip install 'valor_lab[media]'")
-    monkeypatch.setattr(train, "parse_clips", missing)
-    assert train.main(["x.mp4", "--run", str(run.path), "--out", str(tmp_path/"o")]) == 2
+    monkeypatch.setattr(parsing, "parse_clips", missing)
+    assert parsing.main(["x.mp4", "--run", str(run.path), "--out", str(tmp_path/"o")]) == 2
     assert capsys.readouterr().err == "valor_parse: this needs 'av', which is not installed: pip install 'valor_lab[media]'\n"
 
 # -- what the notebooks use
 
 def test_a_parameter_that_the_notebook_does_not_have_is_refused():
     own = 'preset = "han"\ndataset = "demo"\nsize = "small"'
-    for history in (["", own], ["", own, "# Parameters\npreset = \"valor\"\n"], ["%magic ?", "x = 1", own], []): train.check_parameters(history, "preset dataset size")
+    for history in (["", own], ["", own, "# Parameters\npreset = \"valor\"\n"], ["%magic ?", "x = 1", own], []): recipes.check_parameters(history, "preset dataset size")
     for history in ([own, "# Parameters\npresets = 1"], [own + "\nsise = 1"]):
-        with pytest.raises(ParameterError, match="choose one of 'preset', 'dataset', 'size'"): train.check_parameters(history, "preset dataset size")
+        with pytest.raises(ParameterError, match="choose one of 'preset', 'dataset', 'size'"): recipes.check_parameters(history, "preset dataset size")
 
 def test_plans_name_unknown_presets_and_scale_to_the_demo_set():
-    plan = train.plan_runs("han, valor+", "demo", "small", "lr = 1e-3", 3)
+    plan = recipes.plan_runs("han, valor+", "demo", "small", "lr = 1e-3", 3)
     assert [(c.preset, c.features, c.lr, c.epochs, c.network["d_model"]) for c, _ in plan.values()] == [("han", "simple", 1e-3, 3, 128), ("valor+", "simple", 1e-3, 3, 128)]
-    assert train.plan_runs("valor", "llp")["valor"][0] == preset("valor")
-    with pytest.raises(ParameterError, match="valour"): train.plan_runs("han,valour", "demo")
-    with pytest.raises(FileNotFoundError, match="valor_fetch valor-checkpoints"): train.plan_runs("published:VALOR++", "llp", root="no-such-folder")
+    assert recipes.plan_runs("valor", "llp")["valor"][0] == preset("valor")
+    with pytest.raises(ParameterError, match="valour"): recipes.plan_runs("han,valour", "demo")
+    with pytest.raises(FileNotFoundError, match="valor_fetch valor-checkpoints"): recipes.plan_runs("published:VALOR++", "llp", root="no-such-folder")
 
 def test_train_all_finds_its_runs_again(tmp_path, sets):
     plan = {"valor": (override(preset("valor"), SMALL | dict(epochs=1)), None)}
     splits = lambda kind: dict(zip(("train", "val", "test"), sets))
-    again = [train.train_all(plan, splits, tmp_path, (0, 1), "toy", device="cpu", progress=False)["valor"] for _ in range(2)]
+    again = [recipes.train_all(plan, splits, tmp_path, (0, 1), "toy", device="cpu", progress=False)["valor"] for _ in range(2)]
     assert [[r.name for r in rs] for rs in again][0] == [r.name for r in again[1]] and len(list(tmp_path.iterdir())) == 2
     t = train.score_table({"valor": again[0]}, sets[2].truth)
     assert "±" in t.loc["segment/type", "valor"] and t.loc["clips", "valor"] == "24 of 26"
@@ -455,6 +455,6 @@ def test_train_all_finds_its_runs_again(tmp_path, sets):
 def test_labels_are_chosen_by_name(tmp_path, sets):
     from valor_lab.datasets import save_labels
     save_labels(sets[0].truth, "mine", tmp_path)
-    data = train.choose_labels(replace(sets[0], labels=None, vocab=TOY), "mine", tmp_path)
-    assert (data.labels.audio == sets[0].truth.audio).all() and train.choose_labels(sets[0], "", tmp_path) is sets[0]
-    with pytest.raises(ParameterError, match="mine"): train.choose_labels(sets[0], "yours", tmp_path)
+    data = recipes.choose_labels(replace(sets[0], labels=None, vocab=TOY), "mine", tmp_path)
+    assert (data.labels.audio == sets[0].truth.audio).all() and recipes.choose_labels(sets[0], "", tmp_path) is sets[0]
+    with pytest.raises(ParameterError, match="mine"): recipes.choose_labels(sets[0], "yours", tmp_path)
