@@ -134,9 +134,19 @@ def test_the_inventory_counts_what_is_here_and_says_how_to_get_the_rest(root):
 
 def test_another_data_set_can_be_registered(root, monkeypatch):
     from valor_lab import datasets
-    for table in ("LOADERS", "HOW"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
+    for table in ("LOADERS", "HOW", "READERS", "PLACES"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
     register_dataset("mine", lambda name, *rest: name)
     assert load_dataset("mine", root) == "mine" and set(inventory("mine", root)["here"]) == {0}
+
+def test_a_registered_data_set_may_bring_its_own_reader_and_folder(root, monkeypatch):
+    from valor_lab import datasets
+    for table in ("LOADERS", "HOW", "READERS", "PLACES", "STOCKS"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
+    weak = WeakLabels(["a", "b"], np.eye(2, 25))
+    register_dataset("mine", lambda name, *rest: name, reader=lambda name, split, *rest: (weak, weak.copied() if split == "test" else None), place="mine/{size}")
+    assert read_split("mine", "test", root)[1].audio.shape == (2, 10, 25) and datasets.dataset_folder("mine", root, "tiny") == root/"mine"/"tiny"
+    stock = inventory("mine", root).set_index(["what", "split"])
+    assert stock.loc[("annotations", "val"), "here"] == 2 and stock.loc[("truth", "test"), "here"] == 2 and stock.loc[("truth", "train"), "here"] == 0
+    with pytest.raises(ParameterError, match="split"): read_split("mine", "tset", root)
 
 def test_the_real_annotations_read_with_both_revisions(data):
     data("llp/revision-2020")

@@ -210,4 +210,4 @@ class AVVP(Task):
     def evaluate(self, said, truth): return avvp_scores(said, truth)
     def per_clip(self, said, truth): return avvp_scores(said, truth, per_clip=True)
 
-register_task("avvp", AVVP())
+register_task("avvp", AVVP());
