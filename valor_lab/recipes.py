@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from .config import PRESETS, TrainConfig, network_options, override, preset, resolved, to_toml
-from .core import ParameterError, atomic_path, fingerprint, load_extension, one_of, resolve, safe_name
-from .datasets import LISTS, dataset_folder, list_labels, load_dataset, load_labels, read_split, save_labels
+from .core import ParameterError, atomic_path, fingerprint, one_of, resolve, safe_name
+from .datasets import LISTS, dataset_folder, known, list_labels, load_dataset, load_labels, read_split, save_labels
 from .labels import concat
 from .parsing import _demo_teachers
 from .runs import weights_mark
@@ -47,9 +47,8 @@ def register_recipe(name:str, recipe:Recipe) -> Recipe:
 
 # %% ../nbs/api/11a_recipes.ipynb #6849f204
 def recipe(dataset:str) -> Recipe:
-    "The recipe of a data set."
-    if dataset not in RECIPES: load_extension(dataset)
-    return RECIPES[one_of("dataset", dataset, RECIPES)]
+    "The recipe of a data set; one that was registered without is for parsing, with the presets as they are."
+    return RECIPES.get(known(dataset), Recipe())
 
 # %% ../nbs/api/11a_recipes.ipynb #6d5af6b0
 DEMO_SIZES = {   # overrides for the demo set; "full": none
