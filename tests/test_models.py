@@ -340,3 +340,23 @@ def test_a_video_of_many_snippets_is_a_row_like_any_other():
     with torch.no_grad(): out = model(*clips)
     assert out.segment_logits.shape == (1, 800, 2, 3) and torch.isfinite(out.video_prob).all()
     torch.testing.assert_close(out.time_attention.sum(1), torch.ones(1, 2, 3), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_keys", (3, 10, 15, 16, 40))
+def test_attention_of_few_and_of_many_segments_is_one_function(n_keys):
+    torch.manual_seed(0)
+    mask = torch.arange(n_keys) < torch.tensor([n_keys, 2])[:, None, None, None]
+    for m in (None, mask):
+        grads = []
+        for f in (models.attend, F.scaled_dot_product_attention):
+            q, k, v = (x.requires_grad_() for x in torch.randn(3, 2, 4, n_keys, 8, generator=torch.Generator().manual_seed(1)).unbind())
+            out = f(q, k, v, m)
+            grads.append((out, *torch.autograd.grad(out.square().sum(), (q, k, v))))
+        for ours, theirs in zip(*grads): assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_attention_dropout_leaves_the_mean_as_it_is():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 1, 2, 10, 4)
+    drawn = torch.stack([models.attend(q, k, v, dropout=.3) for _ in range(4000)])
+    assert drawn.std(0).min() > 0 and torch.allclose(drawn.mean(0), models.attend(q, k, v), atol=.05)

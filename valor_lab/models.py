@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['torch', 'nn', 'F', 'PUBLISHED', 'BACKBONES', 'PROTOCOLS', 'frame_matrix', 'clap_matrix', 'pool_frames',
-           'pool_clap_tokens', 'HANConfig', 'make_config', 'Attention', 'HANLayer', 'HANOutput', 'over_time', 'MMIL',
-           'HAN', 'check_features', 'count_parameters', 'read_state_dict', 'published_config', 'from_published',
+           'pool_clap_tokens', 'HANConfig', 'make_config', 'attend', 'Attention', 'HANLayer', 'HANOutput', 'over_time',
+           'MMIL', 'HAN', 'check_features', 'count_parameters', 'read_state_dict', 'published_config', 'from_published',
            'register_backbone', 'PPLConfig', 'ClipMMIL', 'bare_attention', 'PPLNet', 'AVEConfig', 'AVENet',
            'make_model', 'backbones', 'save_model', 'load_model', 'forward_all', 'Gates', 'parse', 'tune_gates']
 
@@ -116,6 +116,21 @@ def make_config(
     return config(**options)
 
 # %% ../nbs/api/08_models.ipynb #43a4d442
+def attend(
+    q,           # [B,heads,T,d/heads] queries
+    k,           # [B,heads,S,d/heads] keys
+    v,           # [B,heads,S,d/heads] values
+    mask=None,   # [B,1,1,S] bool, False at padding
+    dropout=0.,
+):               # [B,heads,T,d/heads]
+    "Scaled dot-product attention."
+    if q.device.type != "cpu" or k.shape[-2] >= 16: return F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout)
+    scores = (q @ k.mT)*q.shape[-1]**-.5                                    # [B,heads,T,S]
+    if mask is not None: scores = scores.masked_fill(~mask, -torch.inf)
+    weights = scores.movedim(-1, 0).softmax(0).movedim(0, -1)               # [B,heads,T,S] sums to one over S
+    return F.dropout(weights, dropout) @ v
+
+# %% ../nbs/api/08_models.ipynb #4a20ec6d
 class Attention(nn.Module):
     "Multi-head attention of `query` over `source`."
     def __init__(self, d_model, n_heads, dropout):
@@ -129,10 +144,11 @@ class Attention(nn.Module):
     def forward(self, query, source, mask=None):        # both [B,T,d]; mask [B,T], True where the source has a segment
         if query is source: q, k, v = self.in_proj(query).chunk(3, -1)               # [B,T,d] each, in one product
         else:
-            (wq, wkv), (bq, bkv) = (x.tensor_split((query.shape[-1],)) for x in (self.in_proj.weight, self.in_proj.bias))
+            d = query.shape[-1]
+            (wq, wkv), (bq, bkv) = (x.split([d, 2*d]) for x in (self.in_proj.weight, self.in_proj.bias))
             q, (k, v) = F.linear(query, wq, bq), F.linear(source, wkv, bkv).chunk(2, -1)
         q, k, v = (x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for x in (q, k, v))   # [B,heads,T,d/heads]
-        x = F.scaled_dot_product_attention(q, k, v, None if mask is None else mask[:, None, None], dropout_p=self.dropout if self.training else 0.)
+        x = attend(q, k, v, None if mask is None else mask[:, None, None], self.dropout if self.training else 0.)
         return self.out_proj(x.transpose(1, 2).flatten(2))                           # [B,T,d]
 
 # %% ../nbs/api/08_models.ipynb #1107bf87
@@ -155,7 +171,7 @@ class HANLayer(nn.Module):
         h = self.norm1(h)
         return self.norm2(h + self.drop(self.feed_forward(h)))                       # [B,T,d]
 
-    def feed_forward(self, x): return self.linear2(self.drop(F.relu(self.linear1(x))))
+    def feed_forward(self, x): return self.linear2(self.drop(self.linear1(x).relu_()))
 
 # %% ../nbs/api/08_models.ipynb #c74c4101
 class HANOutput(NamedTuple):
@@ -226,8 +242,9 @@ class HAN(nn.Module):
         a, v = self.project(audio, visual, motion)                           # [B,T,d] each
         inputs = torch.stack([a, v], 2)                                      # [B,T,2,d]
         a, v = self.attend(a, v, self.config.cross_attention if cross_attention is None else cross_attention, mask)
-        x = torch.stack([self.audio_drop(a), self.visual_drop(v)], 2)        # [B,T,2,d]
-        return self.heads(x, mask)._replace(features=torch.stack([a, v], 2).float(), inputs=inputs.float())
+        x = features = torch.stack([a, v], 2)                                # [B,T,2,d]
+        if self.audio_drop.p or self.visual_drop.p: x = torch.stack([self.audio_drop(a), self.visual_drop(v)], 2)
+        return self.heads(x, mask)._replace(features=features.float(), inputs=inputs.float())
 
 HAN.__signature__ = inspect.signature(HANConfig)
 
