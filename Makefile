@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 BIN := .venv/bin
 
-.PHONY: demo test lab
+.PHONY: demo test lab app
 # One bootstrap for all: a virtual environment, uv, and the pinned packages. It runs again only when the pins change.
 .venv/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "valor_lab needs Python 3.11 or 3.12; none was found. Set it with: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -23,3 +23,6 @@ test: .venv/.ready
 
 lab: .venv/.ready
 	$(BIN)/jupyter lab --ip 127.0.0.1 $(ROOT_FLAG)
+
+app: .venv/.ready
+	$(BIN)/python -m valor_lab.app

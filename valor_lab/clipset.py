@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['MODALITIES', 'STRIP', 'UNKNOWN', 'Clips', 'padded', 'invented', 'invented_scores', 'cells', 'occurring', 'heat',
-           'score_range', 'implied_thresholds', 'lanes', 'media_file', 'film', 'peaks', 'spectrogram', 'alignment',
-           'disagreement', 'weak_words', 'clip_scores', 'clip_frame', 'clip_masks', 'load_clips', 'media_files',
-           'saved_labelings', 'run_labelings', 'changed_labelings', 'first_picture', 'rescorer']
+           'score_range', 'short_names', 'implied_thresholds', 'lanes', 'media_file', 'film', 'peaks', 'spectrogram',
+           'alignment', 'disagreement', 'weak_words', 'clip_scores', 'clip_frame', 'clip_masks', 'load_clips',
+           'media_files', 'saved_labelings', 'run_labelings', 'changed_labelings', 'first_picture', 'rescorer']
 
 # %% ../nbs/api/21_clipset.ipynb #fed1533d
-import io, os, warnings
+import io, os, re, warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -171,6 +171,13 @@ def score_range(clips:Clips, modality:str, c:int) -> tuple:
         known[modality, c] = tuple(float(v) for v in np.percentile(s, (2, 99.8))) if len(s) else (0., 1.)
     return known[modality, c]
 
+# %% ../nbs/api/21_clipset.ipynb #085c7438
+def short_names(names) -> dict:
+    "Name -> what is written where there is little room; a run's preset and seed, or the whole name."
+    short = {n: f"{m[1]} s{m[2]}{m[3] or ''}" if (m := re.fullmatch(r"(.+?)-.*-s(\d+)-[0-9a-f]{6}( labels)?", n)) else n for n in names}
+    twice = {v for v in short.values() if list(short.values()).count(v) > 1}
+    return {n: n if v in twice else v for n, v in short.items()}
+
 # %% ../nbs/api/21_clipset.ipynb #9620c709
 def implied_thresholds(scores, labels:SegmentLabels, weak:WeakLabels=None) -> dict:
     "`audio` and `visual` [C]: midway between the highest score without and the lowest with the label; NaN where no threshold explains the labels."
@@ -194,7 +201,7 @@ def lanes(
     "What the player shows of a clip: one dict per lane with event, modality, name, kind and cells."
     check_ids([clip], clips.place, "labels")
     n, names = clips.place[clip], [x for x in (clips.labelings if names is None else names) if clips.knows(x, clip)]
-    truth = clips.labelings[clips.truth] if clips.truth and clips.knows(clips.truth, clip) else None
+    truth, short = clips.labelings[clips.truth] if clips.truth and clips.knows(clips.truth, clip) else None, short_names(clips.labelings)
     out = []
     for event in occurring(clips, clip, names) if events is None else events:
         c = clips.vocab.index(event)
@@ -203,7 +210,7 @@ def lanes(
             for name in names:
                 own = name in (clips.truth, edited)
                 on, true = (None if x is None else getattr(x, modality)[n, :, c] for x in (clips.labelings[name], None if own else truth))
-                lane = dict(event=event, modality=modality, name=name, kind="truth" if name == clips.truth else "harvested" if name == clips.harvested else "labels",
+                lane = dict(event=event, modality=modality, name=name, short=short[name], kind="truth" if name == clips.truth else "harvested" if name == clips.harvested else "labels",
                             cells=cells(on, true), editable=name == edited and modality != "audio_visual")
                 if name == clips.harvested: lane["heat"] = heat(clips, clip, modality, c)
                 out.append(lane)

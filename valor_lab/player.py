@@ -9,7 +9,7 @@ __all__ = ['anywidget', 'traitlets', 'PART', 'Player', 'described', 'media_of', 
 import mimetypes
 from concurrent.futures import ThreadPoolExecutor
 
-from .clipset import Clips, film, lanes, media_file, occurring, spectrogram
+from .clipset import Clips, film, lanes, media_file, occurring, short_names, spectrogram
 from .core import ParameterError, check_ids, need, one_of, resolve
 from .overlays import Overlay, login, open_overlay, overlays
 from .page import picture, static, still
@@ -88,7 +88,7 @@ def _refresh(self:Player):
     names = list(self.clips.labelings if self.names is None else self.names)
     if edited and edited not in names: names.append(edited)
     self.lanes = lanes(self.clips, self.id, names, shown + self.extra, edited)
-    self.choices = [[n, n in names] for n in self.clips.labelings] if self.can_choose and len(self.clips.labelings) > 1 else []
+    self.choices = [[n, n in names, s] for n, s in short_names(self.clips.labelings).items()] if self.can_choose and len(self.clips.labelings) > 1 else []
     self.others = [e for e in self.clips.vocab.events if e not in shown and e not in self.extra]
 
 # %% ../nbs/api/22_player.ipynb #4f6d5f26

@@ -11,7 +11,7 @@ __all__ = ['anywidget', 'traitlets', 'widgets', 'FIRST_LANES', 'bench', 'score_n
 import numpy as np
 import pandas as pd
 
-from .clipset import Clips, clip_frame, clip_masks, clip_scores, disagreement, first_picture, weak_words
+from .clipset import Clips, clip_frame, clip_masks, clip_scores, disagreement, first_picture, short_names, weak_words
 from .core import ParameterError, need
 from .page import attached, static
 from .panel import ThresholdPanel
@@ -84,7 +84,8 @@ def _browse_update(self):
 
 def _browse_columns(clips, frame):
     "Columns of the list: F of each labeling, differing segments, alignment, split."
-    out = [Column(n, f"F {n}, %") for n in clips.labelings if n != clips.truth and n in frame and clips.truth]
+    short = short_names(clips.labelings)
+    out = [Column(n, f"F {short[n]}, %") for n in clips.labelings if n != clips.truth and n in frame and clips.truth]
     out += [Column("disagreement", "differing segments", 0, worst_last=True)] * ("disagreement" in frame)
     return out + [Column(n, words=True, width=w) for n, w in (("alignment", 92), ("split", 44)) if n in frame]
 
@@ -125,6 +126,7 @@ class TuneBench:
         self.panel.observe(lambda c: setattr(self.player, "highlight", c["new"]), "selected")
         self.table.observe(lambda c: setattr(self.player, "playlist", self.table.view.index), "version")
         if tuning.truth is not None: self.table.sort = ["F", False]
+        if len(self.table.view): self.player.show(self.table.view.index[0])
 
 # %% ../nbs/api/25_workbench.ipynb #a905c7fb
 def _share(self):
@@ -308,10 +310,10 @@ def _compare_update(self):
 # %% ../nbs/api/25_workbench.ipynb #de09ca1f
 def _fill_scores(self, names):
     "The three tables above the player."
-    c, several = self.clips, len(names) > 1
-    self._fill(self.scores, score_frame(compare_scores(c, names, self.n)), [Column(x, words=True, width=150) for x in names])
+    c, several, short = self.clips, len(names) > 1, short_names(self.clips.labelings)
+    self._fill(self.scores, score_frame(compare_scores(c, names, self.n)), [Column(x, short[x], words=True, width=150) for x in names])
     self._fill(self.pairs, pair_frame(c, names, self.choice.key, self.n) if several else pd.DataFrame(), [Column("difference", signed=True), Column("interval", words=True, width=110), Column("p", "p, two-sided", 3)] * several)
-    self.couples = {f"{b} − {a}": (b, a) for i, a in enumerate(names) for b in names[i + 1:]}
+    self.couples = {f"{short[b]} − {short[a]}": (b, a) for i, a in enumerate(names) for b in names[i + 1:]}
     with self.events.hold_trait_notifications():
         now = next((s["value"] for s in self.events.switches), "")
         self.events.switches = [dict(name="difference", options=list(self.couples), value=now if now in self.couples else next(iter(self.couples)))] if several else []
@@ -324,7 +326,7 @@ def _fill_events(self):
     pair = self.couples.get(self.events.switch("difference")) if self.events.switches else None
     events = event_frame(self.clips, names, pair, self.n)
     columns = [Column("difference", signed=True), Column("interval", words=True, width=104)] * ("difference" in events)
-    self._fill(self.events, events, [*(Column(x, f"F {x}") for x in names), *columns, Column("support", "true segments", 0)])
+    self._fill(self.events, events, [*(Column(x, f"F {s}") for x, s in short_names(self.clips.labelings).items() if x in names), *columns, Column("support", "true segments", 0)])
 
 # %% ../nbs/api/25_workbench.ipynb #c029b875
 def _clip_rows(self, names):
@@ -336,7 +338,7 @@ def _clip_rows(self, names):
     key = "segment/event" if len(c.modalities) > 1 else f"segment/{c.modalities[0]}"
     if c.truth:
         for x in names: frame[x] = clip_scores(c, x)[key].to_numpy()
-    return frame, [Column("differ", "differing segments", 0, worst_last=True)] * (len(names) > 1) + [Column(x, f"F {x}, %") for x in names if x in frame]
+    return frame, [Column("differ", "differing segments", 0, worst_last=True)] * (len(names) > 1) + [Column(x, f"F {s}, %") for x, s in short_names(c.labelings).items() if x in names and x in frame]
 
 def _fill(self, table, frame, columns):
     "Other rows and columns for a table."

@@ -214,7 +214,7 @@ function render({ model, el }) {
     const track = h("div", { class: "vl-track vl-lane" + (lane.kind === "weak" ? " vl-weak" : "") + (lane.editable ? " vl-edit" : ""), role: lane.editable ? "button" : "img", "aria-label": spoken(lane), tabindex: lane.editable ? 0 : null, title: spoken(lane),
       "data-event": lane.event, "data-modality": lane.modality, "data-name": lane.name, "data-cells": lane.cells }, ...bars(lane.cells));
     if (lane.editable) editable(track, lane);
-    const rows = [h("div", { class: "vl-row" }, h("span", { text: lane.name, title: lane.name }), track)];
+    const rows = [h("div", { class: "vl-row" }, h("span", { text: lane.short || lane.name, title: lane.name }), track)];
     if (lane.heat) rows.push(h("div", { class: "vl-row" }, h("span", { text: "score" }), heat(lane)));
     return rows;
   }
@@ -245,7 +245,7 @@ function render({ model, el }) {
   function drawChoices() {
     const all = get("choices"), held = lanesOf.contains(document.activeElement) ? document.activeElement.dataset.name : null;
     lanesOf.hidden = !all.length;
-    lanesOf.replaceChildren(h("span", { class: "vl-quiet", text: "lanes" }), ...all.map(([name, shown]) => h("button", { text: name, "data-name": name, "aria-pressed": shown, onclick: () => model.send({ do: "lanes", names: all.filter(([n, s]) => n === name ? !s : s).map(x => x[0]) }) })));
+    lanesOf.replaceChildren(h("span", { class: "vl-quiet", text: "lanes" }), ...all.map(([name, shown, short]) => h("button", { text: short, title: name, "aria-label": `lane ${name}`, "data-name": name, "aria-pressed": shown, onclick: () => model.send({ do: "lanes", names: all.filter(([n, s]) => n === name ? !s : s).map(x => x[0]) }) })));
     if (held) lanesOf.querySelector(`[data-name="${CSS.escape(held)}"]`)?.focus();
   }
   function drawClip() {
