@@ -57,9 +57,8 @@ def main(argv=None) -> int:
     p.add_argument("--theme", default="light", choices=("light", "dark"))
     p.add_argument("--no-browser", action="store_true")
     a = p.parse_args(argv)
-    if a.dataset == "demo":
-        from valor_lab.train import prepare_demo
-        prepare_demo(a.size)
+    from valor_lab.recipes import prepare
+    prepare(a.dataset, a.size)
     folder = write_pages(dataset=a.dataset, size=a.size)
     print(f"The pages are at http://127.0.0.1:{a.port}/ until this command is ended.", flush=True)
     try: return subprocess.call(command(folder, a.port, a.theme, not a.no_browser), cwd=folder, env=dict(os.environ, VALOR_ROOT=str(repo_root())))

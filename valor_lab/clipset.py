@@ -352,8 +352,10 @@ def load_clips(
     truth:str="truth",    # what the others are compared with: the annotation, or the name of another labeling, such as an overlay
 ) -> Clips:
     "Everything that is known of one or several splits, ready for the workbench."
-    from valor_lab.datasets import LISTS, dataset_folder
-    splits = list(LISTS) if split == "all" else [one_of("split", s.strip(), LISTS) for s in split.split(",")]
+    from valor_lab.datasets import dataset_folder
+    from valor_lab.recipes import recipe
+    has = recipe(name).splits
+    splits = list(has) if split == "all" else [one_of("split", s.strip(), has) for s in split.split(",")]
     parts, place = _parts(name, splits, root, size)
     weak, where = concat(*(w for w, *_ in parts.values())), dataset_folder(name, root, size)
     store, found = _store_of(name, root, size), {}
@@ -391,8 +393,10 @@ def _gather(clips, parts, root, size, runs_folder):
     "Every labeling on the disk that speaks of some of these clips, in the order of the lanes."
     for kind, name in ((1, "truth"), (2, clips.harvested)):
         if some := [p[kind] for p in parts.values() if p[kind] is not None]: clips.add(name, concat(*some), True)
-    own = f"{clips.name}-{size}-" if clips.name == "demo" else None
-    saved = {n: l for n, l in saved_labelings(clips.ids, clips.vocab, root, own).items() if n != f"{own}harvested"}
+    from valor_lab.recipes import RECIPES, place
+    others = tuple(f"{n}-" for n, r in RECIPES.items() if r.sizes)                        # the ids of a rendered set are the same in all its sizes
+    saved = saved_labelings(clips.ids, clips.vocab, root, f"{place(clips.name, size)}-", others)
+    saved = {n: l for n, l in saved.items() if n != f"{place(clips.name, size)}-harvested"}
     runs = run_labelings(clips.weak, list(parts), runs_folder)
     clips.runs = tuple(runs)
     for name, labels in (saved | runs | changed_labelings(clips.weak, list(parts), runs_folder)).items(): _try(clips, name, labels)
@@ -442,17 +446,17 @@ def _failed(store, ids) -> dict:
     return {c: "; ".join(f"{r.modality}: {r.reason}" for r in g.itertuples()) for c, g in f.groupby("id")}
 
 # %% ../nbs/api/21_clipset.ipynb #6d660c6d
-def saved_labelings(ids, vocab, root="data", own=None) -> dict:
-    "Labelings under `data/labels` that know some of these clips; of the demo sets, whose ids are the same in all sizes, only those whose name begins with `own`."
+def saved_labelings(ids, vocab, root="data", own=None, others=("demo-",)) -> dict:
+    "Labelings under `data/labels` that know some of these clips; of those whose name begins as one of `others`, only those that begin with `own`."
     from valor_lab.datasets import list_labels, load_labels
-    names, ids = [n for n in list_labels(root) if not n.startswith("demo-") or own and n.startswith(own)], set(ids)
+    names, ids = [n for n in list_labels(root) if not n.startswith(others) or own and n.startswith(own)], set(ids)
     out = {n: load_labels(n, root) for n in names}
     return {n: l for n, l in out.items() if ids & set(l.ids) and l.vocab.events == vocab.events}
 
 # %% ../nbs/api/21_clipset.ipynb #eed85d87
 def run_labelings(weak:WeakLabels, splits, folder="runs") -> dict:
     "What finished runs predicted for these very clips with these weak labels, under the names of the runs."
-    from valor_lab.train import run_labels
+    from valor_lab.runs import run_labels
     return _of_runs(weak, splits, folder, "predictions/{}.npz", run_labels)
 
 def changed_labelings(weak:WeakLabels, splits, folder="runs") -> dict:
@@ -463,7 +467,7 @@ def changed_labelings(weak:WeakLabels, splits, folder="runs") -> dict:
 def _of_runs(weak, splits, folder, pattern, read, name="{}"):
     "Name -> labels, all splits together, for every finished run that has a file of this pattern and saw these clips with these weak labels."
     if folder is None or not resolve(folder).is_dir(): return {}
-    from valor_lab.train import open_run
+    from valor_lab.runs import open_run
     out, ids = {}, set(weak.ids)
     for split in splits:
         for path in sorted(resolve(folder).glob("*/" + pattern.format(split))):

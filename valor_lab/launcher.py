@@ -32,9 +32,11 @@ class Launcher(anywidget.AnyWidget):
     message = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, dataset="demo", size="small", root="data", out="runs", notebook="nbs/train.ipynb", **kw):
-        from valor_lab.train import PRESETS
+        from valor_lab.config import PRESETS
+        from valor_lab.recipes import recipe
         self.fixed, self.notebook, self.folder = dict(dataset=dataset, size=size, data_root=str(root), out=str(out)), notebook, f"{out}/jobs"
-        super().__init__(presets=list(PRESETS), **kw)
+        task = recipe(dataset).task                       # presets of other tasks cannot be trained on this data set
+        super().__init__(presets=[p for p, c in PRESETS.items() if c.task == task], **kw)
         self.now()
         self.on_msg(self._asked)
         self.observe(lambda c: self.now(), "selected")
