@@ -84,7 +84,7 @@ def build_model(
 def make_optimizer(config:TrainConfig, model):
     "AdamW or Adam over all weights."
     cls = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
-    fused = next(model.parameters()).device.type == "cuda" and config.precision != "16-mixed"   # a fused step cannot unscale before clipping
+    fused = config.precision != "16-mixed"      # all weights in one pass; but it could not unscale them before clipping
     return cls(model.parameters(), lr=config.lr, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay, fused=fused)
 
 # %% ../nbs/api/11_train.ipynb #11533d6c
