@@ -282,11 +282,11 @@ def test_mixing_asks_the_head_for_mixed_labels_of_mixed_features():
 
 def test_soft_objective_takes_thresholds_from_the_vocabulary():
     run, _ = a_run()
-    objective = make_objective("valor-soft", scale_audio=2.)
+    objective = make_objective("valor-soft", scale_audio=2., thresholds="vocabulary")
     objective.start(run)
     torch.testing.assert_close(objective.audio, D.soft_labels(run.data["scores_audio"], run.vocab.clap_thresholds, run.data["weak"], 2.))
     assert objective.weights[1] == D.balance(objective.visual > .5)
-    hard = make_objective("valor-soft", soft=False, reweight=False, mixed=False)
+    hard = make_objective("valor-soft", soft=False, reweight=False, mixed=False, thresholds="vocabulary")
     hard.start(run)
     assert torch.equal(hard.audio, ((run.data["scores_audio"] > .2) & (run.data["weak"][:, None] > 0)).float())
     out, batch = run.model(run.data["audio"], run.data["visual"]), hard.before_batch(run.model, {**run.data, "index": torch.arange(24)})
@@ -295,7 +295,43 @@ def test_soft_objective_takes_thresholds_from_the_vocabulary():
     with pytest.raises(ParameterError, match="vocabulary"): make_objective("valor-soft").start(Context(**{**vars(run), "vocab": None}))
 
 
+def test_thresholds_behind_labels_make_them_again_and_are_the_vocabularys_where_it_does():
+    rng = np.random.default_rng(0)
+    scores, weak = rng.normal(size=(40, 10, 6)).astype(np.float32)*3, rng.random((40, 6)) < .4
+    weak[:, 5] = False
+    theta = np.array([-1.5, 0, .7, 9, -9, 1])                                       # the fourth is above every score, the fifth below
+    scores[3] = np.nan
+    labels = (scores > theta) & weak[:, None]
+    got = D.thresholds_of(scores, labels, weak, theta)
+    assert got.tolist() == theta.tolist()                                           # as they are, where they make the labels
+    got = D.thresholds_of(scores, labels, weak, np.where(np.arange(6) == 5, 1, np.nan)).numpy()
+    np.testing.assert_array_equal((scores > got) & weak[:, None], labels)
+    noisy = labels ^ (weak[:, None] & (rng.random(labels.shape) < .03) & np.isfinite(scores))
+    got, wrong = D.thresholds_of(scores, noisy, weak, np.full(6, np.nan)).numpy(), lambda t: (((scores > t) & weak[:, None]) != noisy).sum((0, 1))
+    for c in range(5): assert wrong(got)[c] == min(wrong(t)[c] for t in np.r_[scores[..., c][np.isfinite(scores[..., c])], -99, 99])     # as good as any
+
+
+def test_soft_labels_follow_the_dense_labels_of_the_run_and_refuse_unknown_thresholds():
+    run, _ = a_run()
+    moved = {**run.data, **{f"labels_{m}": ((run.data[f"scores_{m}"] > t) & (run.data["weak"][:, None] > 0)).float() for m, t in (("audio", -.3), ("visual", 1.1))}}
+    objective = make_objective("valor-soft")
+    objective.start(Context(**{**vars(run), "data": moved}))
+    assert torch.equal(objective.labels()[0], moved["labels_audio"] > .5) and torch.equal(objective.labels()[1], moved["labels_visual"] > .5)
+    unknown = SimpleNamespace(clip_thresholds=np.full(C, np.nan), clap_thresholds=np.full(C, np.nan))
+    make_objective("valor-soft").start(Context(**{**vars(run), "vocab": unknown}))
+    with pytest.raises(ParameterError, match="NaN"): make_objective("valor-soft", thresholds="vocabulary").start(Context(**{**vars(run), "vocab": unknown}))
+
+
 # VPLAN
+
+def test_a_sweep_of_shares_scores_the_labels_of_each_bar():
+    rng = np.random.default_rng(0)
+    cosine, weak, true = rng.normal(size=(8, 5, 4))*.1, rng.random((8, 4)) < .6, rng.random((8, 5, 4)) < .3
+    table = D.share_sweep(cosine, weak, true, shares=(.95, 1.05, 9))
+    said = D.softmax_labels(cosine, weak, 1.05).numpy()
+    assert table.loc[1.05, "precision"] == pytest.approx(100*(said & true).sum()/said.sum()) and table.loc[1.05, "F"] == pytest.approx(200*(said & true).sum()/(said.sum()+true.sum()))
+    assert table.loc[9].tolist() == [0, 0, 0]
+
 
 def test_softmax_labels_compete_and_keep_to_the_weak_label():
     cosine = torch.tensor([[[.30, .28, .10, .10], [.30, .1, .1, .1]]])

@@ -277,3 +277,18 @@ def test_settings_of_the_session_are_left_alone():
 def test_an_unknown_theme_or_unit_is_refused():
     with pytest.raises(ParameterError, match="theme='sepia'"): P.durations(TRUTH, theme="sepia")
     with pytest.raises(ParameterError, match="unit='frames'"): P.event_counts(TRUTH, "frames")
+
+
+def test_a_sweep_marks_the_best_cell_and_frames_the_published_one():
+    grid = pd.DataFrame([[70., 74, 73], [69, 75.5, 72]], pd.Index([2, 4], name="K"), pd.Index([3, 6, 10], name="alpha"))
+    ax = draw(P.sweep_grid(grid, 72, [(4, 6)], title="F")).axes[0]
+    assert [t.get_text() for t in ax.texts if t.get_weight() == "bold"] == ["+3.5"] and [t.get_text() for t in ax.texts][:3] == ["-2.0", "+2.0", "+1.0"]
+    assert sum(p.get_linewidth() > 1 for p in ax.patches) == 1 and "before 72.0" in ax.get_title(loc="left") + ax.get_title()
+    with pytest.raises(KeyError): P.sweep_grid(grid, 72, [(5, 6)])
+
+
+def test_change_dots_draw_nothing_for_a_method_that_changed_nothing():
+    t = pd.DataFrame(dict(changed=[0., 30], precision=[np.nan, 60], recall=[0, 20], chance=[5, 35]), index=["audio", "visual"])
+    ax = draw(P.change_dots({"one": t})).axes[0]
+    assert [l.get_text() for l in ax.get_yticklabels()] == ["one, audio", "one, visual"]
+    assert sorted(float(l.get_xdata()[0]) for l in ax.lines if len(l.get_xdata()) == 1) == [5, 20, 35, 60]

@@ -10,7 +10,7 @@ from valor_lab.vocab import AVE, LLP, LLP_CORRECTED, VOCABS, Vocab
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [{"core", "page"}, {"vocab"}, {"labels", "media", "models"}, {"metrics", "detection", "objectives", "fetch", "overlays", "demo_plan", "clips", "scores"}, {"pen", "teachers", "extractors", "plots", "store"}, {"figures", "sounds", "published"}, {"scenes", "simple"}, {"demo"}, {"demo_teachers"}, {"harvest"},
-          {"thresholds", "denoise", "bags", "datasets"}, {"tasks"}, {"config"}, {"runs"}, {"results", "parsing"}, {"train"}, {"recipes"}, {"ave", "tal", "tuning", "jobs", "clipset", "app"}, {"player", "table", "panel", "launcher"}, {"workbench"}, {"widgets"}]
+          {"thresholds", "denoise", "bags", "datasets"}, {"tasks"}, {"config"}, {"runs"}, {"results", "parsing"}, {"train"}, {"recipes"}, {"ave", "tal", "tuning", "jobs", "methods", "clipset", "app"}, {"player", "table", "panel", "launcher"}, {"workbench"}, {"widgets"}]
 FLOOR = {m: n for n, floor in enumerate(FLOORS) for m in floor}
 MODULES = sorted(p.stem for p in (ROOT/"valor_lab").glob("*.py") if not p.stem.startswith("_"))
 

@@ -7,9 +7,9 @@ __all__ = ['torch', 'F', 'JOMOLD_RATIOS', 'DENOISE_PRESETS', 'change_quality', '
            'PLDConfig', 'PLD', 'fitted_prob', 'contrast', 'ContrastConfig', 'Contrast', 'Removing', 'exchange_partners',
            'error_scale', 'ma_removals', 'MAConfig', 'MA', 'exchanged', 'noise_ratios', 'jomold_removals', 'ramp',
            'JoMoLDConfig', 'JoMoLD', 'prototype_label', 'key_segments', 'spherical_kmeans', 'nearest_prototypes',
-           'class_contrast', 'PPLConfig', 'PPL', 'soft_labels', 'balance', 'weighted_bce', 'mix', 'SoftConfig', 'Soft',
-           'mixed_term', 'softmax_labels', 'richness', 'richness_loss', 'RichnessConfig', 'Richness', 'LabelerConfig',
-           'Labeler']
+           'class_contrast', 'PPLConfig', 'PPL', 'soft_labels', 'thresholds_of', 'balance', 'weighted_bce', 'mix',
+           'SoftConfig', 'Soft', 'mixed_term', 'softmax_labels', 'share_sweep', 'richness', 'richness_loss',
+           'RichnessConfig', 'Richness', 'LabelerConfig', 'Labeler']
 
 # %% ../nbs/api/10_denoise.ipynb #d71e6930
 from dataclasses import dataclass
@@ -522,7 +522,29 @@ def soft_labels(
     "Labels that know how far a score is from its threshold (UWAV, 3.2)."
     if not scale > 0: raise ParameterError(f"scale={scale}: expected more than 0")
     z, theta = _tensor(scores).float(), _tensor(thresholds).float()
+    if theta.isnan().any(): raise ParameterError(f"{int(theta.isnan().sum())} thresholds are NaN: nobody has chosen them")
     return torch.sigmoid((z-theta.to(z.device))/scale).nan_to_num(0.)*_bool(weak)[..., None, :]
+
+# %% ../nbs/api/10_denoise.ipynb #4dcc3cee
+def thresholds_of(
+    scores,   # [N,T,C] a teacher's; NaN where the clip lacks the modality
+    labels,   # [N,T,C] hard labels that were made from them, more or less
+    weak,     # [N,C]
+    near,     # [C] preferred where it is as good as any; NaN: none is
+):            # float64 [C]
+    "The thresholds behind dense labels."
+    z, y, w = _float(scores).cpu().numpy(), _bool(labels).cpu().numpy(), _bool(weak).cpu().numpy()
+    return torch.tensor([_threshold(z[w[:, c], :, c], y[w[:, c], :, c], float(n)) for c, n in enumerate(near)], dtype=torch.float64)
+
+def _threshold(z, y, near):                                                          # of one event, in the clips that have it
+    z, y = z[np.isfinite(z)], y[np.isfinite(z)]
+    order = np.argsort(z, kind="stable")
+    edges = np.r_[-np.inf, z[order], np.inf]                                         # a threshold lies in [edges[k], edges[k+1])
+    wrong = np.r_[0, y[order].cumsum()] + (~y).sum() - np.r_[0, (~y[order]).cumsum()]
+    best = np.flatnonzero((wrong == wrong[edges[:-1] < edges[1:]].min()) & (edges[:-1] < edges[1:]))
+    if any(edges[k] <= near < edges[k+1] for k in best) or not len(z): return near
+    low, high = edges[best[0]], edges[best[0]+1]
+    return low if np.isinf(high) else high-1 if np.isinf(low) else (low+high)/2
 
 # %% ../nbs/api/10_denoise.ipynb #05f363d5
 def balance(
@@ -556,19 +578,25 @@ class SoftConfig(SupervisionConfig):
     mixed:bool = True            # False: no mixing
     scale_audio:float = 1.0
     scale_visual:float = 1.0
+    thresholds:str = "labels"    # those behind the dense labels; or "vocabulary"
     balance:float = .5           # W
     mix_alpha:float = 1.7        # of the Beta distribution
 
 # %% ../nbs/api/10_denoise.ipynb #929ef92e
 class Soft(Relabelled):
     "Uncertainty-weighted, re-weighted and mixed labels (the student of UWAV, Lai et al., CVPR 2025)."
-    Config, needs = SoftConfig, ("scores_audio", "scores_visual")
+    Config = SoftConfig
+
+    @property
+    def needs(self): return ("scores_audio", "scores_visual", *(("labels_audio", "labels_visual") if self.config.thresholds == "labels" else ()))
 
     def relabel(self, run):
-        c = self.config
+        c, d, labels = self.config, run.data, []
+        one_of("thresholds", c.thresholds, ("labels", "vocabulary"))
         if run.vocab is None: raise ParameterError("soft labels need the thresholds of a vocabulary: the run has none")
-        of = lambda m, theta, scale: soft_labels(run.data[f"scores_{m}"], theta, run.data["weak"], scale)
-        labels = of("audio", run.vocab.clap_thresholds, c.scale_audio), of("visual", run.vocab.clip_thresholds, c.scale_visual)
+        for m, theta, scale in (("audio", run.vocab.clap_thresholds, c.scale_audio), ("visual", run.vocab.clip_thresholds, c.scale_visual)):
+            if c.thresholds == "labels": theta = thresholds_of(d[f"scores_{m}"], d[f"labels_{m}"], d["weak"], theta)
+            labels.append(soft_labels(d[f"scores_{m}"], theta, d["weak"], scale))
         return labels if c.soft else tuple((x > .5).float() for x in labels)
 
     def _keep(self, run, audio, visual):
@@ -605,6 +633,21 @@ def softmax_labels(
     p = _tensor(cosine).float().softmax(-1)
     return (p > share/p.shape[-1]) & _bool(weak)[..., None, :]
 
+# %% ../nbs/api/10_denoise.ipynb #dd35f08a
+def share_sweep(
+    cosine,                              # [N,T,C] of one modality
+    weak,                                # [N,C]
+    truth,                               # [N,T,C]
+    shares=np.arange(.9, 1.101, .01),
+) -> pd.DataFrame:
+    "One row for each bar: its labels' precision, recall and F over all segments, in percent."
+    true, rows = _bool(truth), []
+    for share in shares:
+        said = softmax_labels(cosine, weak, float(share))
+        hits, claimed = (said & true).sum().item(), said.sum().item()
+        rows.append(dict(share=share, precision=100*hits/max(claimed, 1), recall=100*hits/max(true.sum().item(), 1), F=200*hits/max(claimed + true.sum().item(), 1)))
+    return pd.DataFrame(rows).set_index("share")
+
 # %% ../nbs/api/10_denoise.ipynb #f38ec75a
 def richness(
     prob,     # [B,T,C] segment probabilities or labels of one modality
@@ -625,7 +668,7 @@ class RichnessConfig(SupervisionConfig):
     visual:str = "refined"
     source:str = "softmax"        # labels by `softmax_labels` from scores; "given": the labels of the data
     clip_scale:float = 100.       # logit scale inside CLIP's scores
-    clap_scale:float = 100.       # inside CLAP's; read the teacher's own
+    clap_scale:float = 20.        # inside CLAP's: the teacher's own, `FeatureStore.settings["audio"]["scale"]`
     share_audio:float = .95
     share_visual:float = 1.025
     richness:float = .5
@@ -709,6 +752,7 @@ DENOISE_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
     "ave-base":         dict({**_JOMOLD, "network": {}}, objective="base", backbone="ave"),
     "ppl":              _PPL,
     "ppl-han":          dict(objective="ppl"),
+    "ppl-guided":       dict(_PPL, options=dict(audio="guided", visual="guided")),     # ours: on HAN's losses instead of the video label alone
     "ppl-hard":         dict(_PPL, options=dict(tau=0.)),
     "ppl-no-momentum":  dict(_PPL, options=dict(momentum=0.)),
     "ppl-no-contrast":  dict(_PPL, options=dict(weight_contrast=0.)),
@@ -719,6 +763,7 @@ DENOISE_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
     "valor-mixed":      dict(_UWAV, options=dict(soft=False, reweight=False)),
     "vplan":            dict(objective="vplan"),
     "vpl":              dict(objective="vplan", options=dict(audio="refined", richness_of="both")),
+    "vplan-given":      dict(objective="vplan", options=dict(source="given")),         # VPLAN's loss on whatever labels there are
     "han-labeler":      dict(objective="han-labeler"),
 }
 offer_presets(DENOISE_PRESETS)

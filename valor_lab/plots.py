@@ -6,7 +6,8 @@
 __all__ = ['matplotlib', 'HUES', 'GREYS', 'UNITS', 'DASHES', 'KINDS', 'MOST_CLIPS', 'theme', 'plain', 'Picture', 'count_table',
            'event_counts', 'durations', 'cooccurrence_table', 'cooccurrence', 'alignment_table', 'alignment',
            'event_bars', 'event_gains', 'nonaligned', 'forest', 'pairwise', 'significance', 'confusion_matrix',
-           'published_rows', 'published', 'learning_curves', 'score_histogram', 'precision_recall', 'timelines']
+           'change_dots', 'sweep_grid', 'published_rows', 'published', 'learning_curves', 'score_histogram',
+           'precision_recall', 'timelines']
 
 # %% ../nbs/api/20_plots.ipynb #1973fd17
 import contextlib, io
@@ -346,14 +347,14 @@ def significance(
 ) -> Figure:
     "Row minus column, in points; bold on a grey bed where the 95 % interval is clear of zero."
     names = list(dict.fromkeys([*table["a"], *table["b"]]))
-    with _canvas(ax, theme, 2.2 + .75 * len(names), 1.2 + .38 * len(names)) as (ax, look):
+    with _canvas(ax, theme, 2.2 + (.75 if len(names) < 8 else .5) * len(names), 1.2 + (.38 if len(names) < 8 else .3) * len(names)) as (ax, look):
         for r in table.itertuples():
             i, j, sure = names.index(r.a), names.index(r.b), r.low > 0 or r.high < 0
             for x, y, v in ((j, i, r.value), (i, j, -r.value)):
                 if sure: ax.add_patch(Rectangle((x - .5, y - .5), 1, 1, color=look["bed"], lw=0))
                 ax.text(x, y, f"{v:+.1f}", ha="center", va="center", weight="bold" if sure else "normal", color=look["ink"] if sure else look["quiet"])
         ax.set(xlim=(-.5, len(names) - .5), ylim=(len(names) - .5, -.5), title=f"{plain(key)}: row minus column, points")
-        ax.set_xticks(range(len(names)), [plain(n, 24) for n in names], rotation=20, ha="right", rotation_mode="anchor")
+        ax.set_xticks(range(len(names)), [plain(n, 24) for n in names], rotation=20 if len(names) < 8 else 40, ha="right", rotation_mode="anchor")
         ax.set_yticks(range(len(names)), [plain(n) for n in names])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
@@ -373,6 +374,57 @@ def confusion_matrix(
     with _canvas(ax, theme, side + .6, side) as (ax, look):
         _heat(ax, pd.DataFrame(share, table.index, table.columns).iloc[:-1], look, lambda v: f"{v:.0f}" if v >= 1 else "")
         ax.set(xlabel="claimed in its stead", ylabel="true", title="percent of the row's segments")
+        return ax.figure
+
+# %% ../nbs/api/20_plots.ipynb #f5dfbbb9
+def change_dots(
+    tables:dict,       # method -> DataFrame with rows audio, visual and columns changed, precision, recall, chance
+    ax=None,
+    theme:str="light",
+) -> Figure:
+    "Precision of each method's changes from chance upwards, and their recall, for each modality."
+    rows = [(n, m, t.loc[m]) for n, t in tables.items() for m in MODALITIES[:2]]
+    with _canvas(ax, theme, 6.6, 1 + .27 * len(rows)) as (ax, look):
+        for y, (_, m, r) in enumerate(rows):
+            if r["changed"] > 0 and np.isfinite(r["precision"]):
+                ax.plot([r["chance"], r["precision"]], [y, y], color=look[m], lw=3, alpha=.35, solid_capstyle="butt")
+                ax.plot(r["precision"], y, "o", color=look[m], ms=6)
+                ax.plot(r["recall"], y, "o", mec=look[m], mfc="none", ms=6)
+            ax.plot(r["chance"], y, "|", color=look["ink"], ms=9)
+            ax.text(101.5, y, f"{r['changed']:.0f} changed", va="center", size=7, color=look["quiet"])
+        _events_on_y(ax, [f"{plain(n)}, {m}" for n, m, _ in rows], look)
+        ax.set(xlim=(0, 100), xlabel="percent")
+        marks = [matplotlib.lines.Line2D([], [], ls="", marker=k, color=look["ink"], mfc=f, label=l) for k, f, l in (("o", look["ink"], "precision"), ("o", "none", "recall"), ("|", look["ink"], "precision of chance"))]
+        _legend_above(ax, handles=marks)
+        return ax.figure
+
+# %% ../nbs/api/20_plots.ipynb #1fabbebb
+def sweep_grid(
+    table:pd.DataFrame,     # a score; index and columns are the two settings
+    before:float,           # the score without any change
+    published=(),           # (row, column) of settings to frame
+    modality:str="visual",
+    title:str="",
+    ax=None,
+    theme:str="light",
+) -> Figure:
+    "A score over two settings, as the difference to what was before."
+    one_of("modality", modality, MODALITIES)
+    d = table.to_numpy(float) - before
+    top = max(np.nanmax(np.abs(d)), 1e-9)
+    with _canvas(ax, theme, 1.6 + .62 * table.shape[1], 1 + .3 * table.shape[0]) as (ax, look):
+        for (i, j), v in np.ndenumerate(d):
+            ax.add_patch(Rectangle((j - .5, i - .5), 1, 1, fc=look[modality] if v > 0 else look["quiet"], alpha=.55 * abs(v) / top, lw=0))
+            ax.text(j, i, f"{v:+.1f}", ha="center", va="center", size=7.5, weight="bold" if v == np.nanmax(d) else "normal", color=look["ink"])
+        for row, column in published:
+            check_ids([row], table.index, "a row of the sweep"), check_ids([column], table.columns, "a column of the sweep")
+            i, j = list(table.index).index(row), list(table.columns).index(column)
+            ax.add_patch(Rectangle((j - .46, i - .44), .92, .88, fc="none", ec=look["ink"], lw=1.2))
+        ax.set(xlim=(-.5, table.shape[1] - .5), ylim=(table.shape[0] - .5, -.5), xlabel=table.columns.name, ylabel=table.index.name, title=f"{plain(title, 80)}, before {before:.1f}")
+        ax.set_xticks(range(table.shape[1]), [plain(c) for c in table.columns])
+        ax.set_yticks(range(table.shape[0]), [plain(c) for c in table.index])
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
         return ax.figure
 
 # %% ../nbs/api/20_plots.ipynb #b6d28168
