@@ -168,3 +168,21 @@ def test_clips_of_different_lengths_are_refused():
         run, _ = a_run()
         run.data["mask"] = torch.ones(24, T, dtype=torch.bool)
         with pytest.raises(ParameterError, match="one length"): make_objective(name).start(run)
+
+
+@pytest.mark.parametrize("name", ["em-mil", "poibin", "poibin-labels"])
+def test_both_train_through_the_one_loop_and_leave_their_labels_in_the_run(name, tmp_path):
+    train, datasets = pytest.importorskip("valor_lab.train"), pytest.importorskip("valor_lab.datasets")
+    from test_denoise import toy_splits
+    data, val, test = toy_splits(datasets.Dataset)
+    config = train.override(train.preset(name), {"d_model": 16, "n_heads": 2, "d_ff": 16, "epochs": 4, "batch_size": 8, **({"key_warmup": 1, "turn": 1} if name == "em-mil" else {"count_warmup": 1})})
+    run = train.fit(config, data, tmp_path/"run", val, test, device="cpu", progress=False)
+    assert run.finished and {"em-mil": "loss/key"}.get(name, "loss/count") in run.metrics and list(datasets.load_labels("train", run.path, data.vocab).ids) == list(data.ids)
+
+
+def test_presets_of_methods_reach_train_and_name_objectives_that_exist():
+    train = pytest.importorskip("valor_lab.train")
+    assert set(denoise.DENOISE_PRESETS) | set(B.BAG_PRESETS) <= set(OFFERED) <= set(train.PRESETS)
+    for name, fields in B.BAG_PRESETS.items(): assert train.resolved(train.preset(name)).objective == fields["objective"] in OBJECTIVES
+    with pytest.raises(ParameterError, match="velour"): offer_presets({"mine": dict(objective="velour")})
+    assert "mine" not in OFFERED

@@ -45,9 +45,9 @@ def assign_keys(
 # %% ../nbs/api/10a_bags.ipynb #21c343c1
 @dataclass(kw_only=True)
 class EMMILConfig(SupervisionConfig):
-    "Stated: two branches that teach each other in turns, by a bar that is a statistic of the clip. The numbers are ours."
-    audio:str = "none"
-    visual:str = "none"
+    "Stated: two branches that teach each other in turns, by a bar that is a statistic of the clip. Base and numbers are ours."
+    audio:str = "guided"      # HAN's losses are the base
+    visual:str = "guided"
     key_warmup:int = 5        # epochs with the video label alone
     turn:int = 2              # epochs until the branches change roles
     spread:float = .15        # of the range, above the mean
@@ -191,6 +191,7 @@ register_objective("poibin", PoiBin, PoiBinConfig())
 
 BAG_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
     "em-mil":             dict(objective="em-mil"),
+    "em-mil-no-base":     dict(objective="em-mil", options=dict(audio="none", visual="none")),
     "poibin":             dict(objective="poibin"),
     "poibin-no-momentum": dict(objective="poibin", options=dict(momentum=0.)),
     "poibin-no-base":     dict(objective="poibin", options=dict(audio="none", visual="none")),

@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 
 from .core import EXTENSIONS, ParameterError, load_extension, need, one_of, safe_name
-from .denoise import DENOISE_PRESETS
+from . import bags, denoise   # their methods offer presets
 from .models import BACKBONES, make_config
-from .objectives import OBJECTIVES, make_objective
+from .objectives import OBJECTIVES, OFFERED, make_objective
 from .tasks import find_task
 
 tomli_w = need("tomli_w", "models")
@@ -190,7 +190,7 @@ PRESETS |= {"t2-none": preset("han"), "t2-valor": preset("valor"), "t3-base": pr
             "t3-dense": preset("valor"), "t3-deep": preset("valor+"), "t3-features": preset("valor++")}
 
 # %% ../nbs/api/10b_config.ipynb #a199d62a
-for _name, _fields in DENOISE_PRESETS.items(): register_preset(_name, TrainConfig(**_fields))
+for _name, _fields in OFFERED.items(): register_preset(_name, TrainConfig(**_fields))
 
 # %% ../nbs/api/10b_config.ipynb #8af1e9eb
 def list_presets() -> pd.DataFrame:

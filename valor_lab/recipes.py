@@ -52,8 +52,8 @@ def recipe(dataset:str) -> Recipe:
 
 # %% ../nbs/api/11a_recipes.ipynb #6d5af6b0
 DEMO_SIZES = {   # overrides for the demo set; "full": none
-    "tiny":  dict(d_model=32, d_ff=64, epochs=4, warmup=2, batch_size=8, lr=2e-3, min_lr=2e-5),
-    "small": dict(d_model=128, d_ff=256, epochs=30, warmup=5, batch_size=16, lr=2e-3, min_lr=2e-5),
+    "tiny":  dict(d_model=32, d_ff=64, epochs=4, schedule="cosine", warmup=2, batch_size=8, lr=2e-3, min_lr=2e-5),
+    "small": dict(d_model=128, d_ff=256, epochs=30, schedule="cosine", warmup=5, batch_size=16, lr=2e-3, min_lr=2e-5),
     "full":  {}}
 
 def for_dataset(config:TrainConfig, dataset:str, size:str="small") -> TrainConfig:
@@ -189,8 +189,9 @@ def train_all(
 
 # %% ../nbs/api/11a_recipes.ipynb #d6e3af74
 def choose_labels(data, labels:str, root="data"):
-    "`data` with the dense labels of that name: a labeling under data/labels, or thresholds under data/thresholds."
+    "`data` with the dense labels of that name: a labeling under data/labels, thresholds under data/thresholds, or `run:FOLDER`, what the method of a run made of them."
     if not labels: return data
+    if labels.startswith("run:"): return replace(data, labels=load_labels("train", resolve(labels[4:]), data.vocab).select(data.ids))
     known, presets = list_labels(root), sorted(p.stem for p in (resolve(root)/"thresholds").glob("*.toml"))
     if labels in known: return replace(data, labels=load_labels(labels, root, data.vocab).select(data.ids))
     if labels not in presets: raise ParameterError(f"labels={labels!r} is neither a labeling ({', '.join(known) or 'there is none'}) nor a set of thresholds ({', '.join(presets) or 'there is none'})")
