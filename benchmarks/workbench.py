@@ -9,7 +9,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT/"tests"), str(ROOT)]
-from test_browser_workbench import CHROMIUM, FLAGS, notebook, opened, running_lab, sync_playwright
+from browser import CHROMIUM, FLAGS, notebook, opened, running_lab, sync_playwright
 from valor_lab.media import write_clip
 
 MAKE = '''

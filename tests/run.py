@@ -57,7 +57,19 @@ def notebook_counts(printed, status, wanted):
     bad = max(len(re.findall(r"\S+\.ipynb", named)), wanted - completed, int(status != 0 or wanted == 0))
     return wanted - min(bad, wanted), bad
 
+def browser(which=shutil.which, root=lambda: hasattr(os, "geteuid") and os.geteuid() == 0, run=subprocess.run):
+    "Why there is no Chromium for the browser tests, or an empty string: Debian's is installed where it is missing and can be."
+    if os.environ.get("CHROMIUM") or which("chromium") or which("chromium-browser"): return ""
+    if not which("apt-get"): return "no chromium here, and no apt-get to install it; put its path into CHROMIUM"
+    if not root(): return "no chromium here, and only root may install it: apt-get install -y chromium"
+    for args in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+        try: out = run(["apt-get", *args], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900, env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"))
+        except subprocess.TimeoutExpired: return f"no chromium here, and apt-get {args[0]} did not end within 15 minutes"
+        if out.returncode: return f"no chromium here, and apt-get {args[0]} failed: {(out.stdout.strip().splitlines() or ['it said nothing'])[-1]}"
+    return "" if which("chromium") else "apt-get installed chromium, but there is none on the path"
+
 def run_pytest(env):
+    if why := browser(): env = dict(env, NO_CHROMIUM=why)
     with tempfile.TemporaryDirectory() as d:
         report = Path(d)/"report.xml"
         out = subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-rs", f"--junitxml={report}", "--durations=8"], cwd=ROOT, env=env)

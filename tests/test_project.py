@@ -47,9 +47,26 @@ def test_a_module_gives_the_names_of_the_parts_it_is_made_of(module, names):
     ("- Completed a\n- Completed b\nSuccess.", 0, 2, (2, 0)), ("- Completed a\n- Completed b\nnbdev Tests Failed On The Following Notebooks:\n==\n\tb.ipynb", 1, 2, (1, 1)),
     ("- Completed a\n", 0, 2, (1, 1)), ("No files were eligible for testing", 0, 0, (0, 1)), ("- Completed a\n", 1, 1, (0, 1))])
 def test_a_notebook_that_raises_is_counted_as_failed(printed, status, wanted, counts):
+    assert load_test_command().notebook_counts(printed, status, wanted) == counts
+
+def load_test_command():
     spec = importlib.util.spec_from_file_location("run", ROOT/"tests"/"run.py")
     run = importlib.util.module_from_spec(spec); spec.loader.exec_module(run)
-    assert run.notebook_counts(printed, status, wanted) == counts
+    return run
+
+def test_the_test_command_installs_chromium_where_it_can_and_else_says_why(monkeypatch):
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    browser, ran, there = load_test_command().browser, [], {"apt-get"}
+    def run(command, **options):
+        ran.append(command[1])
+        if command[1] == "install": there.add("chromium")
+        return subprocess.CompletedProcess(command, 0, "")
+    which = lambda name: name if name in there else None
+    assert "only root" in browser(which, lambda: False, run) and not ran
+    assert browser(which, lambda: True, run) == "" and ran == ["update", "install"]
+    assert browser(which, lambda: True, run) == "" and len(ran) == 2                 # it is there now
+    assert "no apt-get" in browser(lambda name: None, lambda: True, run)
+    assert "no route" in browser(lambda name: name if name == "apt-get" else None, lambda: True, lambda command, **options: subprocess.CompletedProcess(command, 100, "Err\nno route"))
 
 def test_the_version_is_the_same_wherever_it_stands():
     assert f"version = {valor_lab.__version__}\n" in (ROOT/"settings.ini").read_text()

@@ -122,3 +122,124 @@ def test_what_the_script_asks_for_is_what_python_answers():
     strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     player = (files("valor_lab")/"static/player.js").read_text(encoding="utf-8")
     for word in ("step", "show_event", "lanes", "correct", "paint", "undo", "redo", "save", "export"): assert f'"{word}"' in player and word in strings
+
+
+def test_a_labeling_of_some_clips_has_no_lane_and_no_score_elsewhere():
+    c = clips()
+    c.add("run", c.labelings["truth"].select(["clip4", "clip1"]), partial=True)
+    assert c.knows("run").tolist() == [False, True, False, False, True, False] and c.labelings["run"].ids == c.ids
+    assert "run" in {l["name"] for l in w.lanes(c, "clip1")} and "run" not in {l["name"] for l in w.lanes(c, "clip2")}
+    frame = w.clip_frame(c, pair=("run", "harvested"))
+    assert frame["run"].notna().tolist() == c.knows("run").tolist() == frame["disagreement"].notna().tolist() and (frame["run"].dropna() == 100).all()
+    known = c.labelings["truth"].select(["clip1", "clip4"])
+    from valor_lab.metrics import avvp_scores
+    bench = w.CompareBench(c, ["harvested", "run"], n=20)
+    assert "2 of 6" in bench.choice.note
+    assert np.isclose(w.compare_scores(c, ["harvested", "run"], 20)["harvested"].loc["segment/audio"].value, avvp_scores(c.labelings["harvested"].select(known.ids), known)["segment/audio"])
+
+
+def test_a_clip_lasts_as_long_as_the_labeling_that_knows_it_says():
+    c = clips()
+    short = c.labelings["truth"].select(["clip1"])
+    short.durations = np.array([3.25])
+    long = w.Clips({"a": short, "b": SegmentLabels(c.ids, *(getattr(c.labelings["truth"], m) for m in ("audio", "visual")), LLP, np.arange(1., 7.))}, c.weak, partial=True)
+    assert long.duration("clip1") == 3.25 and long.duration("clip5") == 6
+
+
+@pytest.mark.parametrize("t", [1, 7, 1000])
+def test_a_strip_of_scores_stays_short_and_keeps_the_highest(t):
+    c = clips(t=t)
+    from valor_lab.scores import Scores
+    x = np.random.default_rng(0).normal(size=(6, t, 25))
+    c.scores = Scores(c.ids, x, x, LLP)
+    strip = w.heat(c, "clip2", "audio", 3)
+    assert len(strip["scores"]) == min(t, 240) and np.isclose(max(strip["scores"]), x[2, :, 3].max(), atol=1e-3) and strip["threshold"] is None
+
+
+def test_implied_thresholds_give_the_labels_back():
+    from valor_lab.clipset import implied_thresholds
+    from valor_lab.scores import Scores, elaborate
+    from valor_lab.thresholds import Thresholds
+    c, rng = clips(40), np.random.default_rng(1)
+    scores = Scores(c.ids, rng.normal(size=(40, 10, 25)), rng.normal(size=(40, 10, 25)), LLP)
+    labels = elaborate(scores, c.weak, Thresholds(np.full(25, .3), np.full(25, -.2), LLP, {}))
+    found = implied_thresholds(scores, labels, c.weak)
+    some = c.weak.mask.any(0)
+    assert some.any() and np.allclose(found["visual"][some], .3, atol=.1) and np.allclose(found["audio"][some], -.2, atol=.1)
+    again = elaborate(scores, c.weak, Thresholds(*(np.where(some, found[m], 0) for m in ("visual", "audio")), LLP, {}))
+    assert (again.audio == labels.audio).all() and (again.visual == labels.visual).all()
+    assert np.isnan(implied_thresholds(scores, SegmentLabels(c.ids, ~labels.audio, ~labels.visual), c.weak)["audio"]).all()
+
+
+def test_events_get_the_interval_of_the_pair_that_is_chosen():
+    from valor_lab.metrics import bootstrap_difference, event_scores
+    c = clips()
+    c.add("other", SegmentLabels(c.ids, c.labelings["truth"].audio, c.labelings["harvested"].visual, LLP))
+    bench = w.CompareBench(c, ["harvested", "other"], n=50)
+    assert bench.events.switch("difference") == "other − harvested"
+    t = bootstrap_difference(event_scores, c.labelings["other"], c.labelings["harvested"], c.labelings["truth"], 50).xs("F", level=-1)
+    row = bench.events.frame.iloc[0]
+    first = t.loc[(LLP.events[0], "audio")]
+    assert np.isclose(row.difference, first.value) and row.interval == f"{first.low:+.1f} … {first.high:+.1f}".replace("-", "−")
+
+
+def test_what_counts_as_truth_can_be_a_correction(tmp_path):
+    c = clips()
+    player = w.Player(c, folder=tmp_path)
+    o = player.correct("truth", "mine", "Ada")
+    o.paint("clip0", "Dog", "audio", 0, 10, True)
+    player._corrected()
+    bench = w.CompareBench(c, n=20)
+    assert bench.choice.truths == ["truth", "mine"]
+    bench.choice.truth = "mine"
+    assert c.truth == "mine" and "truth" in bench.choice.options and "mine" not in bench.names
+    assert w.clip_frame(c)["truth"].iloc[0] < 100 == w.clip_frame(c)["truth"].iloc[1]
+
+
+def test_an_overlay_that_does_not_fit_is_a_sentence_and_no_fault(tmp_path, monkeypatch):
+    from valor_lab.clipset import _gather
+    c, d = clips(), tmp_path/"data"
+    o = w.Player(c, folder=d/"overlays").correct("truth", "mine", "Ada")
+    o.paint("clip0", "Dog", "audio", 0, 10, True)
+    o.save(d/"overlays")
+    truth = c.labelings["truth"]
+    fresh = w.Clips({}, c.weak, partial=True, name="llp")
+    _gather(fresh, {"val": (c.weak, truth, None)}, d, "small", None)
+    assert fresh.labelings["mine"].audio[0, :, LLP.index("Dog")].all() and fresh.corrected == {"mine": "truth"} and not fresh.complaints
+    truth.audio[0, 0, 0] ^= True                                   # somebody changed what was corrected
+    fresh = w.Clips({}, c.weak, partial=True, name="llp")
+    _gather(fresh, {"val": (c.weak, truth, None)}, d, "small", None)
+    assert "mine" not in fresh.labelings and "not those that were corrected" in fresh.complaints[0]
+
+
+def test_a_table_keeps_a_filter_that_is_still_there_and_drops_one_that_is_not():
+    frame, on = pd.DataFrame(dict(F=[1., 2.]), index=["a", "b"]), np.array([True, False])
+    t = w.Table(frame, [w.Column("F")], dict(event=dict(Dog=on), split=dict(val=on)))
+    t.where(event="Dog", split="val")
+    t.replace(frame, dict(event=dict(Dog=on, Rain=~on)))
+    assert [(f["name"], f["value"]) for f in t.filters] == [("event", "Dog")] and t.count == 1
+    t.sort = ["F", True]
+    t.replace(frame.rename(columns=dict(F="G")))
+    assert t.count == 1                                            # sorted by what is gone: the list's own order
+
+
+def test_the_launcher_offers_what_the_data_set_can_be_trained_with(tmp_path):
+    assert "valor" in w.Launcher(out=tmp_path, root=tmp_path).presets
+    desk = w.Launcher(out=tmp_path, root=tmp_path)
+    (tmp_path/"thresholds").mkdir()
+    (tmp_path/"thresholds/mine.toml").write_text("")
+    desk.now()
+    assert "mine" in desk.labels                                   # thresholds that were saved after the launcher was opened
+
+
+def test_pages_have_no_cells_for_coders_and_speak_of_the_set_that_is_asked_for(tmp_path):
+    import nbformat
+    from valor_lab.app import PAGES, command, write_pages
+    folder = write_pages(tmp_path, dataset="llp")
+    assert sorted(p.name for p in folder.iterdir()) == sorted(f"{p}.ipynb" for p in PAGES)
+    for p in folder.iterdir():
+        nb = nbformat.read(p, 4)
+        assert not any("for-coders" in c.metadata.get("tags", []) or c.get("outputs") for c in nb.cells) and any('dataset = "llp"' in c.source for c in nb.cells)
+    assert "--Voila.ip=127.0.0.1" in command(folder)
+    for bad in (dict(port=0), dict(theme="<b>")):
+        with pytest.raises(ParameterError): command(folder, **bad)

@@ -141,8 +141,14 @@ def _table_asked(self, widget, message, buffers):
         if message["version"] == self.version: self.send(dict(kind="rows", version=self.version, **{"from": message["from"]}, rows=self.rows(message["from"], message["to"])))
     elif message.get("ask") == "pictures":
         for i in message["ids"]: self.hands.submit(self._send_picture, str(i))
-    elif message.get("do") == "move" and self.count: self.choose(int(message["by"]))
+    elif message.get("do") == "move" and self.count: self.choose(int(message["to"]) if "to" in message else self.row() + int(message["by"]))
     elif message.get("do") == "open" and self.opened: self.opened(message["id"])
+
+# %% ../nbs/api/23_table.ipynb #f2e255fc
+def _row(self:Table) -> int:
+    "The row of the view that is selected; -1 where it is not in view."
+    found = np.nonzero(self.order == self.place.get(self.selected, -1))[0]
+    return int(found[0]) if len(found) else -1
 
 # %% ../nbs/api/23_table.ipynb #04caf09f
 def _choose(self:Table, row:int):
@@ -159,7 +165,7 @@ def _send_picture(self, clip):
     self.send(dict(kind="picture", id=clip, size=len(picture or b"")), [picture] if picture else [])
 
 # %% ../nbs/api/23_table.ipynb #d50cd372
-Table.replace, Table.passing, Table._arrange, Table.rows, Table.where, Table.switch, Table.choose, Table._asked, Table._send_picture = _replace, _passing, _arrange, _rows, _where, _switch, _choose, _table_asked, _send_picture
+Table.replace, Table.passing, Table._arrange, Table.rows, Table.where, Table.switch, Table.row, Table.choose, Table._asked, Table._send_picture = _replace, _passing, _arrange, _rows, _where, _switch, _row, _choose, _table_asked, _send_picture
 Table.view = property(lambda self: self.frame.iloc[self.order], doc="The rows that pass, in their order.")
 
 # %% ../nbs/api/23_table.ipynb #bd3c1b2f

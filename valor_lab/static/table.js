@@ -104,11 +104,9 @@ function render({ model, el }) {
   ownKeys(root, e => {
     if (typing(e)) return false;
     if (e.target !== list) return false;
-    const move = { ArrowDown: 1, ArrowUp: -1, PageDown: Math.floor(list.clientHeight / rowHeight()), PageUp: -Math.floor(list.clientHeight / rowHeight()), Home: -1e9, End: 1e9 }[e.key];
-    if (!move) return false;
-    let now = -1;
-    for (const [i, r] of rows) if (r.id === get("selected")) now = i;
-    model.send({ do: "move", by: clamp(now + move, 0, get("count") - 1) });
+    const page = Math.floor(list.clientHeight / rowHeight()), by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page }[e.key], to = { Home: 0, End: get("count") - 1 }[e.key];
+    if (by === undefined && to === undefined) return false;
+    model.send(to === undefined ? { do: "move", by } : { do: "move", to });   // Python knows what is selected, however fast the keys come
     return true;
   });
   list.addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
