@@ -130,3 +130,13 @@ def test_the_method_with_which_the_notebook_ends_is_short_and_trains(tmp_path):
         wrong = torch.where(context.data["labels_visual"] > .5, 1-prob[:, :, 1], prob[:, :, 1]) > .5
         assert wrong.any() and torch.equal(mark.visual, torch.where(wrong, .5, context.data["labels_visual"]))      # doubted entries are halves, others as they were
     finally: objectives.OBJECTIVES.pop("doubt", None), train.PRESETS.pop("doubt", None)
+
+
+def test_the_loop_knows_no_method_and_asks_objectives_only_for_the_hooks_that_all_share():
+    import ast
+    source = (ROOT/"valor_lab"/"train.py").read_text()
+    asked = {n.attr for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Attribute) and ast.unparse(n.value) in ("objective", "t.objective", "self.objective")}
+    hooks = {k for k in vars(objectives.Objective) if not k.startswith("_")}
+    assert {"before_batch", "loss", "start"} <= asked <= hooks, asked - hooks
+    made_by_methods = {cls.__name__ for cls, _ in objectives.OBJECTIVES.values() if cls.__module__.split(".")[-1] in ("denoise", "bags")}
+    assert len(made_by_methods) >= 8 and not {n for n in (*made_by_methods, "denoise", "bags") if n in source.replace("PRESETS", "")}
