@@ -88,6 +88,11 @@ except ImportError as e: print(e)
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert out.stdout.splitlines()[0] == "100.0" and "valor_lab[models]" in out.stdout, out.stdout + out.stderr[-600:]
 
+def test_a_command_says_in_one_line_what_is_not_installed():
+    code = "import sys; sys.modules['torch'] = None; sys.argv = ['/x/valor_parse', '--help']; from valor_lab.core import valor_parse; sys.exit(valor_parse())"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert out.returncode == 2 and out.stderr == "valor_parse: this needs 'torch', which is not installed: pip install 'valor_lab[models]'\n", out.stderr
+
 @pytest.mark.parametrize("path", sorted((ROOT/"nbs").rglob("*.ipynb")), ids=lambda p: p.stem)
 def test_a_notebook_says_its_kernel_and_holds_no_path_of_a_machine(path):
     nb = json.loads(path.read_text())
