@@ -149,6 +149,10 @@ def test_one_broken_answer_does_not_end_the_others(serve, tmp_path):
     ledger = fetch.fetch_videos(["aaaaaaaaaaa_0_10", "not-an-id", "bbbbbbbbbbb_0_10"], tmp_path/"videos", serve(tmp_path/"public") + "/{video}.mp4", workers=2).set_index("clip")
     assert ledger.state.tolist() == ["failed", "failed", "gone"] and not ledger.reason.str.contains(str(tmp_path)).any(), ledger.reason.tolist()
 
+def test_videos_without_their_list_are_told_where_it_comes_from(tmp_path, capsys):
+    assert fetch.main(["llp-videos", "--root", str(tmp_path)]) == 1
+    assert "AVVP_test_pd.csv does not exist. Fetch it first: valor_fetch llp-annotations" in capsys.readouterr().err
+
 def test_an_archive_may_not_write_beside_its_own_folder(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path/"CLIP.zip", "w") as z: z.writestr("CLIP/a", b"1"), z.writestr("AVVP_train.csv", b"2")
     fetch.unpack(tmp_path/"CLIP.zip", tmp_path/"out", within="CLIP")

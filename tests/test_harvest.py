@@ -277,7 +277,7 @@ def test_killed_at_random_moments_and_at_every_write_it_ends_the_same(tmp_path):
     toy_set(tmp_path/"v", 11, seconds=2)
     (tmp_path/"v/clip04.mp4").write_bytes(b"")
     toy_clip(tmp_path/"v/clip06.mp4", [0, 1], [])
-    done = subprocess.run([sys.executable, Path(__file__).with_name("kill_harvest.py"), tmp_path/"v", tmp_path, "0"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, Path(__file__).with_name("kill_harvest.py"), tmp_path/"v", tmp_path, "0"], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["wrong"] == [] and found["rows"] == 10 and found["writes"] > 12

@@ -278,6 +278,8 @@ def _videos_cli(a):
     "Fetch the clips of one split and say how many are here and how many are gone."
     from valor_lab.labels import read_weak
     folder = resolve(a.root)/"llp"
-    ids = read_weak(folder/f"AVVP_{a.split}{'' if a.split == 'train' else '_pd'}.csv").ids[:a.limit]
+    clips = folder/f"AVVP_{a.split}{'' if a.split == 'train' else '_pd'}.csv"
+    if not clips.exists(): raise FileNotFoundError(f"{clips} does not exist. Fetch it first: valor_fetch llp-annotations")
+    ids = read_weak(clips).ids[:a.limit]
     ledger = fetch_videos(ids, folder/"videos", a.url or YOUTUBE, retry=a.retry).set_index("clip").reindex(ids)
     print(", ".join(f"{n} {state}" for state, n in ledger.state.value_counts().items()), f"of {len(ids)} clips; reasons in {folder/'videos'/'ledger.csv'}")
