@@ -458,3 +458,12 @@ def test_labels_are_chosen_by_name(tmp_path, sets):
     data = recipes.choose_labels(replace(sets[0], labels=None, vocab=TOY), "mine", tmp_path)
     assert (data.labels.audio == sets[0].truth.audio).all() and recipes.choose_labels(sets[0], "", tmp_path) is sets[0]
     with pytest.raises(ParameterError, match="mine"): recipes.choose_labels(sets[0], "yours", tmp_path)
+
+def test_one_run_is_scored_under_every_protocol_from_its_probabilities(run, sets):
+    from valor_lab.results import by_protocol
+    _, val, test = sets
+    table = by_protocol(run, test.truth, val_truth=val.truth)
+    assert list(table) == ["avvp", "per_modality", "per_event", "ungated"] and list(by_protocol(run, test.truth)) == ["avvp", "per_modality", "ungated"]
+    assert table["avvp"].to_dict() == pytest.approx(run.scores["test"])
+    for protocol in ("per_modality", "ungated"):
+        assert table[protocol].to_dict() == pytest.approx(avvp_scores(run_folders.predict(run, test, protocol, device="cpu"), test.truth))
