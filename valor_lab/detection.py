@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPAN_COLUMNS', 'AMBIGUOUS_COLUMNS', 'SLACK', 'COLUMNS', 'TIOUS', 'AVERAGES', 'DETECTION_SCORES', 'THRESHOLDS',
            'Actions', 'read_actions', 'bare_vocab', 'tiou', 'Matches', 'match', 'average_precision', 'detection_scores',
-           'resampled_scores', 'nms', 'contrast', 'proposals', 'to_segments']
+           'resampled_scores', 'nms', 'contrast', 'proposals', 'on_grid', 'to_segments']
 
 # %% ../nbs/api/02a_detection.ipynb #d7505ac7
 import csv
@@ -339,6 +339,22 @@ def proposals(
     return pd.DataFrame(dict(event=event[keep], start=onset[keep], end=offset[keep], score=score[keep]))
 
 # %% ../nbs/api/02a_detection.ipynb #f04159ff
+def on_grid(
+    actions:Actions,
+    seconds,      # length of a part: one number, or one for each video [N]
+    n:int,        # parts of every video
+):                # bool [N,n,C]
+    "Which parts belong to an action: those whose middle lies in a span, and those that hold the middle of one."
+    video, event, start, end = actions.codes()
+    length = np.broadcast_to(np.asarray(seconds, float), len(actions))[video]
+    first, last = np.ceil(start/length - .5).astype(int), np.ceil(end/length - .5).astype(int)
+    middle, part = ((start + end)/2/length).astype(int).clip(0, n - 1), np.arange(n)
+    row, t = np.nonzero(((part >= first[:, None]) & (part < last[:, None])) | (part == middle[:, None]))
+    mask = np.zeros((len(actions), n, len(actions.vocab)), bool)
+    mask[video[row], t, event[row]] = True
+    return mask
+
+# %% ../nbs/api/02a_detection.ipynb #76f3d7c0
 def to_segments(
     spans:pd.DataFrame,     # video, label, start, end
     ids,                    # [N] videos
@@ -348,12 +364,5 @@ def to_segments(
 ) -> SegmentLabels:         # the same in both modalities
     "Spans as segment labels of every video."
     actions = Actions(ids, durations, spans[SPAN_COLUMNS], vocab)
-    video, event, start, end = actions.codes()
-    length = actions.durations[video]/n_segments
-    first, last = np.ceil(start/length - .5).astype(int), np.ceil(end/length - .5).astype(int)     # parts whose middle is inside
-    middle = ((start + end)/2/length).astype(int).clip(0, n_segments - 1)
-    t = np.arange(n_segments)
-    covered = ((t >= first[:, None]) & (t < last[:, None])) | (t == middle[:, None])               # [M,T]
-    mask = np.zeros((len(actions), n_segments, len(vocab)), bool)
-    np.logical_or.at(mask, (video[:, None], t, event[:, None]), covered)
+    mask = on_grid(actions, actions.durations/n_segments, n_segments)
     return SegmentLabels(actions.ids, mask, mask.copy(), vocab, actions.durations)
