@@ -21,7 +21,7 @@ from .core import ParameterError, need, one_of
 from .labels import SegmentLabels
 from .metrics import avvp_scores, fidelity
 from .models import forward_all
-from .objectives import Momentum, Relabelled, Supervision, SupervisionConfig, bce, bce_logits, offer_presets, register_objective, smooth
+from .objectives import Momentum, Relabelled, Supervision, SupervisionConfig, bce, bce_logits, offer_presets, register_objective, rows_of, smooth
 
 torch = need("torch", "models")
 F = torch.nn.functional
@@ -490,7 +490,7 @@ class PPL(Momentum):
             self.known[:, :, i][real], self.soft[:, :, i][real] = known, prototype_label(s.nan_to_num(), b[:, None], y_real, c.tau)*known
 
     def before_batch(self, model, batch):
-        rows = (batch["index"][:, None], batch["times"]) if "times" in batch else batch["index"]
+        rows = rows_of(batch)
         real = batch["mask"] if "mask" in batch else self.real[rows]                            # [B,T]
         return {**batch, "soft": self.soft[rows], "known": self.known[rows]*real[..., None, None], "real": real}
 

@@ -502,6 +502,16 @@ def load_model(
     _load(model, state)
     return model.to(device).eval()
 
+# %% ../nbs/api/08_models.ipynb #20cef21c
+def _parts(n, t, size, lengths=None):
+    "Slices of at most `size` of `n` clips; fewer of long ones, since attention grows with the square of T. `lengths` rise."
+    start = 0
+    while start < n:
+        stop = min(n, start + size)
+        while stop - start > 1 and (stop - start)*(t if lengths is None else lengths[stop - 1])**2 > 2**21: stop = start + (stop - start)//2
+        yield slice(start, stop)
+        start = stop
+
 # %% ../nbs/api/08_models.ipynb #7545aedf
 def _to_length(x, field, t):
     "A field of the output with its time axis, where it has one, filled up with zeros to `t`."
@@ -520,19 +530,21 @@ def forward_all(
     **switches,       # e.g. cross_attention=False
 ) -> HANOutput:
     "The outputs for N clips, in evaluation mode and without gradients; the model's mode is restored."
-    was, parts = model.training, []
-    batch_size = max(1, min(batch_size, 16_384//max(1, audio.shape[1])))                     # attention grows with the square of T
+    was, parts, n, t = model.training, [], len(audio), audio.shape[1]
+    rows = None if mask is None else mask.sum(1).argsort(stable=True)                        # clips of like length go together
     model.eval()
     try:
-        for i in range(0, len(audio), batch_size):
-            part = None if mask is None else mask[i:i+batch_size]
-            t = audio.shape[1] if mask is None else int(part.any(0).nonzero().max()) + 1     # the longest clip of this batch
-            x = [None if f is None else f[i:i+batch_size, :t].float() for f in (audio, visual, motion)]
-            if mask is not None: switches["mask"] = part[:, :t]
-            parts.append({k: _to_length(v, k, audio.shape[1]) for k, v in model(*x, **switches)._asdict().items() if k in keep})
+        for at in _parts(n, t, batch_size, None if mask is None else mask.sum(1)[rows].tolist()):
+            i = at if mask is None else rows[at]
+            x = [None if f is None else f[i].float() for f in (audio, visual, motion)]
+            if mask is not None:
+                longest = int(mask[i].any(0).nonzero().max()) + 1
+                x, switches["mask"] = [None if f is None else f[:, :longest] for f in x], mask[i, :longest]
+            parts.append({k: _to_length(v, k, t) for k, v in model(*x, **switches)._asdict().items() if k in keep})
     finally: model.train(was)
     if not parts: raise ParameterError("no clips to run the model on")
-    return HANOutput(**{f: torch.cat([p[f] for p in parts]) if f in keep else None for f in HANOutput._fields})
+    whole = {f: torch.cat([p[f] for p in parts]) for f in HANOutput._fields if f in keep}
+    return HANOutput(**{f: None if f not in whole else whole[f] if mask is None else whole[f][rows.argsort()] for f in HANOutput._fields})
 
 # %% ../nbs/api/08_models.ipynb #bf4ed1c3
 PROTOCOLS = ("avvp", "per_modality", "per_event", "ungated")

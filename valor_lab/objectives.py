@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['torch', 'F', 'TERMS', 'OBJECTIVES', 'OFFERED', 'bce', 'bce_logits', 'smooth', 'distil', 'Objective', 'check_needs',
-           'Context', 'SupervisionConfig', 'modality_term', 'union', 'joint_term', 'Supervision', 'register_objective',
-           'make_objective', 'objectives', 'Relabelled', 'Copied', 'Momentum', 'offer_presets']
+           'Context', 'SupervisionConfig', 'dense', 'rows_of', 'modality_term', 'union', 'joint_term', 'Supervision',
+           'register_objective', 'make_objective', 'objectives', 'Relabelled', 'Copied', 'Momentum', 'offer_presets']
 
 # %% ../nbs/api/09_objectives.ipynb #ee56afab
 import copy
@@ -127,6 +127,16 @@ class SupervisionConfig:
         if not (self.video or self.joint) and self.audio == self.visual == "none": raise ParameterError("an objective without any term: choose video, audio, visual or joint")
 
 # %% ../nbs/api/09_objectives.ipynb #e6d70b04
+def dense(logits, labels, batch):
+    "BCE of every segment; padding, where there is any, counts nothing."
+    if "mask" not in batch: return bce_logits(logits, labels)
+    return bce_logits(logits, labels, reduce=False)[batch["mask"]].mean()
+
+def rows_of(batch):
+    "Where the segments of a batch are in arrays [N,T,...]: whole clips, or, in a batch of parts of clips, the `times` of each."
+    return (batch["index"][:, None], batch["times"]) if "times" in batch else batch["index"]
+
+# %% ../nbs/api/09_objectives.ipynb #6735b980
 def modality_term(
     choice,  # one of `TERMS`, not "none"
     i,       # 0 audio, 1 visual
@@ -139,9 +149,9 @@ def modality_term(
     prob, logits = (output.audio_prob, output.visual_prob)[i], output.segment_logits[:, :, i]     # [B,C], [B,T,C]
     if choice == "guided": return bce(prob, batch[f"target_{m}"] if f"target_{m}" in batch else smooth(batch["weak"], k))
     if choice == "refined": return bce(prob, batch[f"labels_{m}"].amax(1))
-    if choice == "dense": return bce_logits(logits, batch[f"labels_{m}"])
+    if choice == "dense": return dense(logits, batch[f"labels_{m}"], batch)
     if choice == "kd": return distil(logits, batch[f"scores_{m}"])
-    return bce_logits(logits, union(batch))
+    return dense(logits, union(batch), batch)
 
 # %% ../nbs/api/09_objectives.ipynb #5032eb7c
 def union(batch):
@@ -226,7 +236,7 @@ class Relabelled(Supervision):
     def start(self, run): self._keep(run, *self.relabel(run))
 
     def before_batch(self, model, batch):
-        i = batch["index"]
+        i = rows_of(batch)
         return {**batch, "labels_audio": self.audio[i], "labels_visual": self.visual[i]}
 
     def labels(self): return self.audio, self.visual
