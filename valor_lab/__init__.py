@@ -6,7 +6,7 @@ __version__ = "0.1.0"
 import importlib as _importlib
 
 _MODULES = ("core", "vocab", "labels", "metrics", "detection", "media", "fetch", "demo_plan", "pen", "figures", "sounds", "scenes", "simple", "demo", "extractors", "teachers", "demo_teachers", "clips", "scores", "store", "published", "harvest", "thresholds", "models",
-            "objectives", "denoise", "bags", "datasets", "tasks", "config", "runs", "results", "parsing", "train", "recipes", "tal", "overlays", "tuning", "jobs", "methods", "plots", "page", "clipset", "player", "table", "panel", "workbench", "launcher", "widgets", "app")
+            "objectives", "denoise", "bags", "datasets", "tasks", "config", "runs", "results", "parsing", "train", "recipes", "ave", "tal", "overlays", "tuning", "jobs", "methods", "plots", "page", "clipset", "player", "table", "panel", "workbench", "launcher", "widgets", "app")
 
 def __getattr__(name):
     if name in _MODULES: return _importlib.import_module(f"{__name__}.{name}")

@@ -24,10 +24,10 @@ def _media_files(folder):
 
 # %% ../nbs/api/06a_clips.ipynb #8353c7a1
 def _match_files(ids, folder):
-    "The file of each id in `folder`, None where there is none; two files for one id are refused."
-    stems = {}
+    "The file of each id in `folder`, None where there is none; two files for one id are refused. Of an id `VIDEO/event`, as AVE has them, the video counts."
+    stems, videos = {}, [i.split("/")[0] for i in ids]
     for p in _media_files(folder): stems.setdefault(p.stem, []).append(p)
-    found = [stems.get(i, []) + (stems.get(i[:11], []) if len(i) > 11 else []) for i in ids]
+    found = [stems.get(v, []) + (stems.get(v[:11], []) if len(v) > 11 else []) for v in videos]
     for i, files in zip(ids, found):
         if len(files) > 1: raise ParameterError(f"{len(files)} files for the clip {i!r}: {', '.join(f.name for f in files)}")
     return [f[0] if f else None for f in found]

@@ -45,7 +45,7 @@ def parse_clips(
 def feature_maker(kind:str, dataset:str, device="auto"):
     "The function that makes features of `kind` for one file: path -> (seconds, {\"audio\", \"visual\", \"motion\"})."
     from valor_lab import extractors as x, teachers
-    demo = dataset.startswith("demo")
+    demo = dataset.startswith(("demo", "ave-demo"))
     one_of("features", kind, ("simple", "clipclap") if demo else ("classic", "clipclap"))
     if demo and kind == "simple": return _simple
     if demo: return _Teachers(*_demo_teachers(device), lambda path: _simple(path)[1]["motion"])

@@ -182,6 +182,10 @@ class Task:
 
     # the notebook
     def figures(self, done, test) -> dict: return {}                                         # title -> figure of the finished runs
+    def telling(self, data, n=3):
+        "The clips that tell most about a parser: of those with at most two events, the ones in which hearing and seeing differ most."
+        differ = (data.truth.audio ^ data.truth.visual).sum((1, 2))*(data.weak.mask.sum(1) <= 2)
+        return [data.ids[i] for i in (-differ).argsort(kind="stable")[:n]]
 
 # %% ../nbs/api/10a_tasks.ipynb #28af0551
 TASKS = {}   # name -> Task
