@@ -1,6 +1,6 @@
 "Training: what a run promises about its record, its interruption and its scores. Small made-up sets; no demo set is needed."
-import json, os, re, signal, subprocess, sys, time
-from dataclasses import replace
+import json, os, re, signal, subprocess, sys, time, tomllib
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -105,6 +105,61 @@ def test_every_preset_can_be_planned_in_every_size(size):
     for name in [n for n, c in PRESETS.items() if c.task == "avvp"]:
         config, _ = recipes.plan_runs(name, "demo", size)[name]
         assert config.features != "classic" and (size == "full" or train.resolved(config).network["d_model"] == recipes.DEMO_SIZES[size]["d_model"])
+
+# -- tasks
+
+@dataclass(kw_only=True, frozen=True)
+class CountingOptions:
+    margin:int = 0       # how far off a count may be
+    weight:float = 1.
+
+class Counting(tasks.Task):
+    "How many events are heard in a second, within a margin."
+    scores, headline, protocols, features, Options = ("near", "exact"), "near", ("rounded",), ("simple",), CountingOptions
+    def predict(self, model, data, tensors, config, gates=None):
+        said = tasks.forward_all(model, *(tensors.get(f) for f in ("audio", "visual", "motion")))
+        y = (said.segment_prob >= .5).cpu().numpy() | (self.options(config).margin > 2)
+        return tasks.Scored(SegmentLabels(data.ids, y[:, :, 0], y[:, :, 1], data.vocab), said)
+    def per_clip(self, said, truth):
+        off = np.abs(said.select(truth.ids).audio.sum(2) - truth.audio.sum(2))
+        return pd.DataFrame(dict(near=100*(off <= 1).mean(1), exact=100*(off == 0).mean(1)), index=list(truth.ids))
+
+@pytest.fixture
+def counting():
+    try: yield tasks.register_task("counting", Counting())
+    finally: del tasks.TASKS["counting"]
+
+COUNT = dict(task="counting", features="simple", select="near", protocol="rounded")
+
+def test_a_record_names_its_task_and_only_parsing_goes_without_saying(counting):
+    c = train.resolved(override(preset("valor"), SMALL | COUNT | dict(margin=2)))
+    assert c.task_options == {"margin": 2, "weight": 1.} and tomllib.loads(train.to_toml(c))["task"] == "counting"
+    assert override(TrainConfig(), train.to_toml(c)) == c and "task" not in tomllib.loads(train.to_toml(train.resolved(preset("valor"))))
+
+@pytest.mark.parametrize("over, says", [(dict(task="sorting"), "task='sorting' is not known; choose one of 'avvp'"), (COUNT | dict(select="segment/type"), "choose one of 'near', 'exact', 'last'"), (COUNT | dict(protocol="avvp"), "choose one of 'rounded'"),
+    (COUNT | dict(features="classic"), "choose one of 'simple'"), (COUNT | dict(margin="wide"), "margin='wide' is str, expected int"), (COUNT | dict(marge=1), "option='marge'"), (dict(task_options={"margin": 1}), "task 'avvp' has no options")])
+def test_what_a_task_does_not_know_is_refused(counting, over, says):
+    with pytest.raises(ParameterError, match=re.escape(says)): override(preset("valor"), over)
+
+def test_another_task_runs_resumes_and_is_compared_through_the_same_loop(counting, tmp_path, sets):
+    whole = run_fit(tmp_path/"whole", sets, over=COUNT)
+    with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"cut", sets, over=COUNT, save_every=0, loggers=[Stop(3)])
+    assert same(weights(run_fit(tmp_path/"cut", sets, over=COUNT)), weights(whole)) and set(whole.scores["test"]) == {"near", "exact"}
+    assert whole.scores["best_epoch"] == whole.metrics.set_index("epoch")["val/near"].idxmax() and whole.task is counting
+    wide = run_fit(tmp_path/"wide", sets, over=COUNT | dict(margin=3))                       # options reach the task: everything is claimed
+    assert train.run_labels(wide).audio.all() and not train.run_labels(whole).audio.all()
+    t = train.score_runs([whole], sets[2].truth)
+    assert list(t.index) == ["near", "exact"] and t.loc["exact", "value"] == pytest.approx(whole.scores["test"]["exact"]) and t.loc["exact", "low"] < t.loc["exact", "value"] < t.loc["exact", "high"]
+    assert not train.compare_runs([whole], [whole], sets[2].truth).to_numpy().any()
+
+def test_runs_of_two_tasks_share_a_leaderboard_but_no_comparison(counting, tmp_path, sets, run):
+    import shutil
+    shutil.copytree(run.path, tmp_path/"parsing")
+    other = run_fit(tmp_path/"counting", sets, over=COUNT | dict(epochs=1))
+    board = train.runs(tmp_path, published=False).set_index("name")
+    assert board.loc["counting", "task"] == "counting" and board.loc["parsing", "task"] == "avvp" and np.isnan(board.loc["parsing", "near"]) and np.isnan(board.loc["counting", "segment/type"])
+    assert list(train.runs(tmp_path, published=False, task="counting").name) == ["counting"] and "near" not in train.runs(tmp_path, published=False, task="avvp")
+    with pytest.raises(ParameterError, match="runs of different tasks"): train.compare_runs([other], [run], sets[2].truth)
 
 # -- batches
 
