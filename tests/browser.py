@@ -8,7 +8,7 @@ SHOTS = REPO/"test-artifacts"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 try: from playwright.sync_api import sync_playwright
 except ImportError: sync_playwright = None
-WAIT = 240_000   # ms; machines that run tests are busy
+WAIT = 1000 * int(os.environ.get("BROWSER_WAIT", 240))   # ms; machines that run tests are busy
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
 MISSING = os.environ.get("NO_CHROMIUM") or "no chromium here: apt-get install -y chromium"   # tests/run.py says there why it could not install one
 

@@ -40,6 +40,7 @@ COMPARE = PIECES + """
 compare = CompareBench(make(**{bad: SegmentLabels(ids, ~on, on, vocab, [10, 10, 10]), "other": truth}), n=20)
 compare.show()
 desk = Launcher(out=str(resolve("data/bad-runs")), root=str(resolve("data")))
+desk.now = lambda: None
 desk.labels, desk.message, desk.log = ["", bad], bad, bad
 desk.jobs = [dict(name=bad, state=bad, seconds=1)]
 desk.curves = [dict(title=bad, lines=[dict(name=bad, x=[1, 2], y=[1., 2.])])]

@@ -54,7 +54,9 @@ def _launcher_now(self):
     "Look at the jobs, and at the curves and the log of the one that is selected."
     from valor_lab.datasets import list_labels
     found, root = jobs(self.folder), self.fixed["data_root"]
-    self.labels = ["", *list_labels(root), *presets(f"{root}/thresholds")]     # thresholds that were just saved in `tune` are among them
+    out = self.fixed["out"]
+    changed = [f"run:{out}/{p.parents[2].name}" for p in sorted(resolve(out).glob("*/labels/train/about.json"))]           # what the methods of runs made of their labels
+    self.labels = ["", *list_labels(root), *presets(f"{root}/thresholds"), *changed]   # thresholds that were just saved in `tune` are among them
     if not self.selected and len(found): self.selected = found.name[0]
     with self.hold_sync():
         self.jobs = [dict(name=r.name, state=r.state, seconds=round(r.seconds)) for r in found.itertuples(index=False)]

@@ -60,9 +60,9 @@ class BrowseBench:
     def __init__(self, clips:Clips, title:str="Clips", height:int=620):
         self.clips, self.keys = clips, {spoken_score(k): k for k in score_names(clips)} if clips.truth else {}
         self.player, names = Player(clips, names=list(clips.labelings)[:FIRST_LANES], choices=True), list(clips.labelings)
-        self.pairs = {f"{a} / {b}": (a, b) for i, a in enumerate(names) for b in names[i + 1:]}
         score = next((k for k in self.keys if self.keys[k] == "segment/event"), next(iter(self.keys), ""))
-        switches = [dict(name="score", options=list(self.keys), value=score)] * bool(self.keys) + [dict(name="differ", options=list(self.pairs), value=next(iter(self.pairs), ""))] * bool(self.pairs)
+        switches = [dict(name="score", options=list(self.keys), value=score)] * bool(self.keys)
+        switches += [dict(name=n, options=names, value=v) for n, v in zip(("differ", "from"), names) if len(names) > 1]
         self.table = Table(pd.DataFrame(dict(weak=weak_words(clips)), index=pd.Index(clips.ids, name="clip")), subtitle="weak", picture=first_picture(clips) if clips.files else None,
                            opened=self.player.show, switches=switches, height=height, title=title)
         self.table.observe(lambda change: self.update(), "switches")
@@ -75,12 +75,12 @@ class BrowseBench:
 def _browse_update(self):
     "Fill the list for the score and the pair that are chosen."
     t, c = self.table, self.clips
-    score, pair = (t.switch(n) if on else None for n, on in (("score", self.keys), ("differ", self.pairs)))
-    frame = clip_frame(c, self.keys.get(score, "segment/event"), self.pairs.get(pair))
+    score, pair = t.switch("score") if self.keys else None, [t.switch(n) for n in ("differ", "from")] if len(c.labelings) > 1 else None
+    frame = clip_frame(c, self.keys.get(score, "segment/event"), pair)
     with t.hold_sync():
         t.columns = [vars(x) for x in _browse_columns(c, frame)]
         t.replace(frame, clip_masks(frame, c))
-        t.note = " ".join([f"F: {score}, of each clip, percent." if score else "", f"differing segments: {pair}." if pair else "", *c.complaints]).strip()
+        t.note = " ".join([f"F: {score}, of each clip, percent." if score else "", f"Differing segments: {pair[0]} and {pair[1]}." if pair else "", *c.complaints]).strip()
 
 def _browse_columns(clips, frame):
     "Columns of the list: F of each labeling, differing segments, alignment, split."
@@ -235,10 +235,11 @@ def score_frame(tables:dict) -> pd.DataFrame:
     return out.set_axis([spoken_score(k) for k in out.index])
 
 def pair_frame(clips:Clips, names, key:str, n:int=300) -> pd.DataFrame:
-    "The difference of each pair in one score, with its own interval."
+    "The difference of each pair in one score, the later name minus the earlier, with its own interval."
     from valor_lab.plots import pairwise
-    t = pairwise(*compared(clips, names), key, n=n)
-    return pd.DataFrame(dict(difference=t.value.to_numpy(float), interval=[_between(r) for r in t.itertuples()], p=t.p.to_numpy(float)), index=[f"{r.a} − {r.b}" for r in t.itertuples()])
+    (some, truth), short = compared(clips, names), short_names(clips.labelings)
+    t = pairwise({x: some[x] for x in reversed(names)}, truth, key, n=n)[::-1]
+    return pd.DataFrame(dict(difference=t.value.to_numpy(float), interval=[_between(r) for r in t.itertuples()], p=t.p.to_numpy(float)), index=[f"{short[r.a]} − {short[r.b]}" for r in t.itertuples()])
 
 def _between(r): return f"{r.low:+.1f} … {r.high:+.1f}".replace("-", "−") if np.isfinite(r.low) else "–"
 

@@ -152,14 +152,14 @@ function render({ model, el }) {
     const w = canvas.clientWidth || 250, H = 110, g = sized(canvas, w, H), ink = css(root, "--vl-ink"), quiet = css(root, "--vl-quiet"), hue = css(root, HUES[TEACHERS[t][1]]);
     g.font = "11px system-ui, sans-serif"; g.fillStyle = quiet;
     if (!c) { g.fillText(curve && curve.why ? curve.why : "", 4, 60, w - 8); return; }
-    const L = 26, R = w - 6, T = 12, B = H - 16, X = v => L + (R - L) * clamp((v - c.low) / (c.high - c.low || 1), 0, 1), Y = v => B - (B - T) * v / 100;
+    const L = 26, R = w - 6, T = 20, B = H - 16, X = v => L + (R - L) * clamp((v - c.low) / (c.high - c.low || 1), 0, 1), Y = v => B - (B - T) * v / 100;
     g.strokeStyle = css(root, "--vl-line"); g.lineWidth = 1;
     for (const v of [0, 50, 100]) { g.beginPath(); g.moveTo(L, Y(v)); g.lineTo(R, Y(v)); g.stroke(); g.textAlign = "right"; g.fillText(v, L - 4, Y(v) + 4); }
     g.textAlign = "left"; g.fillText(c.low.toFixed(1), L, H - 3); g.textAlign = "right"; g.fillText(c.high.toFixed(1), R, H - 3); g.textAlign = "center"; g.fillText("threshold", (L + R) / 2, H - 3);
     const plot = (ys, dash, colour, width) => { g.setLineDash(dash); g.strokeStyle = colour; g.lineWidth = width; g.beginPath(); ys.forEach((y, k) => y === null ? 0 : g[k && ys[k - 1] !== null ? "lineTo" : "moveTo"](X(c.at[k]), Y(y))); g.stroke(); g.setLineDash([]); };
     plot(c.precision, [5, 3], quiet, 1.2); plot(c.recall, [1.5, 3], quiet, 1.6); plot(c.f, [], hue, 2);
     let k = c.at.findIndex(x => x >= now); if (k < 0) k = c.at.length - 1;
-    g.strokeStyle = ink; g.lineWidth = 1.5; g.beginPath(); g.moveTo(X(now), T - 2); g.lineTo(X(now), B); g.stroke();
+    g.strokeStyle = ink; g.lineWidth = 1.5; g.beginPath(); g.moveTo(X(now), T - 4); g.lineTo(X(now), B); g.stroke();
     g.fillStyle = hue; g.beginPath(); g.arc(X(now), Y(c.f[k]), 3.5, 0, 7); g.fill();
     const show = x => x === null ? "–" : x.toFixed(0);
     g.fillStyle = ink; g.textAlign = "left"; g.fillText(`F ${c.f[k].toFixed(1)}   - - precision ${show(c.precision[k])}   ··· recall ${show(c.recall[k])}`, L, 9);
