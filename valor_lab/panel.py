@@ -30,7 +30,8 @@ class ThresholdPanel(anywidget.AnyWidget):
     numbers = traitlets.Dict().tag(sync=True)       # what the last move did
     gate = traitlets.Unicode("none").tag(sync=True)
     gates = traitlets.List().tag(sync=True)
-    selected = traitlets.Unicode("").tag(sync=True)   # the event under the hand
+    hovered = traitlets.Unicode("").tag(sync=True)    # the event under the hand
+    selected = traitlets.Unicode("").tag(sync=True)   # the event whose curves and captions are shown
     presets = traitlets.List().tag(sync=True)
     preset = traitlets.Unicode("").tag(sync=True)
     captions = traitlets.List().tag(sync=True)      # [C] (CLIP's, CLAP's), where they can be changed

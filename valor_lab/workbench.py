@@ -123,7 +123,7 @@ class TuneBench:
         self.flips = Table(flip_frame(tuning), [Column("seconds", "second")], subtitle="what", opened=self.open_flip, id_label="clip", title="Flips since saved", height=190)
         self.panel = ThresholdPanel(tuning, rescore=rescore, folder=folder)
         self.panel.moved = self.moved
-        self.panel.observe(lambda c: setattr(self.player, "highlight", c["new"]), "selected")
+        self.panel.observe(lambda c: setattr(self.player, "highlight", c["new"]), ["hovered", "selected"])
         self.table.observe(lambda c: setattr(self.player, "playlist", self.table.view.index), "version")
         if tuning.truth is not None: self.table.sort = ["F", False]
         if len(self.table.view): self.player.show(self.table.view.index[0])

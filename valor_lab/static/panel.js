@@ -43,13 +43,13 @@ function render({ model, el }) {
       const name = h("button", { class: "vl-name", text: e.event.replaceAll("_", "_\u200b"), title: `show the curves of ${e.event}`, onclick: () => put("selected", e.event) });
       const f = h("span", { class: "vl-f" }), change = h("span");
       const l = { name, f, change, ...Object.fromEntries(Object.keys(TEACHERS).map(t => [t, teacher(e, i, t)])) };
-      l.row = h("div", { class: "vl-tr", "data-event": e.event, onpointerenter: () => pick(e.event), onfocusin: () => pick(e.event) }, name, l.clip.hist, l.clip.number, l.clap.hist, l.clap.number, f, change);
+      l.row = h("div", { class: "vl-tr", "data-event": e.event, onpointerenter: () => pick("hovered", e.event), onfocusin: () => pick("selected", e.event) }, name, l.clip.hist, l.clip.number, l.clap.hist, l.clap.number, f, change);
       return l;
     });
     arrange(); paint(); follow();
   }
-  let picking = 0;
-  function pick(event) { if (moving) return; clearTimeout(picking); picking = setTimeout(() => { if (get("selected") !== event) put("selected", event); }, 150); }
+  const picking = {};
+  function pick(what, event) { if (moving) return; clearTimeout(picking[what]); picking[what] = setTimeout(() => { if (get(what) !== event) put(what, event); }, 150); }   // what is passed over opens nothing
   function teacher(e, i, t) {
     const r = e[t], [who, modality] = TEACHERS[t], say = `${who} threshold of ${e.event}, ${modality}`;
     const canvas = h("canvas", { "aria-hidden": "true" });
