@@ -110,7 +110,7 @@ def test_the_sweeps_name_presets_and_printed_rows_that_exist():
     with pytest.raises(KeyError): methods.printed({"x": ("VALOR Table 1", "nobody")})
     small = methods.sweep_plan("demo", "small", clips=240)
     steps = lambda c: c.epochs*240/c.batch_size
-    assert "JoMoLD: batch 256" not in small and {steps(c) for c, _ in small.values()} == {30*240/16} and {steps(plan[f"JoMoLD: batch {b}"][0]) for b in (32, 128)} == {25*240/32, 25*240/128}
+    assert "JoMoLD: batch 32" in small and "JoMoLD: batch 64" not in small and {steps(c) for c, _ in small.values()} == {30*240/16} and {steps(plan[f"JoMoLD: batch {b}"][0]) for b in (32, 128)} == {25*240/32, 25*240/128}
 
 
 def test_the_method_with_which_the_notebook_ends_is_short_and_trains(tmp_path):

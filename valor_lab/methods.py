@@ -222,8 +222,9 @@ def sweep_plan(
 ) -> dict:           # "group: line" -> (TrainConfig, None), as `train_all` takes it
     "The records of the sweeps on a data set."
     plan = {}
+    for g in groups or (): one_of("group", g, {group for group, *_ in SWEEPS})
     for group, line, name, values, _ in SWEEPS:
-        if groups is not None and group not in groups or values.get("batch_size", 0) > clips: continue
+        if groups is not None and group not in groups or 4*values.get("batch_size", 0) > clips: continue
         config, values = plan_runs(name, dataset, size, overrides, epochs, root)[name][0], dict(values)
         batch = values.pop("batch_size", config.batch_size)
         config = override(config, values)
