@@ -6,7 +6,7 @@
 __all__ = ['torch', 'nn', 'F', 'FILES', 'HOW_AVE', 'ACCURACIES', 'FUSIONS', 'KINDS', 'AVE_SIZES', 'read_list', 'ave_folder',
            'read_ave', 'video', 'load_ave', 'accuracy', 'with_background', 'AverageHANConfig', 'AverageHeads',
            'AverageHAN', 'fuse', 'Localisation', 'error_shares', 'error_bars', 'single_events', 'read_ave_demo',
-           'load_ave_demo', 'harvest_ave', 'prepare_ave', 'prepare_ave_demo']
+           'load_ave_demo', 'stock_ave_demo', 'harvest_ave', 'prepare_ave', 'prepare_ave_demo']
 
 # %% ../nbs/api/12_ave.ipynb #a47fd6a2
 import re
@@ -18,7 +18,7 @@ import pandas as pd
 
 from .config import TrainConfig, override, preset, register_preset, resolved
 from .core import ParameterError, find_data, need, one_of, resolve
-from .datasets import HOW, LISTS, Dataset, dataset_folder, list_labels, load_dataset, load_labels, read_split, register_dataset, _find_features, _store
+from .datasets import HOW, LISTS, Dataset, dataset_folder, inventory, list_labels, load_dataset, load_labels, read_split, register_dataset, _find_features, _store
 from .labels import FINDING_COLUMNS, SegmentLabels, WeakLabels, concat
 from .metrics import align
 from .models import HAN, HANConfig, HANOutput, forward_all, make_config, register_backbone
@@ -222,7 +222,7 @@ def fuse(
 # %% ../nbs/api/12_ave.ipynb #1bce7a10
 class Localisation(Task):
     "Audio-visual event localisation: one event or background in each second."
-    scores, headline, curves, protocols = ACCURACIES, "accuracy", ACCURACIES, FUSIONS
+    scores, headline, curves, protocols = ACCURACIES, "accuracy", ("accuracy", "accuracy/background"), FUSIONS
     published, shows = "AVE (weakly supervised)", ("fidelity", "timelines")
 
     def tensors(self, data, device="cpu"):
@@ -303,7 +303,13 @@ def load_ave_demo(name, root, split, features, labels, size, revision):
     return Dataset(weak.ids, weak, truth, _dense(name, root, size, weak.ids, labels, weak.vocab), {k: x[rows] for k, x in demo.features.items()}, weak.vocab, scores,
                    f"{name} ({size})", split, len(read_split(name, split, root, size)[0]), demo.missing)
 
-register_dataset("ave-demo", load_ave_demo, {k: "derived from the demo set: " + how for k, how in HOW["demo"].items()}, read_ave_demo, place="demo/{size}")
+def stock_ave_demo(name, root, size):
+    "AVE clips of each split, and below them what the demo set has on this disk."
+    whole = inventory("demo", root, size)
+    clips = {s: len(read_split(name, s, root, size)[0]) if whole[(whole.what == "truth") & (whole.split == s)].here.sum() else 0 for s in LISTS}
+    return pd.concat([pd.DataFrame([("AVE clips", s, n, n, "") for s, n in clips.items()], columns=whole.columns), whole], ignore_index=True)
+
+register_dataset("ave-demo", load_ave_demo, {k: "derived from the demo set: " + how for k, how in HOW["demo"].items()}, read_ave_demo, place="demo/{size}", stock=stock_ave_demo)
 
 # %% ../nbs/api/12_ave.ipynb #5d10ffcd
 def harvest_ave(name, size="small", root="data", tuner=tune):
