@@ -280,3 +280,20 @@ def test_thumos_trains_without_a_validation_split(tmp_path):
     thumos_like(tmp_path)
     done = train_all(plan, lambda features: load_splits("thumos14", tmp_path, "", features), tmp_path/"runs", name="thumos14", **PLAIN)
     assert set(done["tal-mil"][0].scores) >= {"test"} and "val" not in done["tal-mil"][0].scores
+
+
+@pytest.mark.parametrize("objective", ["copied", "base"])
+def test_other_objectives_learn_from_windows_too(objective, splits, tmp_path):
+    run = fit(tiny("tal-mil", objective=objective, epochs=2), splits["train"], tmp_path/"run", None, splits["test"], **PLAIN)
+    assert run.metrics["loss/audio"].iloc[1] < run.metrics["loss/audio"].iloc[0]
+
+
+def test_dense_losses_pass_padding_by():
+    from valor_lab.objectives import bce_logits, dense, rows_of
+    logits, labels, mask = torch.randn(2, 4, 3), torch.rand(2, 4, 3), torch.tensor([[True]*4, [True, True, False, False]])
+    real = torch.cat([bce_logits(logits[0], labels[0], reduce=False).flatten(), bce_logits(logits[1, :2], labels[1, :2], reduce=False).flatten()])
+    torch.testing.assert_close(dense(logits, labels, {"mask": mask}), real.mean())
+    torch.testing.assert_close(dense(logits, labels, {}), bce_logits(logits, labels))
+    index, times = torch.tensor([2, 0]), torch.tensor([[1, 3], [0, 1]])
+    x = torch.arange(12).reshape(3, 4)
+    assert x[rows_of({"index": index, "times": times})].tolist() == [[9, 11], [0, 1]] and x[rows_of({"index": index})].tolist() == [[8, 9, 10, 11], [0, 1, 2, 3]]
