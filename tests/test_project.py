@@ -34,6 +34,10 @@ def test_the_package_names_all_its_modules_and_each_has_a_notebook():
     notebooks = {re.sub(r"^[0-9]+[a-z]?_", "", p.stem) for p in (ROOT/"nbs"/"api").glob("*.ipynb")}
     assert sorted(valor_lab._MODULES) == MODULES == sorted(notebooks)
 
+def test_the_guide_to_the_library_links_every_notebook_once_and_nothing_else():
+    table = (ROOT/"nbs"/"api"/"README.md").read_text().partition("| about |")[2]
+    assert sorted(re.findall(r"\]\(([^)]+)\)", table)) == sorted(p.name for p in (ROOT/"nbs"/"api").glob("*.ipynb"))
+
 @pytest.mark.parametrize("module,names", [
     ("demo", "TEACHER_SEED event_rng Pen INK figure_style FIGURES figure draw_event SOUNDS sound synth_event measure_rates RATES EVENTS_PER_CLIP RUNS EDGE PAIRS LEAST_SHARE event_shares "
              "SPLITS SIZES plan_demo VERSION DIFFICULTY draw_clip mix_clip SIMPLE_SHAPES simple_features render_demo"),
