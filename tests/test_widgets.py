@@ -1,5 +1,5 @@
 """The plain Python behind the workbench, without a browser."""
-import ast
+import ast, json
 from importlib.resources import files
 
 import numpy as np
@@ -243,3 +243,26 @@ def test_pages_have_no_cells_for_coders_and_speak_of_the_set_that_is_asked_for(t
     assert "--Voila.ip=127.0.0.1" in command(folder)
     for bad in (dict(port=0), dict(theme="<b>")):
         with pytest.raises(ParameterError): command(folder, **bad)
+
+def test_scores_that_a_data_set_brings_are_shown_where_no_store_is():
+    from valor_lab.clipset import _scores
+    from valor_lab.labels import WeakLabels
+    from valor_lab.scores import Scores
+    rng = np.random.default_rng(0)
+    given = [Scores(ids, *rng.normal(size=(2, len(ids), 10, 25)), LLP) for ids in (["a", "b"], ["c"])]
+    both = _scores(None, WeakLabels(["a", "b", "c"], np.eye(3, 25)), given)
+    assert both.ids == ("a", "b", "c") and np.array_equal(both.audio[2], given[1].audio[0]) and both.durations is None
+    assert _scores(None, WeakLabels(["a"], np.eye(1, 25)), []) is None
+
+def test_the_launcher_draws_the_score_that_the_runs_task_names_first(tmp_path):
+    from valor_lab.jobs import Job
+    from valor_lab.launcher import job_curves
+    for name, record, score in (("han-x", "", "segment/type"), ("ave-han-x", 'task = "ave"', "accuracy")):
+        (tmp_path/name).mkdir()
+        (tmp_path/name/"config.toml").write_text(record)
+        (tmp_path/name/"metrics.csv").write_text(f"epoch,loss/total,val/{score}\n1,.5,40.25\n2,.25,\n")
+    (tmp_path/"job").mkdir()
+    (tmp_path/"job/job.json").write_text(json.dumps(dict(started="2020-01-01T00:00:00+00:00", parameters=dict(preset="han,ave-han"))))
+    lines = {c["title"]: c["lines"] for c in job_curves(Job(tmp_path/"job"), tmp_path)}
+    assert {l["name"] for l in lines["loss"]} == {"han-x", "ave-han-x"}
+    assert lines["accuracy, validation, %"] == [dict(name="ave-han-x", x=[1, 2], y=[40.25, None])] and lines["segment/type, validation, %"][0]["name"] == "han-x"

@@ -10,7 +10,7 @@ __all__ = ['MODALITIES', 'STRIP', 'UNKNOWN', 'Clips', 'padded', 'invented', 'inv
 
 # %% ../nbs/api/21_clipset.ipynb #fed1533d
 import io, os, re, warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -359,8 +359,8 @@ def load_clips(
     parts, place = _parts(name, splits, root, size)
     weak, where = concat(*(w for w, *_ in parts.values())), dataset_folder(name, root, size)
     store, found = _store_of(name, root, size), {}
-    for w, t, _ in parts.values(): found |= _found(w, t)
-    clips = Clips({}, weak, None, media_files(weak.ids, where/"videos"), _scores(store, weak), findings=found, failures=_failed(store, weak.ids), folders=(where,),
+    for w, t, *_ in parts.values(): found |= _found(w, t)
+    clips = Clips({}, weak, None, media_files(weak.ids, where/"videos"), _scores(store, weak, [s for *_, s in parts.values() if s is not None]), findings=found, failures=_failed(store, weak.ids), folders=(where,),
                   partial=True, splits=place if len(splits) > 1 else {}, split=split.strip(), name=name, store=store)
     _gather(clips, parts, root, size, runs_folder)
     if truth in clips.labelings: clips.truth = truth
@@ -373,20 +373,23 @@ def load_clips(
 
 # %% ../nbs/api/21_clipset.ipynb #8dc081b6
 def _parts(name, splits, root, size):
-    "`{split: (weak, truth, dense labels)}` and `{clip: split}`; a clip that stands in two splits is shown in the first."
+    "`{split: (weak, truth, dense labels, scores)}` and `{clip: split}`; a clip that stands in two splits is shown in the first."
     from valor_lab.datasets import load_dataset
     parts, place = {}, {}
     for s in splits:
         d = load_dataset(name, root, s, None, None, size)
         new = [c for c in d.ids if c not in place]
         place |= dict.fromkeys(new, s)
-        parts[s] = tuple(x if x is None or len(new) == len(d.ids) else x.select(new) for x in (d.weak, d.truth, d.labels))
+        parts[s] = tuple(x if x is None or len(new) == len(d.ids) else x.select(new) for x in (d.weak, d.truth, d.labels, d.scores))
     return parts, place
 
-def _scores(store, weak):
-    "The scores of the clips that the store holds, or None where it holds none."
+def _scores(store, weak, given):
+    "The scores of the clips that the store holds, else those that the data set brings for all its clips, or None."
     here = [] if store is None else [c for c in weak.ids if c in set(store.ids)]
-    return store.select(here).scores(weak.vocab) if here else None
+    if here: return store.select(here).scores(weak.vocab)
+    if not given: return None
+    join = lambda f: None if any(getattr(s, f) is None for s in given) else np.concatenate([getattr(s, f) for s in given])
+    return replace(given[0], ids=tuple(c for s in given for c in s.ids), audio=join("audio"), visual=join("visual"), durations=join("durations"))
 
 # %% ../nbs/api/21_clipset.ipynb #e45ebf5d
 def _gather(clips, parts, root, size, runs_folder):

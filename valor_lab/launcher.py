@@ -6,7 +6,7 @@
 __all__ = ['anywidget', 'traitlets', 'Launcher', 'job_curves', 'launcher']
 
 # %% ../nbs/api/26_launcher.ipynb #fc8aaf53
-import datetime
+import datetime, tomllib
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pandas as pd
 from .core import need, resolve
 from .jobs import Job, jobs, launch
 from .page import attached, static
+from .tasks import find_task
 from .tuning import presets
 
 anywidget, traitlets = need("anywidget", "lab"), need("traitlets", "lab")
@@ -71,13 +72,18 @@ def job_curves(job:Job, out="runs") -> list:
     began = datetime.datetime.fromisoformat(job.about["started"]).timestamp()
     until = datetime.datetime.fromisoformat(job.about["ended"]).timestamp() + 5 if "ended" in job.about else np.inf
     mine = tuple(f"{p.strip()}-" for p in str(job.about["parameters"].get("preset", "")).split(",")) or ("",)
-    lines = {"loss": [], "F, type, validation, %": []}
+    lines = {"loss": []}
     for path in sorted(resolve(out).glob("*/metrics.csv")):
         if not began - 1 <= path.stat().st_mtime <= until or not path.parent.name.startswith(mine): continue
         t = pd.read_csv(path)
-        for title, column in (("loss", "loss/total"), ("F, type, validation, %", "val/segment/type")):
-            if column in t: lines[title].append(dict(name=path.parent.name, x=t.epoch.tolist(), y=[None if np.isnan(v) else round(float(v), 4) for v in t[column]]))
+        for title, column in {"loss": "loss/total", **_headline(path.parent)}.items():
+            if column in t: lines.setdefault(title, []).append(dict(name=path.parent.name, x=t.epoch.tolist(), y=[None if np.isnan(v) else round(float(v), 4) for v in t[column]]))
     return [dict(title=t, lines=l) for t, l in lines.items() if l]
+
+def _headline(folder):
+    "The score that is named first in a run's task: its title and its column."
+    task = find_task(tomllib.loads((folder/"config.toml").read_text()).get("task", "avvp"))
+    return {f"{task.headline}, validation, %": f"val/{task.headline}"}
 
 # %% ../nbs/api/26_launcher.ipynb #f7b64c33
 def _launcher_asked(self, widget, message, buffers):
