@@ -118,6 +118,7 @@ def both_themes(page, name):
     for theme in ("Light", "Dark"):
         page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', { theme: `JupyterLab ${t}` })", theme)
         page.wait_for_function("d => document.querySelector('.vl').dataset.dark === String(d)", arg=theme == "Dark")
+        page.wait_for_selector("#jupyterlab-splash", state="detached")
         settled(page)
         shot(page, f"{name}-{theme.lower()}")
     page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Light' })")

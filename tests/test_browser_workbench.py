@@ -385,7 +385,9 @@ def test_tune_moves_thresholds_and_shows_what_python_computes(chromium, lab, pro
         flip.click()                                                   # a flipped segment
         at(page, float(flip.locator(".vl-cell").inner_text()))
         assert title(page) in flip.inner_text()
-        b = page.locator(f'.vl-tr[data-event="{event}"] .vl-hist[data-teacher=clap]').bounding_box()
+        histogram = page.locator(f'.vl-tr[data-event="{event}"] .vl-hist[data-teacher=clap]')
+        histogram.scroll_into_view_if_needed()                         # the lists above have grown
+        b = histogram.bounding_box()
         done = page.get_attribute(".vl-panel", "data-done")
         drag(page, (b["x"] + 5, b["y"] + 10), (b["x"] + .3 * b["width"], b["y"] + 10), (b["x"] + .45 * b["width"], b["y"] + 10))      # the handle by mouse
         page.wait_for_function("d => document.querySelector('.vl-panel').dataset.done !== d", arg=done)
@@ -419,7 +421,7 @@ def test_tune_moves_thresholds_and_shows_what_python_computes(chromium, lab, pro
         page.wait_for_function("() => document.querySelector('.vl-panel .vl-note').textContent.includes('flatter')")             # tuned on the split in view
         page.locator(f'.vl-tr[data-event="{second}"] .vl-hist[data-teacher=clip] [role=slider]').focus()
         moved = row(page, second)["clip"]
-        page.keyboard.press("PageDown")
+        page.keyboard.press("Home")                                    # every segment of its clips
         page.wait_for_function("() => document.querySelectorAll('.vl-sums b')[3].textContent !== '0'")
         page.select_option(".vl-keep .vl-preset", "by-test")
         page.wait_for_function("([e, v]) => Math.abs(+document.querySelector(`.vl-tr[data-event='${e}'] [data-teacher=clip] [role=slider]`).getAttribute('aria-valuenow') - v) < .011", arg=[second, moved])
@@ -523,7 +525,7 @@ def test_the_pages_show_the_workbench_without_code_on_loopback_only(chromium, pr
             page.wait_for_selector(".vl-line")
             ready(page)
             assert page.get_attribute(".vl-player", "data-media") == "blob"      # no server of files here: bytes through the kernel
-            assert page.locator(".jp-InputArea:visible").count() == 0 and "import" not in page.inner_text("body") and not faults
+            assert page.locator(".jp-CodeCell .jp-InputArea:visible").count() == 0 and "import" not in page.inner_text("body") and not faults
             page.focus(".vl-player"), page.keyboard.press("ArrowRight")
             at(page, 1)
             shot(page, f"page-{name}")

@@ -40,3 +40,10 @@ def test_a_failure_keeps_its_log_and_a_vanished_job_is_lost(nap, tmp_path):
 def test_bad_names_and_missing_notebooks_are_refused(nap, tmp_path):
     with pytest.raises(ParameterError): launch(nap, {}, "../up", tmp_path)
     with pytest.raises(ParameterError): launch(tmp_path/"none.ipynb", {}, "x", tmp_path)
+
+
+def test_jobs_without_a_name_get_names_of_their_own(nap, tmp_path):
+    two = [launch(nap, dict(seconds=600), folder=tmp_path/"jobs") for _ in range(2)]
+    assert len({j.name for j in two}) == 2 and all(j.name.startswith("nap-") for j in two)
+    for j in two: j.stop()
+    assert jobs(tmp_path/"jobs").state.tolist() == ["stopped"]*2

@@ -64,8 +64,8 @@ def launch(
     notebook = resolve(notebook)
     if not notebook.is_file(): raise ParameterError(f"there is no notebook {notebook.name}")
     if name is None:
-        name, taken = f"{notebook.stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}", lambda n: (resolve(folder)/n/"job.json").exists()
-        name = next(n for n in (name, *(f"{name}-{k}" for k in itertools.count(2))) if not taken(n))   # two may be started within one second
+        now, free = f"{notebook.stem}-{datetime.datetime.now():%Y%m%d-%H%M%S}", lambda n: not (resolve(folder)/n/"job.json").exists()
+        name = next(n for k in itertools.count(1) if free(n := now if k == 1 else f"{now}-{k}"))      # two may be started within one second
     job = Job(resolve(folder)/safe_name(name, "job"))
     if (job.path/"job.json").exists(): raise ParameterError(f"there is already a job {name!r}, {job.state}: choose another name")
     job.path.mkdir(parents=True, exist_ok=True)
