@@ -25,4 +25,4 @@ lab: .venv/.ready
 	$(BIN)/jupyter lab --ip 127.0.0.1 $(ROOT_FLAG)
 
 app: .venv/.ready
-	$(BIN)/python -m valor_lab.app
+	$(BIN)/valor_app

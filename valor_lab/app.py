@@ -63,5 +63,3 @@ def main(argv=None) -> int:
     print(f"The pages are at http://127.0.0.1:{a.port}/ until this command is ended.", flush=True)
     try: return subprocess.call(command(folder, a.port, a.theme, not a.no_browser), cwd=folder, env=dict(os.environ, VALOR_ROOT=str(repo_root())))
     except KeyboardInterrupt: return 0
-
-if __name__ == "__main__" and "ipykernel" not in sys.modules: sys.exit(main())

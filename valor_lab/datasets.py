@@ -181,8 +181,8 @@ LOADERS, READERS, STOCKS = {}, {}, {}   # filled by `register_dataset`, below
 
 def known(name:str) -> str:
     "`name`, if it is a data set; one that belongs to a task further up is imported."
-    if name not in LOADERS: load_extension(name)
-    return one_of("dataset", name, LOADERS)
+    if name not in HOW: load_extension(name)
+    return one_of("dataset", name, HOW)
 
 def dataset_folder(
     name:str,           # "llp" or "demo", or one that was registered
