@@ -219,7 +219,7 @@ def test_videos_that_nobody_annotated_can_be_predicted(splits, tmp_path):
 def test_more_epochs_with_the_truth_localise_the_actions(splits, tmp_path):
     oracle = fit(tiny("tal-ppl-oracle", epochs=60, prototype_warmup=1), splits["train"], tmp_path/"oracle", None, splits["train"], **PLAIN)
     mil = fit(tiny("tal-mil", epochs=60), splits["train"], tmp_path/"mil", None, splits["train"], **PLAIN)
-    assert oracle.scores["test"]["mAP@0.5"] > mil.scores["test"]["mAP@0.5"] + 20          # on the videos that both were trained on
+    assert oracle.scores["test"]["mAP@0.5"] > mil.scores["test"]["mAP@0.5"] + 10          # on the videos that both were trained on
 
 
 def test_a_change_in_spans_or_features_is_another_data_set(splits):

@@ -115,7 +115,7 @@ def stop(self:Job, seconds:float=10):
     for q in [*alive, *family]:
         try: q.kill()
         except psutil.NoSuchProcess: pass
-    self.wait(5)
+    self.wait(60)
     if "end" not in self.about: _write(self, {**self.about, "ended": _now(), "end": "stopped"})
 
 # %% ../nbs/api/18_jobs.ipynb #f2f52f7a
