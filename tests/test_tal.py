@@ -297,3 +297,11 @@ def test_dense_losses_pass_padding_by():
     index, times = torch.tensor([2, 0]), torch.tensor([[1, 3], [0, 1]])
     x = torch.arange(12).reshape(3, 4)
     assert x[rows_of({"index": index, "times": times})].tolist() == [[9, 11], [0, 1]] and x[rows_of({"index": index})].tolist() == [[8, 9, 10, 11], [0, 1, 2, 3]]
+
+
+def test_the_workbench_lists_untrimmed_videos_and_their_truth(root, splits):
+    pytest.importorskip("anywidget")
+    from valor_lab.clipset import clip_frame, load_clips
+    clips = load_clips("tal-demo", "test", "tiny", root, runs_folder=None)
+    truth = clips.labelings["truth"]
+    assert len(clip_frame(clips)) == len(splits["test"]) and truth.n_segments == 200 and truth.visual.any() and len(set(truth.durations)) > 1

@@ -374,10 +374,11 @@ def load_clips(
 # %% ../nbs/api/21_clipset.ipynb #8dc081b6
 def _parts(name, splits, root, size):
     "`{split: (weak, truth, dense labels, scores)}` and `{clip: split}`; a clip that stands in two splits is shown in the first."
-    from valor_lab.datasets import load_dataset
+    from valor_lab.datasets import load_dataset, read_split
     parts, place = {}, {}
     for s in splits:
         d = load_dataset(name, root, s, None, None, size)
+        if d.truth is not None and not isinstance(d.truth, SegmentLabels): d = replace(d, truth=read_split(name, s, root, size)[1], labels=None)   # spans of time: shown on the grid that its lists are read on
         new = [c for c in d.ids if c not in place]
         place |= dict.fromkeys(new, s)
         parts[s] = tuple(x if x is None or len(new) == len(d.ids) else x.select(new) for x in (d.weak, d.truth, d.labels, d.scores))
