@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from decode import dumped
-from valor_lab import harvest as H, media, store as disk
+from valor_lab.demo import demo_teachers
+from valor_lab.harvest import LiveLabels, pipeline as H, store as disk
+from valor_lab.media import decode as media
 from valor_lab.core import find_data
 from valor_lab.labels import SegmentLabels, WeakLabels
-from valor_lab.teachers import demo_teachers
-from valor_lab.thresholds import LiveLabels
 from valor_lab.vocab import LLP
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]/"tests"))
 from reference_metrics import avvp_reference, mean_over_clips
-from valor_lab import metrics as M
+from valor_lab.metrics import avvp as M
 from valor_lab.core import find_data
 from valor_lab.labels import SegmentLabels, read_weak
 from valor_lab.vocab import LLP

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from valor_lab import tasks, train
+from valor_lab.training import tasks, loop as train
 from valor_lab.datasets import Dataset
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.metrics import avvp_scores

@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 sys.path.insert(0, str(Path(__file__).parents[1]/"tests"))
 from released import SIZES, Released, raw_batch
 from valor_lab.models import HAN, PUBLISHED, HANOutput, pool_clap_tokens, pool_frames
-from valor_lab.objectives import make_objective
-from valor_lab.train import make_optimizer, preset
+from valor_lab.methods import make_objective
+from valor_lab.training import make_optimizer, preset
 
 
 def stepper(model, inputs, batch, bf16):

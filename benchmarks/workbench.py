@@ -14,11 +14,10 @@ from valor_lab.media import write_clip
 
 MAKE = '''
 import numpy as np, pandas as pd
-from valor_lab.scores import Scores
+from valor_lab.harvest import Scores
 from valor_lab.labels import SegmentLabels, WeakLabels
-from valor_lab.tuning import Tuning
+from valor_lab.workbench import Tuning, *
 from valor_lab.vocab import LLP
-from valor_lab.widgets import *
 from valor_lab.core import resolve
 n, rng = {n}, np.random.default_rng(0)
 ids = [f"clip{{i:05d}}" for i in range(n)]

@@ -8,9 +8,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import numpy, pandas, pyarrow, tqdm.auto                 # noqa: before the forks
 from toy_teachers import TOY, Ear, Eye, same_store
-from valor_lab import media                              # noqa
+from valor_lab.media import decode as media                              # noqa
 from valor_lab.harvest import FeatureStore, harvest
-from valor_lab.store import _data_files, _read
+from valor_lab.harvest.store import data_files, _read
 
 def run(videos, out): harvest(videos, Eye(), Ear(), out, vocab=TOY, batch=2, shard=3, workers=2, progress=False)
 
@@ -24,7 +24,7 @@ def fork(work):
 def whole(videos, out):
     assert os.waitstatus_to_exitcode(os.waitpid(fork(lambda: run(videos, out)), 0)[1]) == 0, f"the harvest into {out} failed"
 
-def stored(out): return sum(len(_read(p)[0]["id"]) for p in _data_files(out))
+def stored(out): return sum(len(_read(p)[0]["id"]) for p in data_files(out))
 
 def die_at(k):
     "Let this process end just before its k-th rename or deletion: between two of these nothing of the store changes."

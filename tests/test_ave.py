@@ -9,12 +9,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from valor_lab import ave, datasets, labels, parsing, recipes, results, runs, tasks, train
-from valor_lab.config import override, preset
+from valor_lab.tasks import ave
+from valor_lab.datasets import datasets, Dataset, load_dataset, read_split
+from valor_lab.labels import labels, SegmentLabels, WeakLabels
+from valor_lab.training import parsing, recipes, results, runs, tasks, loop as train, override, preset
 from valor_lab.core import ParameterError
-from valor_lab.datasets import Dataset, load_dataset, read_split
-from valor_lab.labels import SegmentLabels, WeakLabels
-from valor_lab.scores import Scores
+from valor_lab.harvest import Scores
 from valor_lab.vocab import AVE, LLP, Vocab
 
 TOY = Vocab("toy", *(getattr(LLP, f)[:3] for f in ("events", "clip_captions", "clap_captions", "clip_thresholds", "clap_thresholds")))
@@ -188,7 +188,7 @@ def test_a_run_is_read_back_as_labels_with_one_event_a_second(done):
     with pytest.raises(ParameterError, match="average"): train.predict(run, test, "avvp", device="cpu")
 
 def test_the_leaderboard_has_the_printed_accuracies_beside(done):
-    board = results.runs(done[0], task="ave")
+    board = results.list_runs(done[0], task="ave")
     printed = board[board.source == "VALOR Table 4"].set_index(["name", "features"])["accuracy"]
     assert printed["HAN", "clap+clip+r2plus1d"] == 75.3 and printed["VALOR", "clap+clip+r2plus1d"] == 80.4
     ours = board[board.source == "this workbench"]
@@ -250,7 +250,7 @@ def test_clips_with_one_event_heard_and_seen_are_taken_from_a_parsing_set():
     assert np.argwhere(truth.audio).tolist() == [[0, 1, 0], [0, 2, 0], [1, 2, 2]] and (weak.mask == truth.audio.any(1)).all()
 
 def test_files_of_clips_are_found_by_their_video(tmp_path):
-    from valor_lab.clips import find_clips
+    from valor_lab.media import find_clips
     for f in ("aaaaaaaaaaa.mp4", "demo0000001_0_10.mp4"): (tmp_path/f).touch()
     found = find_clips(["aaaaaaaaaaa/Bark", "aaaaaaaaaaa/Cat", "demo0000001_0_10/Dog", "bbbbbbbbbbb/Cat"], tmp_path)
     assert [p and p.name for p in found["path"]] == ["aaaaaaaaaaa.mp4", "aaaaaaaaaaa.mp4", "demo0000001_0_10.mp4", None]

@@ -7,9 +7,8 @@ from hypothesis import given, settings, strategies as st
 
 torch = pytest.importorskip("torch")
 
-from valor_lab import bags as B, denoise
+from valor_lab.methods import bags as B, denoise, OBJECTIVES, OFFERED, Context, make_objective, offer_presets
 from valor_lab.core import ParameterError
-from valor_lab.objectives import OBJECTIVES, OFFERED, Context, make_objective, offer_presets
 from test_denoise import T, a_run, go
 
 
@@ -172,7 +171,7 @@ def test_clips_of_different_lengths_are_refused():
 
 @pytest.mark.parametrize("name", ["em-mil", "poibin", "poibin-labels"])
 def test_both_train_through_the_one_loop_and_leave_their_labels_in_the_run(name, tmp_path):
-    train, datasets = pytest.importorskip("valor_lab.train"), pytest.importorskip("valor_lab.datasets")
+    train, datasets = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.datasets.datasets")
     from test_denoise import toy_splits
     data, val, test = toy_splits(datasets.Dataset)
     config = train.override(train.preset(name), {"d_model": 16, "n_heads": 2, "d_ff": 16, "epochs": 4, "batch_size": 8, **({"key_warmup": 1, "turn": 1} if name == "em-mil" else {"count_warmup": 1})})
@@ -181,7 +180,7 @@ def test_both_train_through_the_one_loop_and_leave_their_labels_in_the_run(name,
 
 
 def test_presets_of_methods_reach_train_and_name_objectives_that_exist():
-    train = pytest.importorskip("valor_lab.train")
+    train = pytest.importorskip("valor_lab.training.loop")
     assert set(denoise.DENOISE_PRESETS) | set(B.BAG_PRESETS) <= set(OFFERED) <= set(train.PRESETS)
     for name, fields in B.BAG_PRESETS.items(): assert train.resolved(train.preset(name)).objective == fields["objective"] in OBJECTIVES
     with pytest.raises(ParameterError, match="velour"): offer_presets({"mine": dict(objective="velour")})

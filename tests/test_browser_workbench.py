@@ -17,10 +17,9 @@ import numpy as np, pandas as pd
 from pathlib import Path
 from valor_lab.core import resolve
 from valor_lab.labels import SegmentLabels
-from valor_lab.scores import Scores
-from valor_lab.tuning import Tuning
+from valor_lab.harvest import Scores
+from valor_lab.workbench import Tuning, Clips, CompareBench, Launcher, TuneBench, BrowseBench
 from valor_lab.vocab import Vocab
-from valor_lab.widgets import Clips, CompareBench, Launcher, TuneBench
 bad = "<img src=x onerror=window.hacked=1>"
 vocab = Vocab("bad", [bad, "Dog"], [bad, "a dog"], [bad, "a dog"], [14, 14], [14, 14])
 ids, rng, T = [bad + "clip", "b", "outside"], np.random.default_rng(0), 7
@@ -48,9 +47,6 @@ desk
 """
 LONG = """
 import numpy as np
-from valor_lab.labels import SegmentLabels
-from valor_lab.vocab import Vocab
-from valor_lab.widgets import BrowseBench, Clips
 vocab, T, n = Vocab("sport", *[["Long jump", "Diving"]] * 3, [1, 1], [1, 1]), 400, 5
 on = np.zeros((n, T, 2), bool); on[:, 100:160, 0] = True; on[:, 300:302, 1] = True
 none = np.zeros_like(on)
@@ -70,10 +66,10 @@ def project(tmp_path_factory):
     (root/"nbs").mkdir()
     for name, values in SMALL.items(): write_ipynb(parameterize_notebook(load_notebook_node(str(REPO/f"nbs/{name}.ipynb")), values), str(root/f"nbs/{name}.ipynb"))
     for name, cells in dict(pieces=TUNE, names=COMPARE, long=LONG).items(): (root/f"nbs/{name}.ipynb").write_text(json.dumps(notebook([cells])))
-    (root/"nbs/launch.ipynb").write_text(json.dumps(notebook(["from valor_lab.widgets import launcher\nlauncher(size='tiny')"])))
+    (root/"nbs/launch.ipynb").write_text(json.dumps(notebook(["from valor_lab.workbench import show_launcher\nshow_launcher(size='tiny')"])))
     for part in ("data/demo/tiny", "data/stores/demo-tiny"):
         if (REPO/part).is_dir(): shutil.copytree(REPO/part, root/part)
-    code = "from valor_lab.recipes import prepare_demo; prepare_demo('tiny', progress=False)"
+    code = "from valor_lab.training import prepare_demo; prepare_demo('tiny', progress=False)"
     subprocess.run([sys.executable, "-c", code], env=server_environment(root, HF_HUB_OFFLINE="1"), check=True, cwd=root, timeout=900)
     return root
 
@@ -183,7 +179,7 @@ def test_clips_are_found_by_words_filters_and_what_is_worst(chromium, lab, proje
         page.wait_for_function("() => document.querySelector('.vl-table .vl-table-note').textContent.includes('event-level Type@AV')")
         page.select_option(".vl-table .vl-sort", "harvested")
         page.wait_for_function("() => document.querySelector('.vl-table [data-column=harvested]').getAttribute('aria-pressed') === 'true' && document.querySelectorAll('.vl-line').length > 2")
-        from valor_lab.clipset import clip_frame, load_clips
+        from valor_lab.workbench import clip_frame, load_clips
         clips = load_clips("demo", "test", "tiny", project/"data", project/"runs")
         worst = clip_frame(clips, "event/type").sort_values("harvested", kind="stable")
         page.wait_for_function("c => document.querySelector('.vl-line[aria-rowindex=\"1\"]')?.dataset.id === c", arg=worst.index[0])
@@ -327,7 +323,7 @@ def test_labels_are_painted_undone_saved_and_used(chromium, lab, project):
         event = page.locator(paint).first.get_attribute("data-event")
     edits = json.loads((project/"data/overlays/mine.json").read_text())["edits"]
     assert {e["who"] for e in edits} == {"Ada"} and {e["clip"] for e in edits} == {clip} and all(e["when"] for e in edits)
-    from valor_lab.clipset import load_clips
+    from valor_lab.workbench import load_clips
     from valor_lab.datasets import load_labels
     from valor_lab.labels import read_segments
     clips = load_clips("demo", "test", "tiny", project/"data", project/"runs", truth="mine")
@@ -357,7 +353,7 @@ def row(page, event):
 
 
 def test_tune_moves_thresholds_and_shows_what_python_computes(chromium, lab, project):
-    from valor_lab.clipset import cells as letters, load_clips
+    from valor_lab.workbench import cells as letters, load_clips
     from valor_lab.workbench import begin_tuning
     clips = load_clips("demo", "val", "tiny", project/"data", None)
     tuning = begin_tuning(clips)
@@ -484,7 +480,7 @@ def test_training_runs_by_hand_and_from_the_launcher_and_appears_in_compare(chro
         page.wait_for_selector(f'button[data-name="{run}"]')
         if page.get_attribute(f'button[data-name="{run}"]', "aria-pressed") != "true": page.click(f'button[data-name="{run}"]')
         page.wait_for_selector(f'.vl-lane[data-name="{run}"]')
-        from valor_lab.clipset import load_clips
+        from valor_lab.workbench import load_clips
         from valor_lab.metrics import bootstrap_difference, event_scores
         from valor_lab.workbench import compare_scores
         clips = load_clips("demo", "test", "tiny", project/"data", project/"runs")
@@ -511,7 +507,7 @@ def test_training_runs_by_hand_and_from_the_launcher_and_appears_in_compare(chro
 def test_the_pages_show_the_workbench_without_code_on_loopback_only(chromium, project):
     import psutil
     port = free_port()
-    command = [sys.executable, "-c", "import sys; from valor_lab.app import main; sys.exit(main())", "--size", "tiny", "--port", str(port), "--no-browser"]
+    command = [sys.executable, "-c", "import sys; from valor_lab.workbench import main; sys.exit(main())", "--size", "tiny", "--port", str(port), "--no-browser"]
     with serving(command, f"http://127.0.0.1:{port}/", server_environment(project, HF_HUB_OFFLINE="1"), project, project/"app.log") as p:
         heard = [c for q in [psutil.Process(p.pid), *psutil.Process(p.pid).children(recursive=True)] for c in q.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.laddr.port == port]
         assert [c.laddr.ip for c in heard] == ["127.0.0.1"]

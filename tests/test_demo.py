@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from valor_lab import demo
+from valor_lab.demo import (render as demo, TEACHER_SEED, draw_event, event_rng, measure_rates, plan_demo, render_demo, simple_features,
+                            synth_event)
 from valor_lab.core import ParameterError, fingerprint
-from valor_lab.demo import TEACHER_SEED, draw_event, event_rng, measure_rates, plan_demo, render_demo, simple_features, synth_event
 from valor_lab.labels import audit, concat, read_segments, read_weak
 from valor_lab.media import read_clip, write_clip
 from valor_lab.vocab import LLP

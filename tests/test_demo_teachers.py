@@ -5,12 +5,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 
-from valor_lab import demo, demo_teachers as D, teachers as T
+from valor_lab.demo import render as demo, teachers as D
+from valor_lab.harvest import teachers as T
 from valor_lab.vocab import LLP
 
 
 @pytest.fixture(scope="module")
-def pair(): return T.demo_teachers(device="cpu")
+def pair(): return D.demo_teachers(device="cpu")
 
 
 def test_the_files_are_three_megabytes_at_most_and_hold_no_table():
@@ -37,7 +38,7 @@ def test_they_are_ordinary_teachers(pair):
 
 
 def test_loading_twice_gives_one_fingerprint(pair):
-    again = T.demo_teachers(device="cpu")
+    again = D.demo_teachers(device="cpu")
     assert [t.fingerprint for t in again] == [t.fingerprint for t in pair]
     assert pair[0].fingerprint != pair[1].fingerprint
 

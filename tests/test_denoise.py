@@ -8,12 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from valor_lab import denoise as D
+from valor_lab.methods import denoise as D, OBJECTIVES, Context, bce, make_objective
 from valor_lab.core import ParameterError
 from valor_lab.labels import SegmentLabels
 from valor_lab.metrics import avvp_scores, fidelity
 from valor_lab.models import HAN, HANOutput
-from valor_lab.objectives import OBJECTIVES, Context, bce, make_objective
 from valor_lab.vocab import LLP
 
 column = lambda *x: torch.tensor(x, dtype=torch.float64)[:, None]
@@ -481,12 +480,12 @@ def test_every_preset_names_an_objective_with_options_it_has():
 
 
 def test_every_preset_is_a_valid_training_record():
-    train = pytest.importorskip("valor_lab.train")
+    train = pytest.importorskip("valor_lab.training.loop")
     for name, fields in D.DENOISE_PRESETS.items(): train.resolved(train.TrainConfig(**fields))
 
 
 def test_options_of_objectives_do_not_hide_options_of_training_or_of_the_networks():
-    train, models = pytest.importorskip("valor_lab.train"), pytest.importorskip("valor_lab.models")
+    train, models = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.models.han")
     taken = {f.name for f in fields(train.TrainConfig)} | {f.name for _, config in models.BACKBONES.values() for f in fields(config)}
     for name, (_, config) in OBJECTIVES.items():
         if config is not None: assert not taken & {f.name for f in fields(config)}, name
@@ -511,7 +510,7 @@ def toy_splits(data_class):
 
 @pytest.mark.parametrize("name", ["pld", "ma", "jomold", "ppl", "valor-soft", "vplan", "han-labeler", "jomold-ave"])
 def test_every_method_trains_through_the_one_loop_and_leaves_its_labels_in_the_run(name, tmp_path):
-    train, datasets = pytest.importorskip("valor_lab.train"), pytest.importorskip("valor_lab.datasets")
+    train, datasets = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.datasets.datasets")
     data, val, test = toy_splits(datasets.Dataset)
     config = train.preset(name)
     config = train.override(config, {"d_model": 16, "epochs": 2, "batch_size": 8} | ({"n_heads": 2, "d_ff": 16} if config.backbone == "han" else {}))

@@ -6,8 +6,9 @@ from hypothesis import given, strategies as st
 
 import reference_detection as plain
 from valor_lab.core import ParameterError, find_data
-from valor_lab.detection import (AMBIGUOUS_COLUMNS, AVERAGES, DETECTION_SCORES, SPAN_COLUMNS, THRESHOLDS, TIOUS, Actions, average_precision, bare_vocab, contrast, detection_scores, match, nms,
-                                 proposals, read_actions, resampled_scores, tiou, to_segments)
+from valor_lab.metrics import (AMBIGUOUS_COLUMNS, AVERAGES, DETECTION_SCORES, SPAN_COLUMNS, THRESHOLDS, TIOUS, Actions,
+                               average_precision, bare_vocab, contrast, detection_scores, match, nms, proposals, read_actions,
+                               resampled_scores, tiou, to_segments)
 
 VOCAB, IDS, LENGTH = bare_vocab("toy", ["Jump", "Run", "Throw"]), ("a", "b", "c"), 24
 SAID = [*SPAN_COLUMNS, "score"]

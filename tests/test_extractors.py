@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision"), pytest.importorskip("av")
-from valor_lab import extractors as E
+from valor_lab.harvest import extractors as E
 from valor_lab.core import ParameterError
-from valor_lab.fetch import FetchError
+from valor_lab.core import FetchError
 from valor_lab.media import MediaError, write_clip
 
 RNG = np.random.default_rng(0)
@@ -247,5 +247,5 @@ def test_torchvision_is_imported_beside_a_torch_without_its_operators(tmp_path):
         "torch.ops.torchvision.qnms\n"
         "models = 'models'\n")
     (tmp_path/"torchvision"/"part.py").write_text("")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from valor_lab.extractors import import_torchvision as i; assert i().models == 'models'; assert i().models == 'models'"
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from valor_lab.harvest import import_torchvision as i; assert i().models == 'models'; assert i().models == 'models'"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np, pytest
 
-from valor_lab import fetch
+from valor_lab.datasets import fetch
 from valor_lab.core import ParameterError
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -9,9 +9,10 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("av")
 
 from toy_teachers import TOY, Ear, Eye, same_store, toy_clip, toy_set
-from valor_lab import harvest as H, store as disk
+from valor_lab.harvest import (pipeline as H, store as disk, FeatureStore, Scores, elaborate, export_published, harvest, open_published,
+                               read_array)
 from valor_lab.core import ParameterError
-from valor_lab.harvest import FeatureStore, Scores, elaborate, export_published, find_clips, harvest, open_published, read_array
+from valor_lab.media import find_clips
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.vocab import LLP
 
@@ -217,7 +218,7 @@ def test_a_clip_with_one_stream_is_stored_with_nan_and_gets_no_labels_there(tmp_
     assert dict(zip(s.failures.id, s.failures.modality)) == {"mute": "audio", "blind": "visual"}
 
 def test_a_teacher_that_refuses_one_clip_loses_only_that_one(videos, tmp_path, monkeypatch):
-    from valor_lab import media
+    from valor_lab.media import decode as media
     real = media.read_clip
     def short(path, *a, **k):
         clip = real(path, *a, **k)
@@ -256,7 +257,7 @@ def test_a_clip_that_lacked_a_modality_is_tried_again_and_only_a_better_row_repl
     s = quiet(v, tmp_path/"s", retry=True)
     assert s.ids == ("0", "2", "1") and s.failures.empty and s.has_audio.all() and np.isfinite(s.audio).all()
     assert np.array_equal(s.select(["0", "2"]).audio, old.select(["0", "2"]).audio) and not np.array_equal(s.visual[2], old.visual[1])
-    assert [p.name for p in disk._data_files(tmp_path/"s")] == ["00000-00003.arrow"]
+    assert [p.name for p in disk.data_files(tmp_path/"s")] == ["00000-00003.arrow"]
     assert "0 failed, 0 have" in H.summary(s) and "attempted" not in H.summary(s) and "(3 attempted now)" in H.summary(s, 3)
 
 def test_a_store_without_any_good_clip_opens_and_grows(videos, tmp_path):
@@ -295,16 +296,16 @@ def test_a_keyboard_interrupt_leaves_a_store_that_goes_on(videos, store, tmp_pat
     assert same_store(quiet(videos, tmp_path/"s", eye, batch=2, shard=4), store) and eye.clips == 6
 
 def test_two_writers_are_kept_apart(videos, tmp_path):
-    with disk._locked(tmp_path/"s"):
+    with disk.locked_store(tmp_path/"s"):
         with pytest.raises(ValueError, match="another harvest"): quiet(videos, tmp_path/"s")
     assert len(quiet(videos, tmp_path/"s")) == 10
 
 # ---- the store
 
 def test_an_unfinished_store_opens(store, tmp_path):
-    columns, _ = disk._read(disk._data_files(store.path)[0])
+    columns, _ = disk._read(disk.data_files(store.path)[0])
     (tmp_path/"manifest.json").write_text((store.path/"manifest.json").read_text())
-    for k, rows in enumerate([slice(0, 3), slice(3, 4), slice(4, 10)]): disk._write(tmp_path/f"{k:05d}-{k:05d}.arrow", {n: v[rows] for n, v in columns.items()}, [])
+    for k, rows in enumerate([slice(0, 3), slice(3, 4), slice(4, 10)]): disk.write_rows(tmp_path/f"{k:05d}-{k:05d}.arrow", {n: v[rows] for n, v in columns.items()}, [])
     assert same_store(FeatureStore.open(tmp_path), store)
 
 def test_what_is_no_store_is_refused(store, tmp_path):
@@ -366,7 +367,7 @@ def test_half_precision_on_disk_moves_scores_by_less_than_a_hundredth():
 
 def test_the_demo_teachers_are_the_same_whenever_they_are_loaded(tmp_path):
     "A store that was harvested yesterday goes on today: the restored weights have one hash."
-    D = pytest.importorskip("valor_lab.demo_teachers")
+    D = pytest.importorskip("valor_lab.demo.teachers")
     for name in ("clip", "clap"):
         for k in range(6): D.restore(D.packaged()/f"{name}.safetensors", tmp_path/f"{name}{k}")
         assert len({(tmp_path/f"{name}{k}").read_bytes() for k in range(6)}) == 1
@@ -513,7 +514,7 @@ def test_the_command_explains_itself_in_one_line(tmp_path, capsys):
     assert len(err) == 2 and all(e.startswith("valor_harvest: ") for e in err) and "no.csv" in err[0]
 
 def test_the_command_passes_what_teachers_take(monkeypatch):
-    from valor_lab import teachers
+    from valor_lab.harvest import teachers
     asked = []
     monkeypatch.setattr(teachers, "find_clip", lambda *a: asked.append(a) or (_ for _ in ()).throw(ParameterError("stop")))
     a = H._parser().parse_args(["x.mp4", "--out", "s", "--no-quick-gelu", "--precision", "bf16", "--preprocess", "model", "--tokenizer", "t", "--clip-weights", "w.pt"])

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("papermill")
 from valor_lab.core import ParameterError
-from valor_lab.jobs import Job, guardian, jobs, launch
+from valor_lab.workbench import Job, guardian, list_jobs, launch
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def nap(tmp_path):
 
 
 def test_a_job_outlives_its_starter_is_found_again_and_stopped(nap, tmp_path):
-    code = "import sys; from valor_lab.jobs import launch; launch(sys.argv[1], {'seconds': 600}, 'long', sys.argv[2])"
+    code = "import sys; from valor_lab.workbench import launch; launch(sys.argv[1], {'seconds': 600}, 'long', sys.argv[2])"
     subprocess.run([sys.executable, "-c", code, str(nap), str(tmp_path/"jobs")], check=True, env=dict(os.environ, JPY_SESSION_NAME="a", IN_TEST="1"))
     job = Job(tmp_path/"jobs/long")
-    assert jobs(tmp_path/"jobs").state.tolist() == ["running"]
+    assert list_jobs(tmp_path/"jobs").state.tolist() == ["running"]
     family = guardian(job.about).children(recursive=True)
     job.stop()
     assert job.state == "stopped" and guardian(job.about) is None and not any(p.is_running() and p.status() != "zombie" for p in family)
@@ -46,4 +46,4 @@ def test_jobs_without_a_name_get_names_of_their_own(nap, tmp_path):
     two = [launch(nap, dict(seconds=600), folder=tmp_path/"jobs") for _ in range(2)]
     assert len({j.name for j in two}) == 2 and all(j.name.startswith("nap-") for j in two)
     for j in two: j.stop()
-    assert jobs(tmp_path/"jobs").state.tolist() == ["stopped"]*2
+    assert list_jobs(tmp_path/"jobs").state.tolist() == ["stopped"]*2

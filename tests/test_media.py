@@ -7,8 +7,8 @@ import pytest
 
 av = pytest.importorskip("av")
 from valor_lab.core import ParameterError, find_data
-from valor_lab.media import (Clip, MediaError, dump_indices, probe, read_audio, read_clip, read_frames, sample_indices, thumbnails, waveform,
-                             write_clip)
+from valor_lab.media import (Clip, MediaError, dump_indices, probe, read_audio, read_clip, read_frames, sample_indices, thumbnails,
+                             waveform, write_clip)
 
 RATE = 48_000
 

@@ -9,9 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from test_denoise import toy_splits
-from valor_lab import datasets, methods, objectives, recipes, train
+from valor_lab.datasets import datasets
+from valor_lab.training import comparison as methods, recipes, loop as train
+from valor_lab.methods import objectives, change_quality
 from valor_lab.core import ParameterError
-from valor_lab.denoise import change_quality
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.metrics import avvp_scores, bootstrap_difference
 from valor_lab.vocab import LLP

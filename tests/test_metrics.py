@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from valor_lab import metrics as M
+from valor_lab.metrics import avvp as M
 from valor_lab.core import ParameterError, find_data
 from valor_lab.labels import SegmentLabels, read_segments, read_weak
 from valor_lab.vocab import LLP, Vocab
@@ -113,7 +113,7 @@ METRICS = [M.avvp_scores, M.fidelity, M.nonaligned_scores, M.exclusive_scores, M
 def test_bootstrap_equals_scoring_each_resample_anew(metric):
     pred, truth = random_labels(seed=1), random_labels(seed=2)
     table, values = M.bootstrap(metric, pred, truth, n=20, seed=3), []
-    for weights in np.concatenate(list(M._resamples(len(truth), 20, 3))).astype(int):
+    for weights in np.concatenate(list(M.resamples(len(truth), 20, 3))).astype(int):
         rows = np.repeat(np.arange(len(truth)), weights)
         take = lambda x: SegmentLabels([f"draw{i}" for i in range(len(rows))], x.audio[rows], x.visual[rows], x.vocab)
         got = metric(take(pred), take(truth))
@@ -142,7 +142,7 @@ def test_paired_difference_is_antisymmetric_and_finds_a_better_labeling():
 
 def test_more_resamples_than_one_block_and_the_same_seed_twice():
     pred, truth = random_labels(seed=1), random_labels(seed=2)
-    assert sum(len(b) for b in M._resamples(7, 1201, 0)) == 1201
+    assert sum(len(b) for b in M.resamples(7, 1201, 0)) == 1201
     assert M.bootstrap(M.fidelity, pred, truth, n=1100).equals(M.bootstrap(M.fidelity, pred, truth, n=1100))
 
 

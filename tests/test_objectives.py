@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch")
 
 from valor_lab.core import ParameterError
 from valor_lab.models import HAN, HANOutput
-from valor_lab.objectives import (OBJECTIVES, Context, Objective, Relabelled, Supervision, SupervisionConfig, bce, bce_logits, check_needs, distil, make_objective,
-                                  objectives, register_objective, smooth)
+from valor_lab.methods import (OBJECTIVES, Context, Objective, Relabelled, Supervision, SupervisionConfig, bce, bce_logits, check_needs,
+                               distil, make_objective, list_objectives, register_objective, smooth)
 
 B, T, C = 4, 10, 5
 
@@ -147,7 +147,7 @@ def test_unknown_names_options_and_empty_sums_are_refused():
     for call in (lambda: make_objective("valour"), lambda: make_objective("valor", smoothing=1.), lambda: Supervision(audio="soft"), lambda: Supervision(audio="none", visual="none", video=False)):
         with pytest.raises(ParameterError): call()
     assert Supervision(SupervisionConfig(audio="kd"), visual="guided").config == SupervisionConfig(audio="kd", visual="guided")
-    assert {"base", "kd", "valor", "refined", "union", "no-modality", "copied"} <= set(objectives().index)
+    assert {"base", "kd", "valor", "refined", "union", "no-modality", "copied"} <= set(list_objectives().index)
 
 
 def a_run(seed=0, dropout=.1):

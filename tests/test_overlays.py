@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from valor_lab.core import ParameterError
-from valor_lab.labels import SegmentLabels, read_segments
-from valor_lab.overlays import EDIT_COLUMNS, Overlay, corrected_labelings, open_overlay, overlays
+from valor_lab.labels import SegmentLabels, read_segments, EDIT_COLUMNS, Overlay, corrected_labelings, open_overlay, list_overlays
 from valor_lab.vocab import LLP
 
 
@@ -38,7 +37,7 @@ def test_file_says_who_when_what_and_reads_back_the_same(truth, tmp_path):
     body = json.loads((tmp_path/"mine.json").read_text())
     assert set(body["edits"][0]) == set(EDIT_COLUMNS) and body["edits"][0]["who"] == "Ada" and body["edits"][0]["when"].startswith("20")
     again = open_overlay("mine", truth, "Bob", tmp_path)
-    assert (again.apply().visual == o.apply().visual).all() and overlays(tmp_path) == ["mine"] and not again.unsaved
+    assert (again.apply().visual == o.apply().visual).all() and list_overlays(tmp_path) == ["mine"] and not again.unsaved
 
 
 def test_somebody_elses_save_is_not_overwritten(truth, tmp_path):

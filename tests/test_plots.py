@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
-from valor_lab import metrics as M, plots as P
+from valor_lab.metrics import avvp as M
+from valor_lab.plots import plots as P
 from valor_lab.core import ParameterError, repo_root
 from valor_lab.labels import SegmentLabels, WeakLabels, runs
 from valor_lab.vocab import LLP, Vocab

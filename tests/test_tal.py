@@ -9,17 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from valor_lab import tal
-from valor_lab.config import PRESETS, TrainConfig, override, preset, resolved
+from valor_lab.tasks import (tal, SNIPPET, Detections, Ragged, TALOptions, draw_times, find_streams, make_videos, odd_lengths,
+                             read_streams, run_activations, video_figure)
+from valor_lab.training import (PRESETS, TrainConfig, override, preset, resolved, for_dataset, load_splits, plan_runs, prepare,
+                                train_all, compare_runs, read_published, list_runs, score_runs, score_table, predict, run_labels,
+                                run_predictions, find_task, fit)
 from valor_lab.core import ParameterError
 from valor_lab.datasets import inventory, load_dataset, load_labels, read_split
-from valor_lab.detection import DETECTION_SCORES, Actions, detection_scores, on_grid
-from valor_lab.recipes import for_dataset, load_splits, plan_runs, prepare, train_all
-from valor_lab.results import compare_runs, read_published, runs, score_runs, score_table
-from valor_lab.runs import predict, run_labels, run_predictions
-from valor_lab.tal import SNIPPET, Detections, Ragged, TALOptions, draw_times, find_streams, make_videos, odd_lengths, read_streams, run_activations, video_figure
-from valor_lab.tasks import find_task
-from valor_lab.train import fit
+from valor_lab.metrics import DETECTION_SCORES, Actions, detection_scores, on_grid
 
 PLAIN = dict(device="cpu", progress=False)
 
@@ -198,7 +195,7 @@ def read_truth(data): return tal.to_segments(data.truth.spans, data.ids, data.tr
 def test_an_interrupted_run_ends_like_one_that_was_not(splits, tmp_path, monkeypatch):
     config = tiny("tal-ppl", epochs=4, prototype_warmup=1)
     whole = fit(config, splits["train"], tmp_path/"whole", splits["val"], splits["test"], save_every=0., **PLAIN)
-    from valor_lab import train
+    from valor_lab.training import loop as train
     real, seen = train.train_epoch, []
     def stops(t, epoch):
         if epoch == 3 and not seen: seen.append(1); raise KeyboardInterrupt
@@ -243,7 +240,7 @@ def test_runs_stand_in_tables_with_intervals_and_beside_published_numbers(splits
     np.testing.assert_allclose(compare_runs(done["tal-ppl-oracle"], done["tal-mil"], truth, n=50)["value"], score_runs(done["tal-ppl-oracle"], truth, n=2)["value"] - one["value"])
     assert compare_runs(done["tal-mil"], done["tal-mil"], truth, n=20).eq(0).all(axis=None)
     assert list(score_table(done, truth)) == ["tal-mil", "tal-ppl-oracle"]
-    board = runs(tmp_path, task="tal")
+    board = list_runs(tmp_path, task="tal")
     assert set(DETECTION_SCORES) <= set(board) and (board.source == "this workbench").sum() == 4
     published = read_published(task="tal")
     assert {"W-TALC", "EM-MIL"} <= set(published.name) and published.set_index("name").loc["EM-MIL", "mAP@0.5"] == 30.5
@@ -289,7 +286,7 @@ def test_other_objectives_learn_from_windows_too(objective, splits, tmp_path):
 
 
 def test_dense_losses_pass_padding_by():
-    from valor_lab.objectives import bce_logits, dense, rows_of
+    from valor_lab.methods import bce_logits, dense, rows_of
     logits, labels, mask = torch.randn(2, 4, 3), torch.rand(2, 4, 3), torch.tensor([[True]*4, [True, True, False, False]])
     real = torch.cat([bce_logits(logits[0], labels[0], reduce=False).flatten(), bce_logits(logits[1, :2], labels[1, :2], reduce=False).flatten()])
     torch.testing.assert_close(dense(logits, labels, {"mask": mask}), real.mean())
@@ -301,7 +298,7 @@ def test_dense_losses_pass_padding_by():
 
 def test_the_workbench_lists_untrimmed_videos_and_their_truth(root, splits):
     pytest.importorskip("anywidget")
-    from valor_lab.clipset import clip_frame, load_clips
+    from valor_lab.workbench import clip_frame, load_clips
     clips = load_clips("tal-demo", "test", "tiny", root, runs_folder=None)
     truth = clips.labelings["truth"]
     assert len(clip_frame(clips)) == len(splits["test"]) and truth.n_segments == 200 and truth.visual.any() and len(set(truth.durations)) > 1

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 open_clip = pytest.importorskip("open_clip")
 from safetensors.torch import save_file
 
-from valor_lab import teachers as T
+from valor_lab.harvest import teachers as T
 from valor_lab.core import ParameterError
 
 SMALL = dict(embed_dim=32, vision_cfg=dict(image_size=32, layers=2, width=32, head_width=16, patch_size=16),
@@ -100,7 +100,7 @@ def test_a_file_without_state_dict_is_refused(tmp_path):
 @pytest.mark.parametrize("make", [lambda: T.ClapTeacher(), lambda: T.ClipTeacher(), lambda: T.ClipTeacher("hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K", ""), lambda: T.roberta_tokenizer()])
 def test_a_missing_download_fails_without_retries_and_with_one_message(make, offline, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("valor_lab.teachers.find_data", lambda name, root=None: None)
+    monkeypatch.setattr("valor_lab.harvest.teachers.find_data", lambda name, root=None: None)
     with mock.patch("huggingface_hub.file_download.hf_hub_download", side_effect=FileNotFoundError), mock.patch("time.sleep") as slept, pytest.raises(FileNotFoundError) as e: make()
     assert not slept.called
     message = str(e.value)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from valor_lab import thresholds as H
+from valor_lab.harvest import (thresholds as H, Scores, elaborate, ForeignThresholdsWarning, LiveLabels, Thresholds, TunedHereWarning,
+                               ascend, curves, flips, own_thresholds, predict_weak, report, spread, tune, tune_bagged, tune_gate,
+                               tune_global, tune_pooled)
 from valor_lab.core import ParameterError
-from valor_lab.harvest import Scores, elaborate
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.metrics import avvp_scores, event_scores, fidelity
-from valor_lab.thresholds import ForeignThresholdsWarning, LiveLabels, Thresholds, TunedHereWarning, ascend, curves, flips, own_thresholds, predict_weak, report, spread, tune, tune_bagged, tune_gate, tune_global, tune_pooled
 from valor_lab.vocab import LLP, Vocab
 
 def vocab(c): return Vocab(f"v{c}", [f"e{i}" for i in range(c)], ["x"]*c, ["y"]*c, np.zeros(c), np.zeros(c))

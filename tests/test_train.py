@@ -10,12 +10,13 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 pytest.importorskip("lightning_fabric")
 
-from valor_lab import objectives, parsing, recipes, runs as run_folders, tasks, train
+from valor_lab.methods import objectives
+from valor_lab.training import (parsing, recipes, runs as run_folders, tasks, loop as train, PRESETS, TrainConfig, fit, learning_rate,
+                                override, preset)
 from valor_lab.core import ParameterError
 from valor_lab.datasets import Dataset
 from valor_lab.labels import SegmentLabels, WeakLabels, read_segments
 from valor_lab.metrics import avvp_scores
-from valor_lab.train import PRESETS, TrainConfig, fit, learning_rate, override, preset
 from valor_lab.vocab import LLP, Vocab
 
 TOY = Vocab("toy", *(getattr(LLP, f)[:3] for f in ("events", "clip_captions", "clap_captions", "clip_thresholds", "clap_thresholds")))
@@ -156,9 +157,9 @@ def test_runs_of_two_tasks_share_a_leaderboard_but_no_comparison(counting, tmp_p
     import shutil
     shutil.copytree(run.path, tmp_path/"parsing")
     other = run_fit(tmp_path/"counting", sets, over=COUNT | dict(epochs=1))
-    board = train.runs(tmp_path, published=False).set_index("name")
+    board = train.list_runs(tmp_path, published=False).set_index("name")
     assert board.loc["counting", "task"] == "counting" and board.loc["parsing", "task"] == "avvp" and np.isnan(board.loc["parsing", "near"]) and np.isnan(board.loc["counting", "segment/type"])
-    assert list(train.runs(tmp_path, published=False, task="counting").name) == ["counting"] and "near" not in train.runs(tmp_path, published=False, task="avvp")
+    assert list(train.list_runs(tmp_path, published=False, task="counting").name) == ["counting"] and "near" not in train.list_runs(tmp_path, published=False, task="avvp")
     with pytest.raises(ParameterError, match="runs of different tasks"): train.compare_runs([other], [run], sets[2].truth)
 
 # -- batches
@@ -247,7 +248,7 @@ def test_a_folder_whose_claim_was_interrupted_is_usable(tmp_path, sets, monkeypa
     with monkeypatch.context() as m:
         m.setattr(run_folders, "to_toml", killed)                            # data.json is written, config.toml is not
         with pytest.raises(Killed): run_fit(tmp_path/"r", sets, over=dict(epochs=1))
-    assert [f.name for f in (tmp_path/"r").iterdir()] == ["data.json"] and not len(train.runs(tmp_path, published=False, unfinished=True))
+    assert [f.name for f in (tmp_path/"r").iterdir()] == ["data.json"] and not len(train.list_runs(tmp_path, published=False, unfinished=True))
     r = run_fit(tmp_path/"r", sets, over=dict(epochs=1))
     assert r.finished
     for f in ("data.json", "scores.json"): (r.path/f).unlink()         # a record without its data: the same run goes on, another is refused
@@ -382,7 +383,7 @@ def test_an_objective_with_memory_and_a_helper_resumes_the_same(tmp_path, sets):
         again = run_fit(tmp_path/"cut", sets, "memory")
         assert same(weights(again), weights(whole)) and "epochs seen" in again.metrics
         assert len(helpers) == 1 and (helpers[0]/"scores.json").stat().st_mtime_ns == made
-        assert list(train.runs(tmp_path, published=False).name) == ["cut", "whole"]
+        assert list(train.list_runs(tmp_path, published=False).name) == ["cut", "whole"]
     finally: del objectives.OBJECTIVES["memory"], PRESETS["memory"]
 
 def test_a_resume_file_holds_no_pickle(tmp_path, sets):
@@ -439,18 +440,18 @@ def test_a_damaged_folder_does_not_hide_the_others(run, tmp_path):
     (tmp_path/"foreign"/"config.toml").write_text("title = 'another program'\n")
     record = tmp_path/"other-objective"/"config.toml"
     record.write_text(record.read_text().replace('objective = "valor"', 'objective = "from-elsewhere"'))
-    with pytest.warns(UserWarning) as seen: board = train.runs(tmp_path, published=False).set_index("name")
+    with pytest.warns(UserWarning) as seen: board = train.list_runs(tmp_path, published=False).set_index("name")
     assert sorted(board.index) == ["good", "other-objective"] and board.loc["other-objective", "objective"] == "from-elsewhere"
     assert sorted(str(w.message).split()[0] for w in seen) == ["foreign", "no-data", "no-toml"]
 
 def test_the_leaderboard_has_runs_and_published_rows_side_by_side(run, tmp_path):
     (tmp_path/"p.csv").write_text("method,year,dataset,split,features,about,metric,value,source,remark\nA,2020,LLP,test,f,parser,segment/type,50.5,S,\nA,2020,LLP,test,f,labels,fidelity/audio,80,S,\nB,2020,LLP,val,f,parser,segment/type,1,S,\n")
-    board = train.runs(run.path.parent, tmp_path/"p.csv").set_index("name")
+    board = train.list_runs(run.path.parent, tmp_path/"p.csv").set_index("name")
     assert board.loc["A", "segment/type"] == 50.5 and board.loc["valor", "clips"] == "24 of 26" and len(board) == 2 and board.loc["valor", "protocol"] == "avvp"
 
 def test_an_unfinished_run_is_listed_only_on_request(tmp_path, sets):
     with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"r", sets, loggers=[Stop(2)])
-    assert not len(train.runs(tmp_path, published=False)) and list(train.runs(tmp_path, published=False, unfinished=True).name) == ["r"]
+    assert not len(train.list_runs(tmp_path, published=False)) and list(train.list_runs(tmp_path, published=False, unfinished=True).name) == ["r"]
     with pytest.raises(ParameterError, match="no run here"): train.open_run(tmp_path)
 
 # -- new clips
@@ -515,7 +516,7 @@ def test_labels_are_chosen_by_name(tmp_path, sets):
     with pytest.raises(ParameterError, match="mine"): recipes.choose_labels(sets[0], "yours", tmp_path)
 
 def test_one_run_is_scored_under_every_protocol_from_its_probabilities(run, sets):
-    from valor_lab.results import by_protocol
+    from valor_lab.training import by_protocol
     _, val, test = sets
     table = by_protocol(run, test.truth, val_truth=val.truth)
     assert list(table) == ["avvp", "per_modality", "per_event", "ungated"] and list(by_protocol(run, test.truth)) == ["avvp", "per_modality", "ungated"]

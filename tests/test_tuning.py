@@ -3,11 +3,10 @@ import numpy as np
 import pytest
 
 from valor_lab.core import ParameterError
-from valor_lab.harvest import Scores, elaborate
+from valor_lab.harvest import Scores, elaborate, Thresholds, tune
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.metrics import bootstrap, fidelity
-from valor_lab.thresholds import Thresholds, tune
-from valor_lab.tuning import Tuning, presets
+from valor_lab.workbench import Tuning, presets
 from valor_lab.vocab import LLP
 
 

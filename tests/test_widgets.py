@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 anywidget = pytest.importorskip("anywidget")
-from valor_lab import widgets as w
+from valor_lab import workbench as w
 from valor_lab.core import ParameterError
 from valor_lab.labels import SegmentLabels
 from valor_lab.plots import HUES
@@ -149,7 +149,7 @@ def test_a_clip_lasts_as_long_as_the_labeling_that_knows_it_says():
 @pytest.mark.parametrize("t", [1, 7, 1000])
 def test_a_strip_of_scores_stays_short_and_keeps_the_highest(t):
     c = clips(t=t)
-    from valor_lab.scores import Scores
+    from valor_lab.harvest import Scores
     x = np.random.default_rng(0).normal(size=(6, t, 25))
     c.scores = Scores(c.ids, x, x, LLP)
     strip = w.heat(c, "clip2", "audio", 3)
@@ -157,9 +157,9 @@ def test_a_strip_of_scores_stays_short_and_keeps_the_highest(t):
 
 
 def test_implied_thresholds_give_the_labels_back():
-    from valor_lab.clipset import implied_thresholds
-    from valor_lab.scores import Scores, elaborate
-    from valor_lab.thresholds import Thresholds
+    from valor_lab.workbench import implied_thresholds
+    from valor_lab.harvest import Scores, elaborate
+    from valor_lab.harvest import Thresholds
     c, rng = clips(40), np.random.default_rng(1)
     scores = Scores(c.ids, rng.normal(size=(40, 10, 25)), rng.normal(size=(40, 10, 25)), LLP)
     labels = elaborate(scores, c.weak, Thresholds(np.full(25, .3), np.full(25, -.2), LLP, {}))
@@ -197,7 +197,7 @@ def test_what_counts_as_truth_can_be_a_correction(tmp_path):
 
 
 def test_an_overlay_that_does_not_fit_is_a_sentence_and_no_fault(tmp_path, monkeypatch):
-    from valor_lab.clipset import _gather
+    from valor_lab.workbench.clipset import _gather
     c, d = clips(), tmp_path/"data"
     o = w.Player(c, folder=d/"overlays").correct("truth", "mine", "Ada")
     o.paint("clip0", "Dog", "audio", 0, 10, True)
@@ -234,7 +234,7 @@ def test_the_launcher_offers_what_the_data_set_can_be_trained_with(tmp_path):
 
 def test_pages_have_no_cells_for_coders_and_speak_of_the_set_that_is_asked_for(tmp_path):
     import nbformat
-    from valor_lab.app import PAGES, command, write_pages
+    from valor_lab.workbench import PAGES, command, write_pages
     folder = write_pages(tmp_path, dataset="llp")
     assert sorted(p.name for p in folder.iterdir()) == sorted(f"{p}.ipynb" for p in PAGES)
     for p in folder.iterdir():
@@ -245,9 +245,9 @@ def test_pages_have_no_cells_for_coders_and_speak_of_the_set_that_is_asked_for(t
         with pytest.raises(ParameterError): command(folder, **bad)
 
 def test_scores_that_a_data_set_brings_are_shown_where_no_store_is():
-    from valor_lab.clipset import _scores
+    from valor_lab.workbench.clipset import _scores
     from valor_lab.labels import WeakLabels
-    from valor_lab.scores import Scores
+    from valor_lab.harvest import Scores
     rng = np.random.default_rng(0)
     given = [Scores(ids, *rng.normal(size=(2, len(ids), 10, 25)), LLP) for ids in (["a", "b"], ["c"])]
     both = _scores(None, WeakLabels(["a", "b", "c"], np.eye(3, 25)), given)
@@ -255,8 +255,8 @@ def test_scores_that_a_data_set_brings_are_shown_where_no_store_is():
     assert _scores(None, WeakLabels(["a"], np.eye(1, 25)), []) is None
 
 def test_the_launcher_draws_the_score_that_the_runs_task_names_first(tmp_path):
-    from valor_lab.jobs import Job
-    from valor_lab.launcher import job_curves
+    from valor_lab.workbench import Job
+    from valor_lab.workbench import job_curves
     for name, record, score in (("han-x", "", "segment/type"), ("ave-han-x", 'task = "ave"', "accuracy")):
         (tmp_path/name).mkdir()
         (tmp_path/name/"config.toml").write_text(record)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['valor_parse', 'EXTENSIONS', 'ParameterError', 'one_of', 'need', 'command', 'check_ids', 'repo_root', 'resolve',
-           'find_data', 'atomic_path', 'fingerprint', 'safe_name', 'load_extension']
+           'find_data', 'atomic_path', 'fingerprint', 'safe_name', 'load_extension', 'FetchError', 'cannot_fetch',
+           'sha256_of', 'reason_of', 'download']
 
 # %% ../nbs/api/00_core.ipynb #aa3c3148
 import contextlib, hashlib, importlib, importlib.util, os, re, secrets, sys
@@ -139,9 +140,60 @@ def safe_name(
     return name
 
 # %% ../nbs/api/00_core.ipynb #900ebcc4
-EXTENSIONS = {"ave": "ave", "tal": "tal", "thumos14": "tal"}   # first word of a name -> module that registers such names
+EXTENSIONS = {"ave": "tasks.ave", "tal": "tasks.tal", "thumos14": "tasks.tal"}   # first word of a name -> module that registers such names
 
 def load_extension(name:str):
     "Import the module that registers names like `name`, if there is one."
     module = EXTENSIONS.get(re.split(r"[-_]", name)[0])
     if module and importlib.util.find_spec(f"valor_lab.{module}"): importlib.import_module(f"valor_lab.{module}")
+
+# %% ../nbs/api/00_core.ipynb #2aa3755a
+class FetchError(OSError):
+    "A file could not be fetched; the message says which, from where, and where to put it by hand."
+
+def cannot_fetch(name, source, folder, reason):
+    return FetchError(f"{name} could not be fetched from {source} ({reason}). Put it into {folder} by hand and run again.")
+
+# %% ../nbs/api/00_core.ipynb #551df30a
+def sha256_of(path):
+    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
+
+# %% ../nbs/api/00_core.ipynb #881eff3c
+def reason_of(e):
+    "The last, most concrete line of a network error."
+    while e.__cause__ or e.__context__: e = e.__cause__ or e.__context__
+    return str(e).strip().splitlines()[-1][:200] if str(e).strip() else type(e).__name__
+
+# %% ../nbs/api/00_core.ipynb #a0542e3a
+def download(
+    url:str,         # where it is
+    path,            # where it shall be
+    timeout=20,      # seconds without an answer
+) -> Path:
+    "Fetch one file, going on after what is already in `path.part`; it is checked and then renamed."
+    import requests
+    path = Path(path)
+    if path.exists(): return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})   # bytes are counted, so not compressed
+    with requests.get(url, headers=headers, stream=True, timeout=timeout) as r:
+        if r.status_code != 416: _append(r, part, have)                # 416: the part is already the whole file
+        digest = next((h.headers["X-Linked-Etag"].strip('"') for h in (*r.history, r) if "X-Linked-Etag" in h.headers), None)
+    if digest and len(digest) == 64 and sha256_of(part) != digest:
+        part.unlink()
+        raise FetchError(f"{path.name} arrived damaged and was thrown away; run again")
+    os.replace(part, path)
+    return path
+
+# %% ../nbs/api/00_core.ipynb #492ddddf
+def _append(r, part, have):
+    "Write the body of an answer behind what is there, or anew if the server sent the whole file."
+    from tqdm.auto import tqdm
+    r.raise_for_status()
+    have = have if r.status_code == 206 else 0
+    total = have + int(r.headers.get("Content-Length", 0))
+    with open(part, "ab" if have else "wb") as f, tqdm(total=total or None, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar:
+        for chunk in r.iter_content(1 << 20): bar.update(f.write(chunk))
+    if total and part.stat().st_size != total: raise OSError(f"the connection broke off after {part.stat().st_size} of {total} bytes; run again to go on")
