@@ -135,7 +135,7 @@ def test_the_method_with_which_the_notebook_ends_is_short_and_trains(tmp_path):
 
 def test_the_loop_knows_no_method_and_asks_objectives_only_for_the_hooks_that_all_share():
     import ast
-    source = (ROOT/"valor_lab"/"train.py").read_text()
+    source = (ROOT/"valor_lab"/"training"/"loop.py").read_text()
     asked = {n.attr for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Attribute) and ast.unparse(n.value) in ("objective", "t.objective", "self.objective")}
     hooks = {k for k in vars(objectives.Objective) if not k.startswith("_")}
     assert {"before_batch", "loss", "start"} <= asked <= hooks, asked - hooks

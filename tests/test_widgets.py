@@ -104,7 +104,7 @@ def test_widgets_are_shown_where_a_browser_is(monkeypatch):
 
 
 def test_scripts_write_text_never_markup():
-    for f in (files("valor_lab")/"static").iterdir():
+    for f in (files("valor_lab.workbench")/"static").iterdir():
         if f.name.endswith(".js"):
             text = f.read_text(encoding="utf-8")
             assert "innerHTML" not in text and "insertAdjacentHTML" not in text and "document.write" not in text and "http://" not in text.replace('"http://www.w3.org/2000/svg"', "")
@@ -118,9 +118,9 @@ def test_hues_are_those_of_the_figures():
 
 
 def test_what_the_script_asks_for_is_what_python_answers():
-    tree = ast.parse((files("valor_lab")/"player.py").read_text(encoding="utf-8"))
+    tree = ast.parse((files("valor_lab.workbench")/"player.py").read_text(encoding="utf-8"))
     strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    player = (files("valor_lab")/"static/player.js").read_text(encoding="utf-8")
+    player = (files("valor_lab.workbench")/"static/player.js").read_text(encoding="utf-8")
     for word in ("step", "show_event", "lanes", "correct", "paint", "undo", "redo", "save", "export"): assert f'"{word}"' in player and word in strings
 
 
@@ -234,7 +234,7 @@ def test_the_launcher_offers_what_the_data_set_can_be_trained_with(tmp_path):
 
 def test_pages_have_no_cells_for_coders_and_speak_of_the_set_that_is_asked_for(tmp_path):
     import nbformat
-    from valor_lab.workbench import PAGES, command, write_pages
+    from valor_lab.workbench.app import PAGES, command, write_pages
     folder = write_pages(tmp_path, dataset="llp")
     assert sorted(p.name for p in folder.iterdir()) == sorted(f"{p}.ipynb" for p in PAGES)
     for p in folder.iterdir():

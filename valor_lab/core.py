@@ -50,7 +50,7 @@ def command(
         return main()
     return run
 
-valor_parse = command("parsing")
+valor_parse = command("training.parsing")
 
 # %% ../nbs/api/00_core.ipynb #9e69ed31
 def check_ids(
