@@ -14,7 +14,7 @@ FLOORS = [                                                      # from the groun
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
     "media": ["decode", "clips"], "labels": ["labels", "overlays"], "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"], "metrics": ["avvp", "detection"],
-    "harvest": ["teachers", "extractors", "scores", "store", "published", "pipeline", "thresholds"],
+    "harvest": ["teachers", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "store", "published", "pipeline", "thresholds"],
     "methods": ["objectives", "denoise", "bags"], "plots": ["plots"],
     "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"], "datasets": ["fetch", "datasets"],
     "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "comparison"], "tasks": ["ave", "tal"],
