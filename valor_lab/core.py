@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['valor_parse', 'EXTENSIONS', 'ParameterError', 'one_of', 'need', 'command', 'check_ids', 'repo_root', 'resolve',
-           'find_data', 'atomic_path', 'fingerprint', 'safe_name', 'load_extension', 'FetchError', 'cannot_fetch',
-           'sha256_of', 'reason_of', 'download']
+           'find_data', 'process', 'is_alive', 'CannotWrite', 'writing', 'half_name', 'sweep', 'atomic_path',
+           'fingerprint', 'safe_name', 'load_extension', 'FetchError', 'cannot_fetch', 'sha256_of', 'reason_of',
+           'download']
 
 # %% ../nbs/api/00_core.ipynb #aa3c3148
 import contextlib, hashlib, importlib, importlib.util, os, re, secrets, sys
@@ -88,6 +89,96 @@ def find_data(
     roots = [root] if root is not None else [env, "data"] if env else ["data"]
     return next((p for r in roots if (p := resolve(r)/name).exists()), None)
 
+# %% ../nbs/api/00_core.ipynb #5991285d
+import errno, functools, glob, platform, shutil, threading, time
+
+@functools.cache
+def _machine(pid=0):
+    "Six digits for this machine since it was started and, in a container, for its own set of process numbers."
+    said = [platform.node()]
+    for f in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        with contextlib.suppress(OSError): said.append(os.readlink(f) if f.endswith("pid") else Path(f).read_text())
+    return hashlib.sha256("".join(said).encode()).hexdigest()[:6]
+
+
+# %% ../nbs/api/00_core.ipynb #553608e3
+def _began(pid):
+    "When a process of this machine began, counted from the machine's own start; None if it is no more, '' where that cannot be known."
+    try: words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError: words = None
+    if words: return None if words[0] in "ZX" else words[19]
+    if Path("/proc/self/stat").exists(): return None
+    try: p = need("psutil", "lab").Process(pid)
+    except ImportError: return ""
+    except Exception: return None              # psutil's own error for a process that is not there
+    return None if p.status() == "zombie" else str(round(p.create_time()))
+
+
+# %% ../nbs/api/00_core.ipynb #74702b9a
+def process(pid:int=None) -> dict:
+    "What a process is known by: `machine`, `pid` and the moment it `began`; None: this one."
+    pid = os.getpid() if pid is None else int(pid)
+    return dict(machine=_machine(), pid=pid, began=_began(pid))
+
+def is_alive(
+    who,   # from `process`
+):         # True, False, or None: another machine's, of which nothing can be known from here
+    "Whether a process still runs; its number alone says nothing, since numbers are given anew."
+    if who.get("machine") != _machine(): return None
+    now = _began(who["pid"])
+    return now is not None and (now == "" or now == who["began"])
+
+
+# %% ../nbs/api/00_core.ipynb #c3d6da8c
+class CannotWrite(ParameterError, OSError):
+    "Something could not be written; the message says where and why."
+
+_FULL, _CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EROFS, errno.EACCES, errno.EPERM)
+
+@contextlib.contextmanager
+def writing(path):
+    "Turn a full disk and a read-only folder into `CannotWrite` that names `path`."
+    try: yield
+    except CannotWrite: raise
+    except OSError as e:
+        folder = next((p for p in Path(path).absolute().parents if p.is_dir()), Path("/"))
+        full = e.errno in _FULL or e.errno is None and shutil.disk_usage(folder).free < 1 << 20      # NumPy says only how much it wrote
+        if full: raise CannotWrite(f"{path} was not written, the disk of {folder} is full: make room there and do it again. What was there before is untouched") from e
+        if e.errno in _CLOSED and folder.exists() and not os.access(folder, os.W_OK): raise CannotWrite(f"{path} cannot be written: {folder} is read-only for you ({e.strerror})") from e
+        raise
+
+
+# %% ../nbs/api/00_core.ipynb #b65bbf9e
+def half_name(path) -> Path:
+    "A name beside `path` for what is not finished; it says which process is at work. The same suffix: writers look at it."
+    path, who = Path(path), process()
+    stem = path.stem.encode()[:100].decode(errors="ignore")
+    return path.with_name(f".{stem}.{who['machine']}-{who['pid']}-{who['began']}-{secrets.token_hex(4)}{path.suffix}")
+
+_HALF = re.compile(r"\..+\.([0-9a-f]{6})-(\d+)-(\w*)-[0-9a-f]{8}(\.\w+)?", re.ASCII)
+_SWEPT, _DAY = {}, 86_400
+
+
+# %% ../nbs/api/00_core.ipynb #8130e7b5
+def sweep(
+    folder,
+    now=None,   # a file of this moment, which knows the file system's clock; None: look at this machine's
+) -> list:
+    "Delete what killed writers left half done in `folder`: that of processes which are gone, and after a day that of other machines. Returns the names."
+    folder, gone = Path(folder), []
+    if now is not None and time.monotonic() - _SWEPT.get(folder, -600) < 600: return gone
+    _SWEPT[folder] = time.monotonic()
+    today = time.time() if now is None else now.stat().st_mtime
+    for p in list(os.scandir(folder)):
+        if p.name[0] != "." or not (made := _HALF.fullmatch(p.name)): continue
+        alive = is_alive(dict(machine=made[1], pid=int(made[2]), began=made[3]))
+        with contextlib.suppress(OSError):
+            if alive or alive is None and today - p.stat(follow_symlinks=False).st_mtime < _DAY: continue
+            shutil.rmtree(p.path) if p.is_dir(follow_symlinks=False) else os.unlink(p.path)
+            gone.append(p.name)
+    return gone
+
+
 # %% ../nbs/api/00_core.ipynb #8be000d2
 @contextlib.contextmanager
 def atomic_path(
@@ -95,14 +186,17 @@ def atomic_path(
 ):
     "Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it when it does not."
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")   # the same suffix: writers look at it
-    tmp.touch(exist_ok=False)
-    try:
-        yield tmp
-        with open(tmp, "rb") as f: os.fsync(f.fileno())
-        os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tmp = half_name(path)
+        tmp.touch(exist_ok=False)
+        try:
+            sweep(path.parent, tmp)
+            yield tmp
+            with open(tmp, "rb") as f: os.fsync(f.fileno())
+            os.replace(tmp, path)
+        finally: tmp.unlink(missing_ok=True)
+
 
 # %% ../nbs/api/00_core.ipynb #80f59c27
 def fingerprint(
@@ -169,31 +263,55 @@ def download(
     url:str,         # where it is
     path,            # where it shall be
     timeout=20,      # seconds without an answer
+    sha256:str="",   # its first digits, where they are known beforehand
 ) -> Path:
-    "Fetch one file, going on after what is already in `path.part`; it is checked and then renamed."
+    "Fetch one file, going on after what is already in a `.part` that nobody works on; it is checked and then renamed."
     import requests
     path = Path(path)
     if path.exists(): return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})   # bytes are counted, so not compressed
-    with requests.get(url, headers=headers, stream=True, timeout=timeout) as r:
-        if r.status_code != 416: _append(r, part, have)                # 416: the part is already the whole file
-        digest = next((h.headers["X-Linked-Etag"].strip('"') for h in (*r.history, r) if "X-Linked-Etag" in h.headers), None)
-    if digest and len(digest) == 64 and sha256_of(part) != digest:
-        part.unlink()
-        raise FetchError(f"{path.name} arrived damaged and was thrown away; run again")
-    os.replace(part, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _own_part(path)
+        have = part.stat().st_size if part.exists() else 0
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})   # bytes are counted, so not compressed
+        with requests.get(url, headers=headers, stream=True, timeout=timeout) as r:
+            if r.status_code != 416: _append(r, part, have)                # 416: the part is already the whole file
+            said = [h.headers for h in (*r.history, r)]
+        _check_part(part, path, said, sha256)
+        os.replace(part, path)
     return path
 
+
 # %% ../nbs/api/00_core.ipynb #492ddddf
+def _own_part(path):
+    "The `.part` file of this process: one that a process left behind which is gone, else a new name."
+    mine = path.with_name(f"{path.name}.{_machine()}-{os.getpid()}-{_began(os.getpid())}-{threading.get_ident() % 10**6}.part")
+    for p in [path.with_name(path.name + ".part"), *sorted(path.parent.glob(glob.escape(path.name) + ".*.part"))]:
+        made = re.fullmatch(r"([0-9a-f]{6})-(\d+)-(\w*)-\d+", p.name[len(path.name) + 1:-5], re.ASCII)
+        if p == mine or made and is_alive(dict(machine=made[1], pid=int(made[2]), began=made[3])) is not False: continue
+        with contextlib.suppress(OSError): return p.rename(mine)           # only one process gets it
+    return mine
+
+def _check_part(part, path, said, known):
+    "Compare a part with every digest and size that is known of it; one that is not what it shall be is thrown away."
+    named = next((h["X-Linked-Etag"].strip('"') for h in said if "X-Linked-Etag" in h), "")
+    total = next((int(t) for h in said[-1:] if (t := h.get("Content-Range", "").rpartition("/")[2]).isdigit()), None)
+    found = sha256_of(part) if known or len(named) == 64 else ""
+    wrong = [d for d in (known, named if len(named) == 64 else "") if not found.startswith(d)]
+    if not wrong and total in (None, part.stat().st_size): return
+    part.unlink()
+    raise FetchError(f"{path.name} arrived damaged{f' (SHA-256 {found[:8]}…, expected {wrong[0][:8]}…)' if wrong else ''} and was thrown away; run again")
+
+
+# %% ../nbs/api/00_core.ipynb #14d6c313
 def _append(r, part, have):
     "Write the body of an answer behind what is there, or anew if the server sent the whole file."
     from tqdm.auto import tqdm
     r.raise_for_status()
     have = have if r.status_code == 206 else 0
     total = have + int(r.headers.get("Content-Length", 0))
-    with open(part, "ab" if have else "wb") as f, tqdm(total=total or None, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar:
+    with open(part, "ab" if have else "wb") as f, tqdm(total=total or None, initial=have, unit="B", unit_scale=True, desc=part.stem.split(".")[0]) as bar:
         for chunk in r.iter_content(1 << 20): bar.update(f.write(chunk))
+        f.flush(), os.fsync(f.fileno())
     if total and part.stat().st_size != total: raise OSError(f"the connection broke off after {part.stat().st_size} of {total} bytes; run again to go on")
+
