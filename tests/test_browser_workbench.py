@@ -47,6 +47,9 @@ desk
 """
 LONG = """
 import numpy as np
+from valor_lab.labels import SegmentLabels
+from valor_lab.vocab import Vocab
+from valor_lab.workbench import BrowseBench, Clips
 vocab, T, n = Vocab("sport", *[["Long jump", "Diving"]] * 3, [1, 1], [1, 1]), 400, 5
 on = np.zeros((n, T, 2), bool); on[:, 100:160, 0] = True; on[:, 300:302, 1] = True
 none = np.zeros_like(on)
