@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
              "score_range", "short_names", "implied_thresholds", "lanes", "media_file", "film", "peaks", "spectrogram",
              "alignment", "disagreement", "weak_words", "clip_scores", "clip_frame", "clip_masks", "load_clips", "media_files",
              "saved_labelings", "run_labelings", "changed_labelings", "first_picture", "rescorer"],
-    player=["PART", "Player", "media_of", "export"],
+    player=["PART", "SCRIPTS", "Player", "media_of", "export"],
     table=["Column", "Table"],
     panel=["ThresholdPanel", "event_curves", "one_event"],
     bench=["widgets", "FIRST_LANES", "show_bench", "score_names", "spoken_score", "BrowseBench", "begin_tuning", "TuneBench",
