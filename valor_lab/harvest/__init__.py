@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     extractors=["EXTRACTORS", "fetch_weights", "import_torchvision", "Extractor", "ResNet152", "R2Plus1D18", "mel_bands",
                 "vggish_examples", "VGG", "VGGish", "extract"],
     scores=["Scores", "thresholds_of", "gate_of", "elaborate"],
-    rows=["FORMAT", "TABLE", "has_store", "StoreError", "checked_rows", "settings_of", "arrays_of", "Row", "marks_of", "create_store",
+    rows=["FORMAT", "TABLE", "has_store", "checked_rows", "settings_of", "arrays_of", "Row", "marks_of", "create_store",
           "add_rows", "tidy", "forget"],
     captions=["keep_captions", "read_captions"],
     convert=["StoreConverted", "convert_store"],

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['old_settings', 'old_rows', 'StoreConverted', 'convert_store']
 
-# %% ../../nbs/api/harvest/02c_convert.ipynb #6158c758
-import json, os, secrets, shutil, socket, time, warnings
+# %% ../../nbs/api/harvest/02c_convert.ipynb #12f81875
+import json, os, shutil, warnings
 from pathlib import Path
 
 import numpy as np
 
-from ..core import ParameterError, need
+from ..core import CannotWrite, ParameterError, half_name, need, sweep
 from .captions import keep_captions
-from .rows import FORMAT, TABLE, Row, StoreError, arrays_of, batch_of, has_table, plain_errors, schema_of
+from .rows import FORMAT, TABLE, Row, arrays_of, batch_of, has_table, plain_errors, schema_of
 
 # %% ../../nbs/api/harvest/02c_convert.ipynb #d57eaaaa
 def _read(path):
@@ -64,27 +64,11 @@ def old_rows(folder, settings):
         for i in dict.fromkeys(i for i, *_ in failed):
             if i not in last and i in reasons: yield Row(i, reasons=reasons.pop(i))
 
-# %% ../../nbs/api/harvest/02c_convert.ipynb #d4e91411
+# %% ../../nbs/api/harvest/02c_convert.ipynb #4e08b021
 class StoreConverted(UserWarning):
     "A store of version 0.1 was written anew in today's format."
 
-def _sweep(folder):
-    "Delete what conversions left here that died: of processes of this machine that are gone, and of others after a day."
-    for p in Path(folder).glob(".converting-*"):
-        host, pid = p.name.rsplit("-", 3)[1:3] if p.name.count("-") >= 3 else ("", "0")
-        mine = host == _host() and pid.isdigit()
-        if (not _alive(int(pid))) if mine else time.time() - p.stat().st_mtime > 86_400: shutil.rmtree(p, ignore_errors=True)
-
-def _host(): return "".join(c for c in socket.gethostname() if c.isalnum()) or "here"
-
-def _alive(pid):
-    if pid == os.getpid(): return True
-    try: os.kill(pid, 0)
-    except ProcessLookupError: return False
-    except OSError: return True
-    return True
-
-# %% ../../nbs/api/harvest/02c_convert.ipynb #f6138401
+# %% ../../nbs/api/harvest/02c_convert.ipynb #503174af
 def _batches(folder, settings, size=256):
     "The rows of an old store as record batches of the new one."
     rows = []
@@ -98,12 +82,12 @@ def convert_store(folder) -> int:
     folder, n = Path(folder), 0
     settings = old_settings(folder) | dict(format=FORMAT)
     if not os.access(folder, os.W_OK):
-        raise StoreError(f"{folder} is a store of version 0.1 in a folder that cannot be written, and it has to be converted once: copy it to another place")
+        raise CannotWrite(f"{folder} is a store of version 0.1 in a folder that cannot be written, and it has to be converted once: copy it to another place")
     pa, lance = need("pyarrow", "teachers"), need("lance", "teachers")
-    _sweep(folder)
+    sweep(folder)
     for m in ("audio", "visual"):
         if (p := folder/f"captions-{m}.arrow").exists(): keep_captions(folder, m, (lambda c: dict(zip(c["caption"], c["embedding"])))(_read(p)[0]))
-    own = folder/f".converting-{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    own = half_name(folder/TABLE)
     try:
         with plain_errors(folder):
             reader = pa.RecordBatchReader.from_batches(schema_of(settings), _batches(folder, settings))

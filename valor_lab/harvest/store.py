@@ -7,7 +7,7 @@ __all__ = ['FeatureStore', 'open_store', 'begin_store', 'array', 'batches', 'sel
            'teachers_fingerprint', 'embed_captions', 'of_modality', 'remember', 'MissingModalityWarning',
            'score_batches', 'scores', 'kept_scores', 'keep_store_scores']
 
-# %% ../../nbs/api/harvest/03_store.ipynb #c516a436
+# %% ../../nbs/api/harvest/03_store.ipynb #0413e644
 import functools, warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, fingerprint, resolve
+from ..core import CannotWrite, ParameterError, fingerprint, resolve
 from .captions import keep_captions, read_captions
 from .convert import convert_store
 from .kept import KeptScores, keep_scores, logits, path_of
-from .rows import (TABLE, StoreError, arrays_of, create_store, describe, forget, has_store, has_table, open_table,
+from .rows import (TABLE, arrays_of, create_store, describe, forget, has_store, has_table, open_table,
                                     settings_in)
 from .scores import Scores
 from .source import ArrayRows, TableRows
@@ -156,7 +156,7 @@ FeatureStore.fingerprint = functools.cached_property(content_fingerprint)
 FeatureStore.fingerprint.__set_name__(FeatureStore, "fingerprint")
 FeatureStore.teachers_fingerprint = property(teachers_fingerprint)
 
-# %% ../../nbs/api/harvest/03_store.ipynb #05bd03a1
+# %% ../../nbs/api/harvest/03_store.ipynb #e60156aa
 def embed_captions(self:FeatureStore, modality, captions, teacher=None):
     "Text embeddings [C,D] of `captions`; new ones are made by `teacher` and remembered."
     known, made_by = self.captions[modality], self._made_by(modality)
@@ -175,7 +175,7 @@ def embed_captions(self:FeatureStore, modality, captions, teacher=None):
 def _keep(path, modality, made):
     "Keep captions on the disk, or say that the folder cannot be written."
     try: keep_captions(path, modality, made)
-    except StoreError as e: warnings.warn(f"{len(made)} captions are known for this session only: {e}", stacklevel=4)
+    except CannotWrite as e: warnings.warn(f"{len(made)} captions are known for this session only: {e}", stacklevel=4)
 
 # %% ../../nbs/api/harvest/03_store.ipynb #3cfbd0b0
 def _made_by(self, modality):
