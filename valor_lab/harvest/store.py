@@ -73,20 +73,22 @@ def begin_store(folder, settings):
         elif any(folder.glob("*.arrow")): raise ParameterError(f"{folder} holds data files but no manifest.json: it is not a feature store")
     create_store(folder, settings)
 
-# %% ../../nbs/api/harvest/03_store.ipynb #5a8d0880
+# %% ../../nbs/api/harvest/03_store.ipynb #cdb0e431
 def array(
     self:FeatureStore,
     column:str,           # "audio", "visual", "feature NAME"
+    keep=True,            # False: a fresh one, the caller's own
 ) -> np.ndarray|None:     # [N, ...] float16, NaN where missing; None: not harvested
     "One array of all clips, in memory."
-    if column not in self._arrays:
-        shape = {c: s for c, _, s in arrays_of(self.settings)}.get(column)
-        if shape is None: return None
-        out = np.empty((len(self), *shape), np.float16)
-        for rows, found in self.source.batches([column]): out[rows] = found[column]
-        out.flags.writeable = False
-        self._arrays[column] = out
-    return self._arrays[column]
+    if column in self._arrays: return self._arrays[column] if keep else self._arrays[column].copy()
+    shape = {c: s for c, _, s in arrays_of(self.settings)}.get(column)
+    if shape is None: return None
+    out = np.empty((len(self), *shape), np.float16)
+    for rows, found in self.source.batches([column]): out[rows] = found[column]
+    if not keep: return out
+    out.flags.writeable = False
+    self._arrays[column] = out
+    return out
 
 def batches(
     self:FeatureStore,
