@@ -514,17 +514,17 @@ def test_the_command_explains_itself_in_one_line(tmp_path, capsys):
     assert len(err) == 2 and all(e.startswith("valor_harvest: ") for e in err) and "no.csv" in err[0]
 
 def test_the_command_passes_what_teachers_take(monkeypatch):
-    from valor_lab.harvest import teachers
+    from valor_lab.harvest import clap, clip
     asked = []
-    monkeypatch.setattr(teachers, "find_clip", lambda *a: asked.append(a) or (_ for _ in ()).throw(ParameterError("stop")))
+    monkeypatch.setattr(clip, "find_clip", lambda *a: asked.append(a) or (_ for _ in ()).throw(ParameterError("stop")))
     a = H._parser().parse_args(["x.mp4", "--out", "s", "--no-quick-gelu", "--precision", "bf16", "--preprocess", "model", "--tokenizer", "t", "--clip-weights", "w.pt"])
     with pytest.raises(ValueError, match="stop"): H._teachers(a)
     assert asked == [("ViT-L-14", "w.pt", False, False)]
     made = []
-    for name in ("ClipTeacher", "ClapTeacher"):
+    for room, name in ((clip, "ClipTeacher"), (clap, "ClapTeacher")):
         import inspect
-        real = inspect.signature(getattr(teachers, name))
-        monkeypatch.setattr(teachers, name, lambda *a, real=real: made.append(real.bind(*a).arguments))
+        real = inspect.signature(getattr(room, name))
+        monkeypatch.setattr(room, name, lambda *a, real=real: made.append(real.bind(*a).arguments))
     H._teachers(a)
     assert made == [dict(model="ViT-L-14", pretrained="w.pt", device="auto", preprocess="model", precision="bf16", quick_gelu=False), dict(checkpoint="630k-fusion-best.pt", device="auto", tokenizer=Path("t"))]
     with pytest.raises(ValueError, match="--precision, --preprocess, --tokenizer with --demo"): H._teachers(H._parser().parse_args("x --out s --demo --precision fp16 --preprocess model --tokenizer t".split()))

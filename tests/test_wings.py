@@ -14,9 +14,9 @@ FLOORS = [                                                      # from the groun
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
     "media": ["decode", "clips"], "labels": ["labels", "overlays"], "models": ["han"], "metrics": ["avvp", "detection"],
-    "harvest": ["teachers", "extractors", "scores", "store", "published", "pipeline", "thresholds"],
-    "methods": ["objectives", "denoise", "bags"], "plots": ["plots"],
-    "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"], "datasets": ["fetch", "datasets"],
+    "harvest": ["teachers", "clip", "clap", "extractors", "scores", "store", "published", "pipeline", "statistics", "thresholds", "live"],
+    "methods": ["objectives", "denoise", "bags"], "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes"],
+    "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"], "datasets": ["fetch", "dataset"],
     "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "comparison"], "tasks": ["ave", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "launcher", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
