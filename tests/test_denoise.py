@@ -8,7 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from valor_lab.methods import denoise as D, OBJECTIVES, Context, bce, make_objective
+from valor_lab import methods as D
+from valor_lab.methods import OBJECTIVES, Context, bce, make_objective
 from valor_lab.core import ParameterError
 from valor_lab.labels import SegmentLabels
 from valor_lab.metrics import avvp_scores, fidelity
@@ -485,7 +486,7 @@ def test_every_preset_is_a_valid_training_record():
 
 
 def test_options_of_objectives_do_not_hide_options_of_training_or_of_the_networks():
-    train, models = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.models.han")
+    train, models = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.models")
     taken = {f.name for f in fields(train.TrainConfig)} | {f.name for _, config in models.BACKBONES.values() for f in fields(config)}
     for name, (_, config) in OBJECTIVES.items():
         if config is not None: assert not taken & {f.name for f in fields(config)}, name

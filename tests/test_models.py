@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional as F
 
 from released import SIZES, Released, raw_batch
-from valor_lab.models import (han as models, HAN, PUBLISHED, Gates, HANOutput, count_parameters, forward_all, frame_matrix, load_model,
+from valor_lab import models
+from valor_lab.models import (HAN, PUBLISHED, Gates, HANOutput, count_parameters, forward_all, frame_matrix, load_model,
                               make_model, parse, pool_clap_tokens, pool_frames, read_state_dict, save_model, tune_gates)
 from valor_lab.core import ParameterError
 from valor_lab.methods import Supervision

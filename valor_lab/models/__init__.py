@@ -9,9 +9,14 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    han=["PUBLISHED", "PUBLISHED_NAMES", "BACKBONES", "PROTOCOLS", "frame_matrix", "clap_matrix", "pool_frames",
-         "pool_clap_tokens", "HANConfig", "make_config", "attend", "Attention", "HANLayer", "HANOutput", "over_time", "MMIL",
-         "HAN", "check_features", "count_parameters", "read_state_dict", "published_config", "from_published",
-         "register_backbone", "PPLConfig", "ClipMMIL", "bare_attention", "PPLNet", "AVEConfig", "AVENet", "make_model",
-         "backbones", "save_model", "load_model", "forward_all", "Gates", "parse", "tune_gates"],
+    pooling=["frame_matrix", "clap_matrix", "pool_frames", "pool_clap_tokens"],
+    options=["HANConfig", "at_least", "make_config"],
+    han=["PUBLISHED", "attend", "Attention", "HANLayer", "HANOutput", "over_time", "MMIL", "HAN", "check_features",
+         "count_parameters"],
+    registry=["BACKBONES", "Networks", "register_backbone", "make_model", "backbones"],
+    checkpoints=["PUBLISHED_NAMES", "read_state_dict", "published_config", "from_published", "load_strictly", "save_model",
+                 "load_model"],
+    protocols=["PROTOCOLS", "forward_all", "Gates", "parse", "tune_gates"],
+    **{"zoo.ppl": ["PPLConfig", "ClipMMIL", "bare_attention", "PPLNet"]},
+    **{"zoo.ave": ["AVEConfig", "AVENet"]},
 ))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core import EXTENSIONS, ParameterError, load_extension, need, one_of, safe_name
-from ..methods import BAG_PRESETS, DENOISE_PRESETS, OBJECTIVES, OFFERED, make_objective   # naming the presets registers the methods
+from ..methods import OBJECTIVES, OFFERED, make_objective
 from ..models import BACKBONES, make_config
 from .tasks import find_task
 
