@@ -22,8 +22,8 @@ ORDER = {                                                       # inside a wing,
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes"],
     "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"],
     "datasets": ["fetch", "dataset"],
-    "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "comparison"],
-    "tasks": ["ave", "tal"],
+    "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
+    "tasks": ["heads", "ave", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "launcher", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
