@@ -68,7 +68,7 @@ def old_rows(folder, settings):
 class StoreConverted(UserWarning):
     "A store of version 0.1 was written anew in today's format."
 
-# %% ../../nbs/api/harvest/04c_convert.ipynb #503174af
+# %% ../../nbs/api/harvest/04c_convert.ipynb #ed148f9b
 def _batches(folder, settings, size=256):
     "The rows of an old store as record batches of the new one."
     rows = []
@@ -97,5 +97,5 @@ def convert_store(folder) -> int:
             if not has_table(folder/TABLE): raise                    # else: somebody was faster, and theirs is the same
     finally: shutil.rmtree(own, ignore_errors=True)
     warnings.warn(f"{folder} was a store of version 0.1; its {n} clips were written anew into {TABLE}. The files *.arrow and manifest.json are not "
-                  "read any more and may be deleted", StoreConverted, stacklevel=2)
+                  "read any more and may be deleted", StoreConverted, stacklevel=3)
     return n
