@@ -19,7 +19,7 @@ ORDER = {                                                       # inside a wing,
     "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"], "datasets": ["fetch", "datasets"],
     "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
     "tasks": ["heads", "ave", "tal"],
-    "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "launcher", "app"],
+    "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "launcher", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
