@@ -235,7 +235,9 @@ def _player_still(self):
     if clip in c.files: film_, sound = _film_parts(str(media_file(c.files[clip], c.folders)), min(c.n_segments, 20))
     scores = {c.harvested: c.scores} if c.scores is not None and c.harvested in names else None
     truth = c.labelings[c.truth] if c.truth and c.knows(c.truth, clip) else None
-    return picture(timelines({n: c.labelings[n] for n in names if n != c.truth}, clip, truth, c.weak, scores,
+    drawn = {n: c.labelings[n] for n in names if n != c.truth}
+    if not drawn and truth is None: drawn = {"weak label, copied": c.weak.select([clip]).copied(c.n_segments)}   # all that is known
+    return picture(timelines(drawn, clip, truth, c.weak, scores,
                              pictures=film_ and {clip: film_}, sound=None if sound is None else {clip: sound}))
 
 # %% ../../nbs/api/workbench/05_player.ipynb #388af05b
