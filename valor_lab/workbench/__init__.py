@@ -23,5 +23,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
            "flip_frame", "Choice", "common", "compared", "compare_scores", "score_frame", "pair_frame", "event_frame",
            "CompareBench"],
     launcher=["Launcher", "job_curves", "show_launcher"],
-    app=["PAGES", "HIDDEN", "page_notebook", "write_pages"],
+    app=["PAGES", "HIDDEN", "page_notebook", "write_pages", "serve"],
 ))

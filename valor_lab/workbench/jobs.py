@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..core import ParameterError, atomic_path, need, repo_root, resolve, safe_name
+from ..core import ParameterError, atomic_path, need, workspace, resolve, safe_name
 
 psutil = need("psutil", "lab")
 
@@ -73,7 +73,7 @@ def launch(
     (job.path/"parameters.json").write_text(json.dumps(parameters), encoding="utf-8")
     env = {k: v for k, v in os.environ.items() if k not in SESSION}
     with open(job.path/"log.txt", "w") as out:
-        p = subprocess.Popen([sys.executable, "-m", "valor_lab.workbench.jobs", str(job.path), str(notebook)], cwd=repo_root(), env=env,
+        p = subprocess.Popen([sys.executable, "-m", "valor_lab.workbench.jobs", str(job.path), str(notebook)], cwd=workspace(), env=env,
                              stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     CHILDREN[p.pid] = p
     _write(job, dict(notebook=notebook.name, parameters=parameters, started=_now(), pid=p.pid, began=psutil.Process(p.pid).create_time()))
@@ -92,7 +92,7 @@ def guard(folder, notebook) -> int:
     "Run papermill on `notebook`, keep job.json up to date; the guardian process does nothing else."
     job, told = Job(folder), []
     command = [sys.executable, "-m", "papermill", str(notebook), str(job.path/Path(notebook).name), "-f", str(job.path/"parameters.json"),
-               "-k", "python3", "--log-output", "--no-progress-bar", "--cwd", str(repo_root())]
+               "-k", "python3", "--log-output", "--no-progress-bar", "--cwd", str(workspace())]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: (told.append(1), child.terminate()))
     code = child.wait()
