@@ -18,7 +18,7 @@ ORDER = {                                                       # inside a wing,
     "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"], "plots": ["plots"],
     "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"], "datasets": ["fetch", "datasets"],
     "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "comparison"], "tasks": ["ave", "tal"],
-    "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "launcher", "app"],
+    "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "compare", "launcher", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
