@@ -13,6 +13,7 @@ pytest.importorskip("lightning_fabric")
 from valor_lab.methods import objectives
 from valor_lab.training import (parsing, recipes, runs as run_folders, tasks, loop as train, PRESETS, TrainConfig, fit, learning_rate,
                                 override, preset)
+from valor_lab.cli import main
 from valor_lab.core import ParameterError
 from valor_lab.datasets import Dataset
 from valor_lab.labels import SegmentLabels, WeakLabels, read_segments
@@ -467,13 +468,13 @@ def test_new_clips_are_parsed_and_bad_ones_listed(tmp_path, capsys):
     new = tmp_path/"new"
     write_clip(new/"good.mp4", frames, audio, fps=8), write_clip(new/"silent.mp4", frames, None, fps=8)
     (new/"empty.mp4").write_bytes(b"")
-    labels = train.parse_clips(r, new, protocol="ungated", device="cpu")
+    labels = parsing.parse_clips(r, new, protocol="ungated", device="cpu")
     assert labels.ids == ("good",) and labels.durations == pytest.approx([10], abs=.2) and set(labels.findings["clip"]) == {"silent", "empty"}
-    with pytest.raises(ParameterError, match="none of 1 clip"): train.parse_clips(r, [new/"silent.mp4"], device="cpu")
+    with pytest.raises(ParameterError, match="none of 1 clip"): parsing.parse_clips(r, [new/"silent.mp4"], device="cpu")
     pytest.importorskip("matplotlib")
-    assert parsing.main([str(new), "--run", str(r.path), "--out", str(tmp_path/"out"), "--device", "cpu"]) == 0
+    assert main(["parse", str(new), "--run", str(r.path), "--out", str(tmp_path/"out"), "--device", "cpu"]) == 0
     assert {f.name for f in (tmp_path/"out").iterdir()} == {"audio.csv", "visual.csv", "timelines.png"} and "silent.mp4" in capsys.readouterr().out
-    assert parsing.main([str(new), "--run", str(tmp_path), "--out", str(tmp_path/"out")]) == 2 and "no run here" in capsys.readouterr().err
+    assert main(["parse", str(new), "--run", str(tmp_path), "--out", str(tmp_path/"out")]) == 2 and "no run here" in capsys.readouterr().err
 
 @pytest.mark.parametrize("kind, dataset", [("simple", "llp"), ("classic", "demo (small)")])
 def test_features_are_made_as_the_data_set_made_them(kind, dataset):
@@ -481,9 +482,10 @@ def test_features_are_made_as_the_data_set_made_them(kind, dataset):
 
 def test_a_missing_dependency_is_one_line(run, tmp_path, capsys, monkeypatch):
     def missing(*a, **k): raise ImportError("this needs 'av', which is not installed: pip install 'valor_lab[media]'")
-    monkeypatch.setattr(parsing, "parse_clips", missing)
-    assert parsing.main(["x.mp4", "--run", str(run.path), "--out", str(tmp_path/"o")]) == 2
-    assert capsys.readouterr().err == "valor_parse: this needs 'av', which is not installed: pip install 'valor_lab[media]'\n"
+    import valor_lab.training as door
+    monkeypatch.setattr(door, "parse_clips", missing, raising=False)
+    assert main(["parse", "x.mp4", "--run", str(run.path), "--out", str(tmp_path/"o")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "valor parse: this needs 'av', which is not installed: pip install 'valor_lab[media]'"
 
 # -- what the notebooks use
 
@@ -498,7 +500,7 @@ def test_plans_name_unknown_presets_and_scale_to_the_demo_set():
     assert [(c.preset, c.features, c.lr, c.epochs, c.network["d_model"]) for c, _ in plan.values()] == [("han", "simple", 1e-3, 3, 128), ("valor+", "simple", 1e-3, 3, 128)]
     assert recipes.plan_runs("valor", "llp")["valor"][0] == preset("valor")
     with pytest.raises(ParameterError, match="valour"): recipes.plan_runs("han,valour", "demo")
-    with pytest.raises(FileNotFoundError, match="valor_fetch valor-checkpoints"): recipes.plan_runs("published:VALOR++", "llp", root="no-such-folder")
+    with pytest.raises(FileNotFoundError, match="valor fetch valor-checkpoints"): recipes.plan_runs("published:VALOR++", "llp", root="no-such-folder")
 
 def test_train_all_finds_its_runs_again(tmp_path, sets):
     plan = {"valor": (override(preset("valor"), SMALL | dict(epochs=1)), None)}

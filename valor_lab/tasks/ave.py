@@ -107,7 +107,7 @@ def read_ave(name="ave", split="train", root="data", size="", revision=""):
 # %% ../../nbs/api/tasks/00_ave.ipynb #7e1ef2de
 HOW_AVE = dict(annotations="Put trainSet.txt, valSet.txt and testSet.txt there: links in the README of the AVE-ECCV18 repository (YapengTian/AVE-ECCV18)", videos="links in the README of the AVE-ECCV18 repository; as data/ave/videos/VIDEO.*",
                classic="VGGish, ResNet-152 and R(2+1)D-18 features of the videos (valor_lab.extractors), as data/ave/feats/*/VIDEO.npy", clipclap="CLAP and CLIP features in VALOR's layout, as data/ave/{CLAP,CLIP}/features/VIDEO.npy, and R(2+1)D-18 in data/ave/feats",
-               labels="valor_harvest on the videos, into data/stores/ave; nbs/train.ipynb tunes thresholds and saves the labels")
+               labels="valor harvest on the videos, into data/stores/ave; nbs/train.ipynb tunes thresholds and saves the labels")
 
 def video(clip:str) -> str:
     "The video of a clip `VIDEO/event`."

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, check_ids, one_of, resolve
+from ..core import ParameterError, check_ids, one_of, resolve, shipped
 from ..datasets import load_labels
 from ..methods import change_quality, label_quality
 from ..labels import SegmentLabels, WeakLabels
@@ -161,10 +161,11 @@ PRINTED = {   # preset -> (source, method)
 def printed(
     names:dict,     # row -> (source, method), e.g. `PRINTED`
     split="test",
-    path="data/published_results.csv",
+    path=None,      # a CSV; None: the one that the package ships
 ) -> pd.DataFrame:
     "Ten printed scores for each row, percent, and where they stand; NaN where the source does not print one."
-    t = pd.read_csv(resolve(path), keep_default_na=False).query("dataset == 'LLP' and split == @split and about == 'parser'")
+    t = pd.read_csv(resolve(path or shipped("published_results.csv")), keep_default_na=False)
+    t = t.query("dataset == 'LLP' and split == @split and about == 'parser'")
     rows = {}
     for row, (source, method) in names.items():
         found = t[(t.source == source) & (t.method == method)]
