@@ -218,7 +218,8 @@ class JoMoLD(Removing):
         c, y = self.config, run.data["weak"]
         if one_of("ratios", c.ratios, ("estimated", "published")) == "published":
             if y.shape[1] != 25:
-                raise ParameterError(f"the published ratios belong to LLP's 25 events, the data has {y.shape[1]}; choose ratios='estimated'")
+                raise ParameterError(f"the published ratios belong to LLP's 25 events, the data has {y.shape[1]}; "
+                                     "choose ratios='estimated'")
             return [torch.tensor(JOMOLD_RATIOS[m]) for m in ("audio", "visual")]
         out = run.predict(run.train(c.estimator, cross_attention=False), cross_attention=False)
         return noise_ratios(out.audio_prob, out.visual_prob, y, c.theta_audio, c.theta_visual)
