@@ -1,6 +1,6 @@
 // A list of any length: Python filters and sorts, only the rows in view are ever drawn. Every column is there: what does not fit
 // is reached by scrolling sideways, the first column stays, and a mark says what lies out of view. See `Table` in valor_lab.workbench.
-const PAGE = 60, FIRST = 170, PICTURE = 84, GAP = 8;
+const PAGE = 60, FIRST = 190, PICTURE = 84, GAP = 8;
 
 function render({ model, el }) {
   const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); };
