@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, load_extension, one_of, resolve, safe_name
+from ..core import (ParameterError, atomic_path, check_ids, find_data, fingerprint, load_extension, one_of, read_npy, resolve,
+                            safe_name)
 from .fetch import read_ledger
 from ..labels import SegmentLabels, WeakLabels, read_segments, read_weak
 from ..vocab import LLP, VOCABS, Vocab
@@ -74,7 +75,7 @@ def read_feature(
     shape,   # what it must hold; None for a free size
 ):
     "One clip's features, float32. Another shape, NaN, inf or pickled code is a `ParameterError` that names the file."
-    try: x = np.load(path, allow_pickle=False)
+    try: x = read_npy(path)
     except (ValueError, EOFError, OSError) as e: raise ParameterError(f"{path}: not an array that can be read without pickle ({e})") from None
     if x.ndim != len(shape) or any(s not in (None, n) for s, n in zip(shape, x.shape)): raise ParameterError(f"{path}: shape {list(x.shape)}, expected {['any' if s is None else s for s in shape]}")
     x = np.asarray(x, np.float32)
@@ -108,13 +109,15 @@ def read_features(
     "All clips' features pooled to segments, float16 [N,T,D]."
     files = _files(folder, ids)
     state = fingerprint([[f.name, s.st_size, s.st_mtime_ns] for f in files for s in [f.stat()]], list(map(str, shape)))
-    if cache is not None and (kept := Path(cache).with_name(f"{Path(cache).stem}-{state}.npy")).exists(): return np.load(kept, mmap_mode="r", allow_pickle=False)
-    with ThreadPoolExecutor(8) as pool: x = list(pool.map(lambda f: _half(_pool(read_feature(f, shape)), f), files))
+    if cache is not None and (kept := Path(cache).with_name(f"{Path(cache).stem}-{state}.npy")).exists(): return read_npy(kept, mmap=True)
+    make = lambda f: _half(_pool(read_feature(f, shape)), f)
+    x = [make(f) for f in files[:1]]                # the first alone: what it imports, eight threads do not import at once
+    with ThreadPoolExecutor(8) as pool: x += pool.map(make, files[1:])
     odd = {a.shape for a in x}
     if len(odd) > 1: raise ParameterError(f"{folder}: files of different shapes {sorted(odd)}")
     x = np.stack(x) if x else np.zeros((0, 10, 0), np.float16)
     if cache is not None:
-        for old in kept.parent.glob(f"{Path(cache).stem}-*.npy"): old.unlink()
+        for old in kept.parent.glob(f"{Path(cache).stem}-*.npy"): old.unlink(missing_ok=True)
         with atomic_path(kept) as tmp: np.save(tmp, x)
     return x
 

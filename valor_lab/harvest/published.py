@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, atomic_path, check_ids
+from ..core import ParameterError, atomic_path, check_ids, read_npy
 from ..labels import SegmentLabels
 from .store import FORMAT, FeatureStore, checked_rows
 from ..vocab import LLP, Vocab
@@ -32,7 +32,7 @@ def read_array(
     dtype=None,   # of the result; None: that of the file
 ) -> np.ndarray:
     "Read an array that holds no pickled objects, has this shape and only finite numbers, also as `dtype`; else `ParameterError` names the file."
-    try: x = np.load(path, allow_pickle=False)
+    try: x = read_npy(path)
     except (ValueError, EOFError, OSError) as e:
         if isinstance(e, FileNotFoundError): raise
         raise ParameterError(f"{path}: expected an array of shape {shape}, found a file that is none or holds pickled objects ({e})") from None
