@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, check_ids, need, resolve, shipped
+from .. import models
+from ..core import ParameterError, check_ids, later, resolve, shipped
 from ..labels import SegmentLabels
 from ..metrics import SCORES
-from ..models import PROTOCOLS, parse, tune_gates
 from .runs import Run, run_predictions, run_probabilities
 from .tasks import TASKS, find_task
 
-torch = need("torch", "models")
+torch = later("torch", "models")
 
 # %% ../../nbs/api/training/03_results.ipynb #bfc27820
 def seed_table(
@@ -116,15 +116,15 @@ def by_protocol(
     val_truth=None,  # of the validation split, to tune the gates of "per_event" on; None: the run's own gates, if it has any
 ) -> pd.DataFrame:
     "The scores of a run under each protocol, a column each; `per_event` only where there are gates."
-    if run.task.protocols != PROTOCOLS: raise ParameterError(f"{run.name} is a run of the task {run.task.name!r}, whose predictions do not pass these gates ({', '.join(PROTOCOLS)})")
+    if run.task.protocols != models.PROTOCOLS: raise ParameterError(f"{run.name} is a run of the task {run.task.name!r}, whose predictions do not pass these gates ({', '.join(models.PROTOCOLS)})")
     (ids, said), threshold, gates, table = _probabilities(run, split), run.config.threshold, run.gates, {}
     if val_truth is not None:
         val_ids, on_val = _probabilities(run, "val")
-        gates = tune_gates(on_val, val_truth.select(val_ids), threshold=threshold)
+        gates = models.tune_gates(on_val, val_truth.select(val_ids), threshold=threshold)
     clips = common_clips([run], truth, split)
-    for protocol in PROTOCOLS:
+    for protocol in models.PROTOCOLS:
         if protocol == "per_event" and gates is None: continue
-        audio, visual = parse(said, protocol, threshold, gates if protocol == "per_event" else None)      # [N,T,C] each
+        audio, visual = models.parse(said, protocol, threshold, gates if protocol == "per_event" else None)      # [N,T,C] each
         table[protocol] = run.task.evaluate(SegmentLabels(ids, audio.numpy(), visual.numpy(), run.vocab).select(clips), truth.select(clips))
     return pd.DataFrame(table)
 
