@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['WORKSPACE_FILE', 'EXTENSIONS', 'ParameterError', 'one_of', 'need', 'later', 'check_ids', 'workspace', 'resolve',
            'find_data', 'shipped', 'Settings', 'read_settings', 'process', 'is_alive', 'CannotWrite', 'writing',
-           'half_name', 'sweep', 'atomic_path', 'read_npy', 'read_npz', 'fingerprint', 'safe_name', 'load_plugins',
-           'load_extension', 'FetchError', 'cannot_fetch', 'sha256_of', 'reason_of', 'download']
+           'half_name', 'sweep', 'atomic_path', 'fingerprint', 'safe_name', 'load_plugins', 'load_extension',
+           'FetchError', 'cannot_fetch', 'sha256_of', 'reason_of', 'download']
 
 # %% ../nbs/api/00_core.ipynb #aa3c3148
-import contextlib, hashlib, importlib, importlib.metadata, importlib.util, io, math, os, re, secrets, sys, threading, tomllib
-import warnings, zipfile
+import contextlib, hashlib, importlib, importlib.metadata, importlib.util, os, re, secrets, sys, threading, tomllib, warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -229,59 +228,6 @@ def atomic_path(
         finally: tmp.unlink(missing_ok=True)
 
 
-# %% ../nbs/api/00_core.ipynb #bbe29ee5
-_HEADER = re.compile(rb"\{'descr': '([<>|]?[biufcSU]\d+)', 'fortran_order': (False|True), 'shape': \(((?:\d+, ?)*\d*)\), \}\s*")
-_READING = threading.Lock()                   # for headers that only numpy understands
-
-def _npy_header(f):
-    "`(dtype, shape, order)` of an ordinary `.npy` file, read up to its numbers; None for any other file."
-    start = f.read(8)
-    if start[:6] != b"\x93NUMPY" or start[6:7] not in (b"\1", b"\2", b"\3"): return None
-    length = int.from_bytes(f.read(2 if start[6] == 1 else 4), "little")
-    found = _HEADER.fullmatch(f.read(length)) if length < 10_000 else None
-    if not found: return None
-    shape = tuple(int(n) for n in found[3].replace(b",", b" ").split())
-    return np.dtype(found[1].decode()), shape, "F" if found[2] == b"True" else "C"
-
-# %% ../nbs/api/00_core.ipynb #0df74297
-def _npy_numbers(f, header):
-    "The array behind a header; `ValueError` where numbers are missing."
-    dtype, shape, order = header
-    count, here = math.prod(shape), f.tell()
-    there = (f.seek(0, os.SEEK_END) - here)//max(dtype.itemsize, 1)
-    if there < count: raise ValueError(f"the file is cut short: {there} of {count} numbers")
-    f.seek(here)
-    x = np.empty(count, dtype)
-    if x.nbytes: f.readinto(x.view(np.uint8))
-    return x.reshape(shape, order=order)
-
-def read_npy(
-    path,              # a .npy file
-    mmap:bool=False,   # True: the numbers stay on disk until they are asked for
-) -> np.ndarray:
-    "The array of a `.npy` file, from any thread. A file that is none, is cut short or holds pickled objects is a `ValueError`."
-    with open(path, "rb") as f:
-        header = _npy_header(f)
-        if header and not mmap: return _npy_numbers(f, header)
-        if header: return np.memmap(path, header[0], "r", f.tell(), header[1], header[2])
-    with _READING: return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-
-# %% ../nbs/api/00_core.ipynb #89038731
-def read_npz(
-    path,         # a .npz file
-    names=None,   # of the arrays; None: all
-) -> dict:
-    "Arrays of a `.npz` file by name, from any thread; what cannot be read is a `ValueError`, a name that is not there a `KeyError`."
-    def one(data):
-        header = _npy_header(f := io.BytesIO(data))
-        if header: return _npy_numbers(f, header)
-        with _READING: return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    try:
-        with zipfile.ZipFile(path) as z:
-            have = [n.removesuffix(".npy") for n in z.namelist()]
-            return {n: one(z.read(f"{n}.npy")) for n in (have if names is None else names)}
-    except zipfile.BadZipFile as e: raise ValueError(f"{Path(path).name} is not a whole .npz file: {e}") from None
-
 # %% ../nbs/api/00_core.ipynb #80f59c27
 def fingerprint(
     *parts,  # arrays, files (Path), strings, numbers, or lists and dicts of these
@@ -313,7 +259,7 @@ def safe_name(
     what:str="name",     # what it names, for the message
 ) -> str:
     "Return `name` if it can be one file's name (letters, digits, `.`, `_`, `-`, `+`), else raise `ParameterError`."
-    if not re.fullmatch(r"[\w+][\w.+-]{0,119}", name, re.ASCII):
+    if not isinstance(name, str) or not re.fullmatch(r"[\w+][\w.+-]{0,119}", name, re.ASCII):
         raise ParameterError(f"{what} {name!r} cannot be a file's name: use letters, digits, '.', '_', '-', '+', and start with a letter, a digit, '_' or '+'")
     return name
 

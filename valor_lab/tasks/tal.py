@@ -18,7 +18,8 @@ import pandas as pd
 
 from .. import models
 from ..training import register_preset, Recipe, register_recipe, Scored, Task, register_task
-from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, later, one_of, read_npz, resolve
+from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, later, one_of, resolve
+from ..files import read_arrays
 from ..datasets import Dataset, dataset_folder, read_feature, register_dataset, save_labels
 from ..metrics import (DETECTION_SCORES, SPAN_COLUMNS, Actions, bare_vocab, detection_scores, match, on_grid, proposals,
                                read_actions, resampled_scores, to_segments)
@@ -396,7 +397,7 @@ class TAL(Task):
         with atomic_path(folder/f"{split}.npz") as tmp: np.savez_compressed(tmp, ids=np.array(said.ids, str), durations=said.durations, lengths=said.lengths, segment_prob=prob, **arrays)
 
     def read(self, folder, split, vocab):
-        ids, durations, lengths = read_npz(folder/f"{split}.npz", ("ids", "durations", "lengths")).values()
+        ids, durations, lengths = read_arrays(folder/f"{split}.npz", ("ids", "durations", "lengths")).values()
         return Detections(tuple(ids.tolist()), durations, lengths, pd.read_csv(folder/f"{split}.csv", dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip"), vocab)
 
     def as_labels(self, said): return said.to_segments()
@@ -429,7 +430,7 @@ for _name, _recipe in {"tal-demo": Recipe("tal", make_videos, TAL_SIZES, {"i3d":
 # %% ../../nbs/api/tasks/01_tal.ipynb #4d9fd080
 def run_activations(run, video, split="test"):
     "Segment probabilities [T,2,C] of one video, as a finished run wrote them."
-    ids, lengths, prob = read_npz(run.path/"predictions"/f"{split}.npz", ("ids", "lengths", "segment_prob")).values()
+    ids, lengths, prob = read_arrays(run.path/"predictions"/f"{split}.npz", ("ids", "lengths", "segment_prob")).values()
     check_ids([video], ids.tolist(), "probabilities in this run")
     i, ends = ids.tolist().index(video), np.cumsum(lengths)
     return prob[ends[i] - lengths[i]:ends[i]].astype(np.float32)
