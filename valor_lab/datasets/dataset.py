@@ -9,7 +9,7 @@ __all__ = ['FEATURES', 'HOW', 'LISTS', 'PLACES', 'STORES', 'LOADERS', 'READERS',
            'register_dataset']
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #f73b97b3
-import json
+import json, re, secrets, shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, load_extension, one_of, resolve, safe_name
+from ..files import (MissingFile, Overtaken, atomic_folder, kept, lock, mark, read_array, read_json, read_table, save_file, told, visible)
 from .fetch import read_ledger
 from ..labels import SegmentLabels, WeakLabels, read_segments, read_weak
 from ..vocab import LLP, VOCABS, Vocab
@@ -74,8 +75,8 @@ def read_feature(
     shape,   # what it must hold; None for a free size
 ):
     "One clip's features, float32. Another shape, NaN, inf or pickled code is a `ParameterError` that names the file."
-    try: x = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as e: raise ParameterError(f"{path}: not an array that can be read without pickle ({e})") from None
+    try: x = read_array(path, "iuf")
+    except ParameterError as e: raise ParameterError(f"{Path(path).parent}: {e}") from None
     if x.ndim != len(shape) or any(s not in (None, n) for s, n in zip(shape, x.shape)): raise ParameterError(f"{path}: shape {list(x.shape)}, expected {['any' if s is None else s for s in shape]}")
     x = np.asarray(x, np.float32)
     if not np.isfinite(x).all(): raise ParameterError(f"{path}: holds NaN or inf; expected finite numbers of shape {list(x.shape)}")
@@ -108,14 +109,16 @@ def read_features(
     "All clips' features pooled to segments, float16 [N,T,D]."
     files = _files(folder, ids)
     state = fingerprint([[f.name, s.st_size, s.st_mtime_ns] for f in files for s in [f.stat()]], list(map(str, shape)))
-    if cache is not None and (kept := Path(cache).with_name(f"{Path(cache).stem}-{state}.npy")).exists(): return np.load(kept, mmap_mode="r", allow_pickle=False)
-    with ThreadPoolExecutor(8) as pool: x = list(pool.map(lambda f: _half(_pool(read_feature(f, shape)), f), files))
+    if cache is not None and (pooled := Path(cache).with_name(f"{Path(cache).stem}-{state}.npy")).exists(): return read_array(pooled, "f", mapped=True)
+    make = lambda f: _half(_pool(read_feature(f, shape)), f)
+    x = [make(f) for f in files[:1]]                # the first alone: what it imports, eight threads do not import at once
+    with ThreadPoolExecutor(8) as pool: x += pool.map(make, files[1:])
     odd = {a.shape for a in x}
     if len(odd) > 1: raise ParameterError(f"{folder}: files of different shapes {sorted(odd)}")
     x = np.stack(x) if x else np.zeros((0, 10, 0), np.float16)
     if cache is not None:
-        for old in kept.parent.glob(f"{Path(cache).stem}-*.npy"): old.unlink()
-        with atomic_path(kept) as tmp: np.save(tmp, x)
+        for old in pooled.parent.glob(f"{Path(cache).stem}-*.npy"): old.unlink(missing_ok=True)
+        with atomic_path(pooled) as tmp: np.save(tmp, x)
     return x
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #19bf8144
@@ -124,18 +127,30 @@ def save_labels(
     name:str,           # e.g. "demo-small-harvested"
     root="data",        # the data folder
     about:dict=None,    # where they come from: anything JSON can hold
+    seen:str=None,      # `files.mark` of the about.json that the writer knows; None: of what is there now
 ) -> Path:
-    "Keep a labeling under a name: `events.csv`, `clips.csv` and, written last, `about.json`."
+    "Keep a labeling under a name: its tables in a folder of their own, then `about.json`, which names it, by one rename."
     folder, v = resolve(root)/"labels"/safe_name(name, "labels"), labels.vocab
+    pointer, content = folder/"about.json", _content(labels)
+    seen = mark(pointer) if seen is None else seen
+    if odd := next((i for i in labels.ids if re.search(r"[\x00-\x1f\x7f]", i)), None): raise ParameterError(f"labels {name!r}: the id {odd!r} holds a tab, a line end or another character that no list can hold")
     clips = pd.DataFrame(dict(clip=labels.ids, duration=labels.segment_seconds * labels.n_segments))
-    body = dict(n_segments=labels.n_segments, vocabulary=v.name, events=list(v.events), fingerprint=_content(labels), about=about or {})
-    (folder/"about.json").unlink(missing_ok=True)                 # until everything is written, there are no labels of this name
-    with atomic_path(folder/"events.csv") as tmp: labels.to_frame().to_csv(tmp, index=False)
-    with atomic_path(folder/"clips.csv") as tmp: clips.to_csv(tmp, index=False)
-    with atomic_path(folder/"about.json") as tmp: tmp.write_text(json.dumps(body, indent=1, ensure_ascii=False), encoding="utf-8")
+    body = dict(n_segments=labels.n_segments, vocabulary=v.name, events=list(v.events), fingerprint=content, about=about or {}, files=f"{content}-{secrets.token_hex(4)}")
+    text = json.dumps(body, indent=1, ensure_ascii=False)
+    with lock(pointer, wait=60, doing=f"is saving labels {name!r}"):
+        if mark(pointer) != seen: raise Overtaken(told(pointer))
+        with atomic_folder(folder/body["files"]) as tmp: labels.to_frame().to_csv(tmp/"events.csv", index=False), clips.to_csv(tmp/"clips.csv", index=False)
+        save_file(pointer, text, seen)
+        _drop_old(folder)
     return folder
 
 def _content(labels): return fingerprint(list(labels.ids), labels.audio, labels.visual)
+
+def _drop_old(folder):
+    "Delete the tables that no kept version names."
+    named = {_about(v["path"]).get("files") for v in kept(folder/"about.json")}
+    for p in folder.iterdir():
+        if re.fullmatch("[0-9a-f]{16}-[0-9a-f]{8}", p.name) and p.name not in named: shutil.rmtree(p, ignore_errors=True)
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #0a0ae14c
 def load_labels(
@@ -146,15 +161,31 @@ def load_labels(
     "Open a labeling by its name; an unknown name is an error that lists the known ones."
     folder = resolve(root)/"labels"/safe_name(name, "labels")
     if not (folder/"about.json").exists(): raise ParameterError(f"no labels {name!r} in {folder.parent}; there are {', '.join(list_labels(root)) or 'none'}")
-    body = json.loads((folder/"about.json").read_text(encoding="utf-8"))
+    try: return _open_labels(name, folder, vocab)
+    except MissingFile: return _open_labels(name, folder, vocab)      # a save may have come between, and dropped what was the oldest version
+    except KeyError as e: raise ParameterError(f"labels {name!r}: events.csv and clips.csv do not belong together: {e.args[0]}") from None
+
+def _open_labels(name, folder, vocab):
+    "The labeling that a folder's `about.json` names; of version 0.1, the tables beside it."
+    body = _about(folder/"about.json")
     if vocab is None: vocab = VOCABS.get(body["vocabulary"])
     elif list(vocab.events) != body["events"]: raise ParameterError(f"labels {name!r} have {len(body['events'])} events of {body['vocabulary']}, not those of {vocab.name}")
     if vocab is None or list(vocab.events) != body["events"]: vocab = _bare_vocab(body["vocabulary"], body["events"])
-    clips = pd.read_csv(folder/"clips.csv", dtype={"clip": str}, keep_default_na=False)
-    events = pd.read_csv(folder/"events.csv", dtype={"clip": str, "event": str}, keep_default_na=False)
+    tables = folder/body.get("files", ".")
+    clips = read_table(tables/"clips.csv", dict(clip=str, duration=float))
+    events = read_table(tables/"events.csv", dict(clip=str, event=str, modality=str, onset=float, offset=float))
+    if len(clips)*body["n_segments"]*len(vocab) > 1 << 31: raise ParameterError(f"labels {name!r}: {len(clips):,} clips of {body['n_segments']:,} segments and {len(vocab):,} events are more than can be held")
     labels = SegmentLabels.from_frame(events, clips["clip"], vocab, body["n_segments"], clips["duration"].to_numpy(float))
     if _content(labels) != body["fingerprint"]: raise ParameterError(f"labels {name!r} are not what was saved: events.csv or clips.csv was changed or cut short; save them again under a name of their own")
     return labels
+
+def _about(path):
+    "A labeling's `about.json`, checked."
+    body = read_json(path, ("n_segments", "vocabulary", "events", "fingerprint"))
+    right = (type(body["n_segments"]) is int and 0 < body["n_segments"] <= 10**7 and isinstance(body["vocabulary"], str)
+             and isinstance(body["events"], list) and all(isinstance(e, str) for e in body["events"]) and re.fullmatch("[0-9a-f]{16}-[0-9a-f]{8}|[.]", str(body.get("files", "."))))
+    if not right: raise ParameterError(f"{path.parent.name}/{path.name}: not what save_labels writes: n_segments, vocabulary, events and files are a number, a name, a list of names and a folder's name")
+    return body
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #449dcdd1
 def _bare_vocab(name, events):
@@ -164,7 +195,7 @@ def _bare_vocab(name, events):
 
 def list_labels(root="data") -> list:
     "Names of all labelings under `data/labels`."
-    return sorted(p.parent.name for p in (resolve(root)/"labels").glob("*/about.json"))
+    return [p.parent.name for p in visible(resolve(root)/"labels", "*/about.json")]
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #a97d1bcb
 HOW = dict(
