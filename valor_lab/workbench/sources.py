@@ -54,11 +54,12 @@ def run_labelings(weak:WeakLabels, splits, folder="runs", complaints=None) -> di
 
 def changed_labelings(weak:WeakLabels, splits, folder="runs", complaints=None) -> dict:
     "The labels of these clips that a method made before or while it trained, under the name of the run and the split."
-    return _of_runs(weak, splits, folder, "labels/{}/about.json", lambda run, split: datasets.load_labels(split, run.path), "{} labels", complaints)
+    read = lambda run, split: datasets.load_labels(split, run.path)
+    return _of_runs(weak, splits, folder, "labels/{}/about.json", read, "{} labels", complaints)
 
 # %% ../../nbs/api/workbench/04_sources.ipynb #c512796d
 def _of_runs(weak, splits, folder, pattern, read, name="{}", complaints=None):
-    "Name -> labels, all splits together, for every finished run that has a file of this pattern and saw these clips with these weak labels."
+    "Name -> labels, all splits together, for every finished run with a file of this pattern that saw these clips and weak labels."
     if folder is None or not resolve(folder).is_dir(): return {}
     out, ids, bad = {}, set(weak.ids), set()
     for split in splits:
@@ -131,7 +132,7 @@ def _parts(name, splits, root, size):
     parts, place = {}, {}
     for s in splits:
         d = datasets.load_dataset(name, root, s, None, None, size)
-        if d.truth is not None and not isinstance(d.truth, SegmentLabels):          # spans of time: shown on the grid that its lists are read on
+        if d.truth is not None and not isinstance(d.truth, SegmentLabels):      # spans of time: on the grid that its lists are read on
             d = replace(d, truth=datasets.read_split(name, s, root, size)[1], labels=None)
         new = [c for c in d.ids if c not in place]
         place |= dict.fromkeys(new, s)
@@ -154,7 +155,7 @@ def _gather(clips, parts, root, size, runs_folder):
     for kind, name in ((1, "truth"), (2, clips.harvested)):
         if some := [p[kind] for p in parts.values() if p[kind] is not None]: clips.add(name, concat(*some), True)
     own, said = training.place(clips.name, size), []
-    others = tuple(f"{n}-" for n, r in training.RECIPES.items() if r.sizes)                # the ids of a rendered set are the same in all its sizes
+    others = tuple(f"{n}-" for n, r in training.RECIPES.items() if r.sizes)     # the ids of a rendered set are the same in all its sizes
     saved = saved_labelings(clips.ids, clips.vocab, root, f"{own}-", others, said)
     saved.pop(f"{own}-harvested", None)
     runs = run_labelings(clips.weak, list(parts), runs_folder, said)
@@ -218,6 +219,7 @@ def rescorer(clips:Clips):
             warnings.filterwarnings("ignore", message=".*mean nothing to it")   # said below, once and in the words of the panel
             scores = clips.store.select(list(clips.scores.ids)).scores(vocab, clip, clap)
         for c in dict.fromkeys(unknown):
-            warnings.warn(f"“{c}” means nothing to the demo teachers, which know only the captions of the demo set: these scores are noise.", stacklevel=2)
+            warnings.warn(f"“{c}” means nothing to the demo teachers, which know only the captions of the demo set: "
+                          "these scores are noise.", stacklevel=2)
         return scores
     return rescore
