@@ -149,7 +149,7 @@ WIDE = {
     "core", "files", "grid", "vocab",
     "datasets.dataset", "datasets.fetch",
     "demo.figures", "demo.pen", "demo.plan", "demo.render", "demo.scenes", "demo.simple", "demo.sounds", "demo.teachers",
-    "harvest.clap", "harvest.clip", "harvest.extractors", "harvest.live", "harvest.pipeline", "harvest.published", "harvest.scores", "harvest.statistics", "harvest.store", "harvest.teachers", "harvest.thresholds",
+    "harvest.clap", "harvest.clip", "harvest.extractors", "harvest.live", "harvest.pipeline", "harvest.published", "harvest.scores", "harvest.statistics", "harvest.teachers", "harvest.thresholds",
     "labels.labels", "labels.overlays",
     "media.clips", "media.decode",
     "metrics.avvp",

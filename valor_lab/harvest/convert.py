@@ -68,7 +68,7 @@ def old_rows(folder, settings):
 class StoreConverted(UserWarning):
     "A store of version 0.1 was written anew in today's format."
 
-# %% ../../nbs/api/harvest/04c_convert.ipynb #ed148f9b
+# %% ../../nbs/api/harvest/04c_convert.ipynb #f0fce98a
 def _batches(folder, settings, size=256):
     "The rows of an old store as record batches of the new one."
     rows = []
@@ -82,11 +82,14 @@ def convert_store(folder) -> int:
     folder, n = Path(folder), 0
     settings = old_settings(folder) | dict(format=FORMAT)
     if not os.access(folder, os.W_OK):
-        raise CannotWrite(f"{folder} is a store of version 0.1 in a folder that cannot be written, and it has to be converted once: copy it to another place")
+        raise CannotWrite(f"{folder} is a store of version 0.1, which has to be converted once, in a folder that cannot be written: "
+                          "copy it to another")
     pa, lance = need("pyarrow", "teachers"), need("lance", "teachers")
     sweep(folder)
     for m in ("audio", "visual"):
-        if (p := folder/f"captions-{m}.arrow").exists(): keep_captions(folder, m, (lambda c: dict(zip(c["caption"], c["embedding"])))(_read(p)[0]))
+        if not (p := folder/f"captions-{m}.arrow").exists(): continue
+        known, _ = _read(p)
+        keep_captions(folder, m, dict(zip(known["caption"], known["embedding"])))
     own = half_name(folder/TABLE)
     try:
         with plain_errors(folder):
@@ -96,6 +99,6 @@ def convert_store(folder) -> int:
         except OSError:
             if not has_table(folder/TABLE): raise                    # else: somebody was faster, and theirs is the same
     finally: shutil.rmtree(own, ignore_errors=True)
-    warnings.warn(f"{folder} was a store of version 0.1; its {n} clips were written anew into {TABLE}. The files *.arrow and manifest.json are not "
-                  "read any more and may be deleted", StoreConverted, stacklevel=3)
+    warnings.warn(f"{folder} was a store of version 0.1; its {n} clips were written anew into {TABLE}. The files *.arrow and manifest.json "
+                  "are not read any more and may be deleted", StoreConverted, stacklevel=3)
     return n

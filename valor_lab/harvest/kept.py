@@ -36,7 +36,7 @@ def _schema(n_segments, vocab, modalities):
     about = dict(events=list(vocab.events), modalities=list(modalities), n_segments=n_segments)
     return pa.schema([key, pa.field("of", pa.int64()), *lists], metadata={"valor_lab": json.dumps(about)})
 
-# %% ../../nbs/api/harvest/04d_kept.ipynb #7c7d3a0d
+# %% ../../nbs/api/harvest/04d_kept.ipynb #7412c819
 def _with_mark(x):
     "float32[N,T] as int32[N,T+1], the last one a mark of the others."
     marks = marks_of(x)
@@ -47,10 +47,11 @@ def _without_mark(batch, name, width, where):
     column = batch.column(name)
     raw = np.asarray(column.values)[column.offset*width:(column.offset + len(column))*width].reshape(-1, width)
     x = np.ascontiguousarray(raw[:, :-1]).view(np.float32)
-    if (bad := _with_mark(x)[:, -1] != raw[:, -1]).any(): raise damaged(where, f"kept scores ({name})", np.array(batch.column("id").to_pylist(), object)[bad])
+    bad = _with_mark(x)[:, -1] != raw[:, -1]
+    if bad.any(): raise damaged(where, f"kept scores ({name})", np.array(batch.column("id").to_pylist(), object)[bad])
     return x
 
-# %% ../../nbs/api/harvest/04d_kept.ipynb #d72bc1ec
+# %% ../../nbs/api/harvest/04d_kept.ipynb #e216d8a2
 def keep_scores(
     path,               # of the table, as `path_of` says
     ids, of,            # clip ids and marks of their embeddings
@@ -61,11 +62,12 @@ def keep_scores(
     pa, (n, T, _) = need("pyarrow", "teachers"), next(iter(found.values())).shape
     schema = _schema(T, vocab, found)
     if not has_table(path): create_table(path, schema)
-    lists = [pa.FixedSizeListArray.from_arrays(pa.array(_with_mark(x[..., c]).reshape(-1)), T + 1) for x in found.values() for c in range(len(vocab))]
+    column = lambda x: pa.FixedSizeListArray.from_arrays(pa.array(_with_mark(x).reshape(-1)), T + 1)
+    lists = [column(x[..., c]) for x in found.values() for c in range(len(vocab))]
     batch = pa.record_batch([pa.array(list(ids), pa.string()), pa.array(of, pa.int64()), *lists], schema=schema)
     merge_rows(path, batch, "source.of <> target.of")
 
-# %% ../../nbs/api/harvest/04d_kept.ipynb #e22031f0
+# %% ../../nbs/api/harvest/04d_kept.ipynb #c416a475
 class KeptScores:
     "Scores on the disk, of these clips, opened by column."
     def __init__(self, path, vocab, ids=None, durations=None, source="", teachers=""):
@@ -78,14 +80,16 @@ class KeptScores:
         self.ids = tuple(self.place) if ids is None else tuple(ids)
 
     def __len__(self): return len(self.ids)
-    def __repr__(self): return f"KeptScores({len(self)} clips × {self.about['n_segments']} segments × {len(self.vocab)} events of {self.vocab.name}, on the disk)"
+    def __repr__(self):
+        T, v = self.about["n_segments"], self.vocab
+        return f"KeptScores({len(self)} clips × {T} segments × {len(v)} events of {v.name}, on the disk)"
 
     def lacks(self, ids, of) -> np.ndarray:
         "[N] bool: which of these clips, with these marks of their embeddings, are not kept or were made of older embeddings."
         rows = np.array([self.place.get(i, -1) for i in ids], int)
         return (rows < 0) | (self.of[rows] != of) if len(self.of) else np.ones(len(rows), bool)
 
-# %% ../../nbs/api/harvest/04d_kept.ipynb #c55a477f
+# %% ../../nbs/api/harvest/04d_kept.ipynb #68eeab38
 def read_scores(self:KeptScores, modality:str, events=None, ids=None) -> np.ndarray:
     "float32 [N,T,E] of these events (names; None: all) and clips; NaN where the modality was not harvested."
     ids, events = self.ids if ids is None else list(ids), self.vocab.events if events is None else list(events)
@@ -104,6 +108,7 @@ def dense(self:KeptScores, ids=None) -> Scores:
     rows = slice(None) if ids is None else [self.ids.index(i) for i in ids]
     durations = None if self.durations is None else self.durations[rows]
     found = {m: self.read(m, ids=ids) for m in ("audio", "visual")}
-    return Scores(self.ids if ids is None else ids, **found, vocab=self.vocab, durations=durations, source=self.source, teachers=self.teachers)
+    about = dict(vocab=self.vocab, durations=durations, source=self.source, teachers=self.teachers)
+    return Scores(self.ids if ids is None else ids, **found, **about)
 
 KeptScores.read, KeptScores.dense = read_scores, dense

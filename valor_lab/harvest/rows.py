@@ -52,21 +52,22 @@ def plain_errors(path):
         brief = (str(e).split(", /home/")[0].split(", rust/")[0].strip().splitlines() or [type(e).__name__])[0]
         raise ParameterError(f"{path} cannot be read: damaged, or a part of it is gone ({brief[:200]})") from None
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #80e57657
+# %% ../../nbs/api/harvest/04a_rows.ipynb #8b03f6f6
 def checked_rows(x, shape, dtype=np.float16):
     "`x` as `dtype`; `ParameterError` unless it has this shape (None: any size) and is finite before and after."
     if not isinstance(x, np.ndarray) or x.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, x.shape)):
         raise ParameterError(f"expected shape {tuple(shape)}, found {getattr(x, 'shape', type(x).__name__)}")
     if x.dtype.kind not in "fiub": raise ParameterError(f"expected numbers, found {x.dtype}")
     bad = ~np.isfinite(x)
-    if bad.any(): raise ParameterError(f"{int(bad.sum())} of {x.size} values are NaN or infinite, expected finite numbers of shape {tuple(shape)}")
+    if bad.any():
+        raise ParameterError(f"{int(bad.sum())} of {x.size} values are NaN or infinite, expected finite numbers of shape {tuple(shape)}")
     with np.errstate(over="ignore"): y = x.astype(dtype, copy=False)
     bad = ~np.isfinite(y)
     if bad.any():
         raise ParameterError(f"{int(bad.sum())} of {x.size} values are too large for {y.dtype}, the largest is {np.abs(x).max():.4g}")
     return y
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #a10cdaf3
+# %% ../../nbs/api/harvest/04a_rows.ipynb #04eb2c34
 def describe(teacher):
     "What a store remembers of a teacher."
     if teacher is None: return None
@@ -76,7 +77,8 @@ def describe(teacher):
 def settings_of(clip, clap, extractors, n_segments, sampling):
     "All that the rows of a store depend on, readable as JSON."
     features = {e.name: dict(name=e.name, modality=e.modality, fingerprint=e.fingerprint, shape=list(e.shape)) for e in extractors}
-    found = dict(format=FORMAT, n_segments=n_segments, sampling=sampling, rate=48_000, audio=describe(clap), visual=describe(clip), features=features)
+    found = dict(format=FORMAT, n_segments=n_segments, sampling=sampling, rate=48_000, audio=describe(clap), visual=describe(clip),
+                 features=features)
     return json.loads(json.dumps(found))
 
 # %% ../../nbs/api/harvest/04a_rows.ipynb #ecdacd8a
@@ -207,13 +209,13 @@ def can_link(folder) -> bool:
         for p in (a, b): p.unlink(missing_ok=True)
     return True
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #034945b9
+# %% ../../nbs/api/harvest/04a_rows.ipynb #3792a4fd
 def settings_in(table) -> dict:
     "The settings that a table says."
     try: found = json.loads((table.schema.metadata or {}).get(b"valor_lab", b"null"))
     except ValueError: found = None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise ParameterError(f"{table.uri}: expected a store of format {FORMAT}, found {found.get('format') if isinstance(found, dict) else 'none'}")
+    said = found.get("format") if isinstance(found, dict) else "none"
+    if said != FORMAT: raise ParameterError(f"{table.uri}: expected a store of format {FORMAT}, found {said}")
     return found
 
 IMPLIED = {}   # setting -> what stores were made with that do not say it
@@ -245,9 +247,9 @@ def _better_here(settings):
     nothing = " AND ".join(of("target", m, True) for m in marks)
     return f"({keeps}) AND ({gains} OR (({nothing}) AND source.reasons <> target.reasons))"
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #b0b62e47
+# %% ../../nbs/api/harvest/04a_rows.ipynb #e35b8444
 def merge_rows(path, batch, when=None, tries=50):
-    "Add a batch to the table at `path` by id, in one commit; a row that is there is replaced where `when` holds. How many were added and replaced."
+    "Add a batch to the table at `path` by id, in one commit; a row that is there is replaced where `when` holds. `(added, replaced)`."
     with plain_errors(path):
         todo = open_table(path).merge_insert("id").when_not_matched_insert_all()
         if when: todo = todo.when_matched_update_all(when)
@@ -276,7 +278,7 @@ def tidy(folder, keep=timedelta(hours=1), fragments=FRAGMENTS) -> int:
         if small > fragments or len(table.version_refs()) > fragments: open_table(Path(folder)/TABLE).cleanup_old_versions(older_than=keep)
     return gone
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #7e17cf69
+# %% ../../nbs/api/harvest/04a_rows.ipynb #7ec7aadf
 def read_batches(table, columns, rows=None, size=512):
     "Record batches of these columns: of all rows, or of the rows at the places `rows`, in that order."
     with plain_errors(table.uri):
@@ -286,8 +288,8 @@ def read_batches(table, columns, rows=None, size=512):
                 found = table.take(some, columns=columns).combine_chunks()
                 yield (found if (back == np.arange(len(back))).all() else found.take(back)).to_batches()[0]
             return
-        reader = table.scanner(columns=columns, batch_size=size, batch_readahead=2, fragment_readahead=2, io_buffer_size=2**26, scan_in_order=True)
-        yield from reader.to_batches()
+        ahead = dict(batch_readahead=2, fragment_readahead=2, io_buffer_size=2**26)
+        yield from table.scanner(columns=columns, batch_size=size, scan_in_order=True, **ahead).to_batches()
 
 def array_in(batch, name, shape, where="the store") -> np.ndarray:
     "The array `name` of a record batch, [n, *shape], NaN where it is missing; `ParameterError` names the clips whose marks do not fit."
@@ -305,9 +307,9 @@ def array_in(batch, name, shape, where="the store") -> np.ndarray:
 
 def damaged(where, what, ids):
     "The error for rows whose marks do not fit."
-    ids = [str(i) for i in ids]
-    return ParameterError(f"{where} is damaged: the {what} of {len(ids)} clip{'s'*(len(ids) > 1)} is not what was written: {', '.join(ids[:5])}"
-                          f"{', …' if len(ids) > 5 else ''}. Take the clips out (`forget`) and harvest them again")
+    first = ", ".join(map(str, ids[:5])) + (", …" if len(ids) > 5 else "")
+    return ParameterError(f"{where} is damaged: the {what} of {len(ids)} clip{'s'*(len(ids) > 1)} is not what was written: {first}. "
+                          "Take the clips out (`forget`) and harvest them again")
 
 # %% ../../nbs/api/harvest/04a_rows.ipynb #99d05a94
 def read_small(table, settings, ids=None, where=None):

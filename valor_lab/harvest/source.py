@@ -46,7 +46,7 @@ def gave(small, settings) -> np.ndarray:
     "The rows of an Arrow table of small columns whose clips gave anything."
     return np.flatnonzero(np.any([np.asarray(small[mark_of(c)].is_valid()) for c, *_ in arrays_of(settings)], 0))
 
-# %% ../../nbs/api/harvest/04e_source.ipynb #0b6a526d
+# %% ../../nbs/api/harvest/04e_source.ipynb #9f12bbad
 def clips(self) -> dict:
     "Ids, paths, durations [N], and for each modality its spans [N,2] and whether it is there [N]."
     small, out = self.small, {}
@@ -54,7 +54,8 @@ def clips(self) -> dict:
         there = [np.asarray(small[mark_of(c)].is_valid()) for c, of, _ in arrays_of(self.settings) if of == m]
         out[f"has_{m}"] = np.any(there, 0) if there else np.zeros(len(small), bool)
     spans = {m: np.stack([small[f"{m}_{end}"].to_numpy() for end in ("start", "end")], 1) for m in ("audio", "visual")}
-    return out | dict(ids=tuple(small["id"].to_pylist()), paths=tuple(small["path"].to_pylist()), durations=small["duration"].to_numpy().copy(), spans=spans)
+    words = dict(ids=tuple(small["id"].to_pylist()), paths=tuple(small["path"].to_pylist()))
+    return out | words | dict(durations=small["duration"].to_numpy().copy(), spans=spans)
 
 def failures(self) -> pd.DataFrame:
     "What is missing: id, modality, reason. Of the whole table also the clips that gave nothing."
@@ -110,7 +111,7 @@ def table_select(self, ids):
 
 TableRows.select = table_select
 
-# %% ../../nbs/api/harvest/04e_source.ipynb #3f68fb9d
+# %% ../../nbs/api/harvest/04e_source.ipynb #75120558
 class ArrayRows:
     "Clips whose arrays stand in memory: `arrays` by column, `known` as `clips` says it."
     def __init__(self, arrays, known, failures): self.arrays, self.known, self._failures = arrays, known, failures
@@ -125,5 +126,5 @@ class ArrayRows:
         rows, k = row_numbers(ids, self.known["ids"], "stored features"), self.known
         known = {n: tuple(x[r] for r in rows) if isinstance(x, tuple) else x[rows] for n, x in k.items() if n != "spans"}
         known["spans"] = {m: x[rows] for m, x in k["spans"].items()}
-        mine = self._failures["id"].isin(set(ids)) if len(self._failures) else []
-        return ArrayRows({c: x[rows] for c, x in self.arrays.items()}, known, self._failures[mine].reset_index(drop=True) if len(self._failures) else self._failures)
+        failed = self._failures[self._failures["id"].isin(set(ids))].reset_index(drop=True) if len(self._failures) else self._failures
+        return ArrayRows({c: x[rows] for c, x in self.arrays.items()}, known, failed)

@@ -25,7 +25,7 @@ from .scores import Scores
 from .source import ArrayRows, TableRows
 from ..vocab import LLP, Vocab
 
-# %% ../../nbs/api/harvest/05_store.ipynb #a3886650
+# %% ../../nbs/api/harvest/05_store.ipynb #b35e6ae6
 class FeatureStore:
     "What the teachers saw and heard, clip by clip. `open` gives one that lies on the disk, `of_arrays` one in memory."
     def __init__(self, settings, source, path=None, asked=None, captions=None):
@@ -44,23 +44,26 @@ class FeatureStore:
 
     def __len__(self): return len(self.ids)
     def __repr__(self):
-        shape = lambda c: [len(self), *(self._arrays[c].shape[1:] if c in self._arrays else next(s for n, _, s in arrays_of(self.settings) if n == c))]
+        shapes = {c: s for c, _, s in arrays_of(self.settings)} | {c: x.shape[1:] for c, x in self._arrays.items()}
+        shape = lambda c: [len(self), *shapes[c]]
         teachers = ", ".join(f"{m} by {self.settings[m]['name']} {shape(m)}" for m in ("audio", "visual") if self.settings[m])
         features = "".join(f", {k} {shape(f'feature {k}')}" for k in self.features)
         return f"FeatureStore({len(self)} clips: {teachers or 'no embeddings'}{features})"
 
-# %% ../../nbs/api/harvest/05_store.ipynb #262c010e
-for _name, _what in dict(ids="[N] clip ids", paths="[N] where each clip's file was", durations="[N] seconds", has_audio="[N] bool", has_visual="[N] bool",
-                         spans="modality -> [N,2] seconds from where to where its stream lies on the clip's axis; NaN where nobody wrote it down").items():
+# %% ../../nbs/api/harvest/05_store.ipynb #beff02a6
+for _name, _what in dict(
+        ids="[N] clip ids", paths="[N] where each clip's file was", durations="[N] seconds", has_audio="[N] bool", has_visual="[N] bool",
+        spans="modality -> [N,2] seconds from where to where its stream lies on the clip's axis; NaN where nobody wrote it down").items():
     setattr(FeatureStore, _name, property(lambda self, name=_name: self._clips[name], doc=_what))
 
-# %% ../../nbs/api/harvest/05_store.ipynb #0969ad67
+# %% ../../nbs/api/harvest/05_store.ipynb #02b9cffb
 def open_store(
     path,  # folder of a store, finished or not
 ) -> FeatureStore:
     "Open a store; one of version 0.1 is converted first. Nothing of the embeddings is read."
     path = resolve(path)
-    if not has_store(path): raise FileNotFoundError(f"{path} is no feature store: it has neither {TABLE} nor a manifest.json of version 0.1")
+    if not has_store(path):
+        raise FileNotFoundError(f"{path} is no feature store: it has neither {TABLE} nor a manifest.json of version 0.1")
     if not has_table(path/TABLE): convert_store(path)
     table = open_table(path/TABLE)
     return FeatureStore(settings_in(table), TableRows(path, table, settings_in(table)), path)
@@ -73,7 +76,7 @@ def begin_store(folder, settings):
         elif any(folder.glob("*.arrow")): raise ParameterError(f"{folder} holds data files but no manifest.json: it is not a feature store")
     create_store(folder, settings)
 
-# %% ../../nbs/api/harvest/05_store.ipynb #cdb0e431
+# %% ../../nbs/api/harvest/05_store.ipynb #d8115e77
 def array(
     self:FeatureStore,
     column:str,           # "audio", "visual", "feature NAME"
@@ -100,9 +103,10 @@ def batches(
     for i in range(0, len(self), size): yield slice(i, i + size), {c: self._arrays[c][i:i + size] for c in columns}
 
 FeatureStore.array, FeatureStore.batches, FeatureStore.open = array, batches, staticmethod(open_store)
-FeatureStore.audio, FeatureStore.visual = (property(lambda self, m=m: self.array(m), doc=f"[N,T,D] {m} embeddings, NaN where missing") for m in ("audio", "visual"))
+FeatureStore.audio = property(lambda self: self.array("audio"), doc="[N,T,D] embeddings of the sound, NaN where missing")
+FeatureStore.visual = property(lambda self: self.array("visual"), doc="[N,T,D] embeddings of the picture, NaN where missing")
 
-# %% ../../nbs/api/harvest/05_store.ipynb #0d3db91f
+# %% ../../nbs/api/harvest/05_store.ipynb #5d96f45f
 class _Features(Mapping):
     "Student features by name, each read when it is first asked for."
     def __init__(self, store, names): self.store, self.names = store, tuple(names)
@@ -112,13 +116,16 @@ class _Features(Mapping):
         if name not in self.names: raise KeyError(name)
         return self.store.array(f"feature {name}")
 
-FeatureStore.features = property(lambda self: _Features(self, self.settings.get("features", ())), doc="name -> [N, ...] float16 student features")
+def _features(self): return _Features(self, self.settings.get("features", ()))
 
-# %% ../../nbs/api/harvest/05_store.ipynb #ff08f594
+FeatureStore.features = property(_features, doc="name -> [N, ...] float16 student features")
+
+# %% ../../nbs/api/harvest/05_store.ipynb #e153fa25
 def select(self:FeatureStore, ids) -> FeatureStore:
     "The clips `ids`, in that order; `KeyError` lists those that are not here. What was read is not read again."
     ids = list(ids)
-    part = FeatureStore(self.settings, self.source.select(ids), self.path, self.asked, self.captions if self.path is None or self._captions else None)
+    known = self.captions if self.path is None else self._captions
+    part = FeatureStore(self.settings, self.source.select(ids), self.path, self.asked, known)
     if self._arrays:
         place = {c: i for i, c in enumerate(self.ids)}
         rows = np.array([place[i] for i in ids], int)
@@ -132,7 +139,8 @@ def of_arrays(
 ) -> FeatureStore:
     "A store in memory, for features that somebody else has made."
     n, nothing = len(ids), pd.DataFrame([], columns=["id", "modality", "reason"])
-    arrays = {c: x for c, x in dict(audio=audio, visual=visual).items() if x is not None} | {f"feature {k}": x for k, x in (features or {}).items()}
+    arrays = {c: x for c, x in dict(audio=audio, visual=visual).items() if x is not None}
+    arrays |= {f"feature {k}": x for k, x in (features or {}).items()}
     there = lambda has, x: np.array(has, bool) if has is not None else np.zeros(n, bool) if x is None else ~np.isnan(x).any((1, 2))
     known = dict(ids=tuple(ids), paths=tuple(paths or ("",)*n), durations=np.array(durations, float), has_audio=there(has_audio, audio),
                  has_visual=there(has_visual, visual), spans=spans or {m: np.full((n, 2), np.nan) for m in ("audio", "visual")})
@@ -142,12 +150,13 @@ def of_arrays(
 
 FeatureStore.select, FeatureStore.of_arrays = select, staticmethod(of_arrays)
 
-# %% ../../nbs/api/harvest/05_store.ipynb #318f6ab6
+# %% ../../nbs/api/harvest/05_store.ipynb #e1c39acb
 def content_fingerprint(self:FeatureStore) -> str:
     "Mark of settings, ids and embeddings (not of student features nor of the order of clips)."
     order = np.argsort(np.array(self.ids, object)) if len(self) else np.zeros(0, int)
-    marks = [self.source.marks(m)[order] for m in ("audio", "visual") if self.settings[m] and m in (c for c, *_ in arrays_of(self.settings | dict(features={})))]
-    return fingerprint({k: v for k, v in self.settings.items() if k != "format"}, [self.ids[i] for i in order], self.has_audio[order], self.has_visual[order], *marks)
+    marks = [self.source.marks(m)[order] for m in ("audio", "visual") if self.settings[m]]
+    made_by = {k: v for k, v in self.settings.items() if k != "format"}
+    return fingerprint(made_by, [self.ids[i] for i in order], self.has_audio[order], self.has_visual[order], *marks)
 
 def teachers_fingerprint(self:FeatureStore) -> str:
     "Mark of teachers and settings alone: equal for stores whose scores may be compared, for instance of two splits."
@@ -179,7 +188,7 @@ def _keep(path, modality, made):
     try: keep_captions(path, modality, made)
     except CannotWrite as e: warnings.warn(f"{len(made)} captions are known for this session only: {e}", stacklevel=4)
 
-# %% ../../nbs/api/harvest/05_store.ipynb #3cfbd0b0
+# %% ../../nbs/api/harvest/05_store.ipynb #3d086daf
 def _made_by(self, modality):
     "What is known of the teacher of a modality; of released features, the teacher that was asked for captions."
     return self.asked.get(modality) or self.settings[modality]
@@ -193,7 +202,8 @@ def _same_teacher(teacher, modality, made_by):
     "Refuse a teacher that did not make the embeddings, or a teacher of the other modality."
     of_modality(teacher, modality)
     if made_by["fingerprint"] not in (None, teacher.fingerprint):
-        raise ParameterError(f"the {modality} embeddings were made by {made_by['name']} ({made_by['fingerprint']}), not by {teacher.name} ({teacher.fingerprint})")
+        raise ParameterError(f"the {modality} embeddings were made by {made_by['name']} ({made_by['fingerprint']}), "
+                             f"not by {teacher.name} ({teacher.fingerprint})")
     if made_by["width"] != teacher.width:
         raise ParameterError(f"the {modality} embeddings are {made_by['width']} wide, those of {teacher.name} {teacher.width}")
 
@@ -205,7 +215,7 @@ def remember(self:FeatureStore, vocab, clip=None, clap=None):
 
 FeatureStore.embed_captions, FeatureStore.remember, FeatureStore._made_by = embed_captions, remember, _made_by
 
-# %% ../../nbs/api/harvest/05_store.ipynb #739b1716
+# %% ../../nbs/api/harvest/05_store.ipynb #fb1797f9
 class MissingModalityWarning(UserWarning):
     "A store has no embeddings of one modality, so its scores are NaN."
 
@@ -218,8 +228,8 @@ def _texts(self, vocab, clip, clap, level):
             out[m] = text, np.float32(self._made_by(m)["scale"])
             continue
         what = "sound" if m == "audio" else "picture"
-        warnings.warn(f"this store has no embeddings of the {what}: its {m} scores are NaN. The {what} has to be harvested from the videos with "
-                      f"{'ClapTeacher' if m == 'audio' else 'ClipTeacher'}", MissingModalityWarning, stacklevel=level)
+        warnings.warn(f"this store has no embeddings of the {what}: its {m} scores are NaN. The {what} has to be harvested from the videos "
+                      f"with {'ClapTeacher' if m == 'audio' else 'ClipTeacher'}", MissingModalityWarning, stacklevel=level)
     return out
 
 # %% ../../nbs/api/harvest/05_store.ipynb #fd9552b6
