@@ -397,9 +397,8 @@ class TAL(Task):
         with atomic_path(folder/f"{split}.npz") as tmp: np.savez_compressed(tmp, ids=np.array(said.ids, str), durations=said.durations, lengths=said.lengths, segment_prob=prob, **arrays)
 
     def read(self, folder, split, vocab):
-        f = read_arrays(folder/f"{split}.npz", ("ids", "durations", "lengths"))
-        table = read_table(folder/f"{split}.csv", dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip")
-        return Detections(tuple(f["ids"].tolist()), f["durations"], f["lengths"], table, vocab)
+        ids, durations, lengths = read_arrays(folder/f"{split}.npz", ("ids", "durations", "lengths")).values()
+        return Detections(tuple(ids.tolist()), durations, lengths, read_table(folder/f"{split}.csv", dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip"), vocab)
 
     def as_labels(self, said): return said.to_segments()
 
@@ -431,11 +430,10 @@ for _name, _recipe in {"tal-demo": Recipe("tal", make_videos, TAL_SIZES, {"i3d":
 # %% ../../nbs/api/tasks/01_tal.ipynb #4d9fd080
 def run_activations(run, video, split="test"):
     "Segment probabilities [T,2,C] of one video, as a finished run wrote them."
-    f = read_arrays(run.path/"predictions"/f"{split}.npz", ("ids", "lengths", "segment_prob"))
-    ids, ends = f["ids"].tolist(), np.cumsum(f["lengths"])
-    check_ids([video], ids, "probabilities in this run")
-    i = ids.index(video)
-    return f["segment_prob"][ends[i] - f["lengths"][i]:ends[i]].astype(np.float32)
+    ids, lengths, prob = read_arrays(run.path/"predictions"/f"{split}.npz", ("ids", "lengths", "segment_prob")).values()
+    check_ids([video], ids.tolist(), "probabilities in this run")
+    i, ends = ids.tolist().index(video), np.cumsum(lengths)
+    return prob[ends[i] - lengths[i]:ends[i]].astype(np.float32)
 
 def telling_video(test):
     "The video whose number of actions is the median, of those with two kinds of action if there are any."

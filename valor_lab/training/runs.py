@@ -173,7 +173,7 @@ def run_probabilities(run:Run, split="test") -> dict:
     "Arrays `ids`, `video_prob[N,C]`, `audio_prob[N,C]`, `visual_prob[N,C]` and `segment_prob[N,T,2,C]` of a split."
     path = run.path/"predictions"/f"{safe_name(split, 'split')}.npz"
     if not path.exists(): raise ParameterError(f"{run.name} has no probabilities for {split!r}")
-    return {k: x for k, x in read_arrays(path).items() if k not in ("audio", "visual")}
+    return {k: v for k, v in read_arrays(path).items() if k not in ("audio", "visual")}
 
 # %% ../../nbs/api/training/02_runs.ipynb #d80bffd6
 def predict(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from .. import methods, models          # by their doors: networks are loaded when one is asked for
 from ..core import ParameterError, atomic_path, fingerprint, later, load_extension, one_of
+from ..files import read_arrays
 from ..datasets import Dataset, save_labels
 from ..files import read_arrays
 from ..labels import SegmentLabels, WeakLabels

@@ -31,7 +31,9 @@ def about(self:Job) -> dict:
     found = read_json(self.path/"job.json", ("notebook", "parameters", "started"))
     try: datetime.datetime.fromisoformat(found["started"]), datetime.datetime.fromisoformat(found.get("ended", found["started"]))
     except (TypeError, ValueError): raise ParameterError(f"{self.name}/job.json: 'started' is not a time: {found['started']!r:.40}") from None
-    if not isinstance(found["parameters"], dict): raise ParameterError(f"{self.name}/job.json: 'parameters' is not a table")
+    kinds = dict(parameters=dict, number=int, pid=int, slot=int, token=str, key=str, end=str, path=str, root=str)
+    wrong = [k for k, kind in kinds.items() if found.get(k) is not None and type(found[k]) is not kind]
+    if wrong: raise ParameterError(f"{self.name}/job.json: {wrong[0]!r} is a {type(found[wrong[0]]).__name__}, expected {kinds[wrong[0]].__name__}")
     return found
 
 def log(self:Job, lines:int=40) -> str:
@@ -102,7 +104,7 @@ def _rows(folder):
         job = Job(p.parent)
         try: out.append((job, job.about))
         except ParameterError as e: out.append((job, str(e)))
-    number = lambda a: a.get("number", 0) if isinstance(a, dict) and isinstance(a.get("number", 0), int) else -1
+    number = lambda a: a.get("number", 0) if isinstance(a, dict) else -1
     return sorted(out, key=lambda r: (number(r[1]), r[1]["started"] if isinstance(r[1], dict) else "", r[0].name))
 
 # %% ../../nbs/api/workbench/01_jobs.ipynb #a7cf0ed0
