@@ -30,10 +30,13 @@ def about(self:Job) -> dict:
     "What job.json says."
     found = read_json(self.path/"job.json", ("notebook", "parameters", "started"))
     try: datetime.datetime.fromisoformat(found["started"]), datetime.datetime.fromisoformat(found.get("ended", found["started"]))
-    except (TypeError, ValueError): raise ParameterError(f"{self.name}/job.json: 'started' is not a time: {found['started']!r:.40}") from None
+    except (TypeError, ValueError):
+        raise ParameterError(f"{self.name}/job.json: 'started' is not a time: {found['started']!r:.40}") from None
     kinds = dict(parameters=dict, number=int, pid=int, slot=int, token=str, key=str, end=str, path=str, root=str)
     wrong = [k for k, kind in kinds.items() if found.get(k) is not None and type(found[k]) is not kind]
-    if wrong: raise ParameterError(f"{self.name}/job.json: {wrong[0]!r} is a {type(found[wrong[0]]).__name__}, expected {kinds[wrong[0]].__name__}")
+    if wrong:
+        is_, want = type(found[wrong[0]]).__name__, kinds[wrong[0]].__name__
+        raise ParameterError(f"{self.name}/job.json: {wrong[0]!r} is a {is_}, expected {want}")
     return found
 
 def log(self:Job, lines:int=40) -> str:
@@ -63,7 +66,8 @@ STATES = dict(
     running="It runs in a process of its own; closing this page does not stop it.",
     finished="It ran to its end.", failed="It ended with an error; the log says which.", stopped="It was stopped.",
     orphaned="The process that watched over it is gone, but it goes on. Nobody will write down how it ends; stop ends it now.",
-    lost="It vanished without a word, with the process that watched over it: killed, or the machine was started anew. Start it again: a training goes on where it was saved last.",
+    lost="It vanished without a word, with the process that watched over it: killed, or the machine was started anew. "
+         "Start it again: a training goes on where it was saved last.",
     damaged="Its job.json cannot be read.")
 
 def state_of(about, alive=None) -> str:
@@ -209,7 +213,8 @@ def guard(folder) -> int:
 def _papermill(job, a, child) -> int:
     "Execute the notebook; its exit status."
     out = job.path/Path(a["path"]).name
-    command = [sys.executable, "-m", "papermill", a["path"], str(out), "-f", str(job.path/"parameters.json"), "-k", "python3", "--log-output", "--no-progress-bar", "--cwd", a["root"]]
+    command = [sys.executable, "-m", "papermill", a["path"], str(out), "-f", str(job.path/"parameters.json"), 
+               "-k", "python3", "--log-output", "--no-progress-bar", "--cwd", a["root"]]
     child.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
     return child[0].wait()
 
@@ -249,7 +254,7 @@ Job.stop, Job.wait = stop, wait
 _LISTED = ["name", "state", "notebook", "started", "seconds"]
 
 def list_jobs(folder=FOLDER) -> pd.DataFrame:
-    "Every job that was ever asked for here, the newest first: name, state, notebook, started, seconds. Waiting ones are started where there is room."
+    "Every job that was ever asked for here, the newest first. Waiting ones are started where there is room."
     reap()
     rows, states = _with_states(folder)
     if "waiting" in states and sum(s in ("running", "orphaned") for s in states) < capacity():
@@ -260,5 +265,6 @@ def list_jobs(folder=FOLDER) -> pd.DataFrame:
         if s == "damaged": out.append((job.name, s, "", "", math.nan)); continue
         began, ended = when(a["started"]), when(a["ended"]) if a.get("ended") else datetime.datetime.now(datetime.timezone.utc)
         began, ended = (t if t.tzinfo else t.replace(tzinfo=datetime.timezone.utc) for t in (began, ended))
-        out.append((job.name, s, str(a["notebook"]), a["started"], max(0., (ended - began).total_seconds())))     # a clock that was set back does not count backwards
+        seconds = max(0., (ended - began).total_seconds())                  # a clock that was set back does not count backwards
+        out.append((job.name, s, str(a["notebook"]), a["started"], seconds))
     return pd.DataFrame(out[::-1], columns=_LISTED)

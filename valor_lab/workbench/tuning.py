@@ -292,12 +292,13 @@ def save(self:Tuning,
     name:str,
     folder=PRESETS_FOLDER,
 ):
-    "Save the present thresholds as a named preset; they are the saved set from now on. One that is there is replaced only by who knows of it, or asks twice."
+    "Save the present thresholds as a named preset. One that is there is replaced only by who knows of it, or asks twice."
     path = resolve(folder)/f"{safe_name(name, 'preset')}.toml"
     here, known = mark(path), self.__dict__.setdefault("known", {})
     if here != known.setdefault(path, ""):
         known[path] = here
-        if here: raise Overtaken(f"there is a preset {name!r} already{_by(path)}; nothing was saved. Choose another name, or save once more to replace it: what it was is kept")
+        if here: raise Overtaken(f"there is a preset {name!r} already{_by(path)}; nothing was saved. "
+                                 "Choose another name, or save once more to replace it: what it was is kept")
     self.thresholds.save(path, here)
     known[path] = mark(path)
     self.adopt(Thresholds.load(path, self.vocab), name)
