@@ -13,7 +13,7 @@ FLOORS = [                                                      # from the groun
     ["labels", "media", "models"], ["metrics"], ["harvest", "methods", "plots"], ["demo", "datasets"], ["training"], ["tasks", "workbench"], ["cli"]]
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
-    "media": ["decode", "clips"], "labels": ["labels", "overlays"], "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"], "metrics": ["avvp", "detection"],
+    "media": ["files", "packets", "decode", "clips"], "labels": ["labels", "overlays"], "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"], "metrics": ["avvp", "detection"],
     "harvest": ["teachers", "extractors", "scores", "store", "published", "pipeline", "thresholds"],
     "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"], "plots": ["plots"],
     "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"], "datasets": ["fetch", "datasets"],

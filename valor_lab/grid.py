@@ -166,7 +166,7 @@ def dump_indices(
         if len(kept) >= n: break
     return np.array((kept + [len(times) - 1]*n)[:n], int)
 
-# %% ../nbs/api/02_grid.ipynb #bae2ad38
+# %% ../nbs/api/02_grid.ipynb #041294a5
 def sample_indices(
     times,                      # time of every source picture in seconds, ascending
     n:int,                      # how many pictures are wanted
@@ -177,7 +177,7 @@ def sample_indices(
     "The source picture for each of `n` samples."
     one_of("sampling", sampling, ("published", "centres"))
     if n < 1: raise ParameterError(f"n={n}: at least one picture must be wanted")
-    if sampling == "centres": return np.maximum(np.searchsorted(times, (np.arange(n) + .5)*duration/n + 1e-6, side="right") - 1, 0)
+    if sampling == "centres": return np.maximum(np.searchsorted(times, (np.arange(n) + .5)*duration/n, side="right") - 1, 0)
     dump = dump_indices(times, fps, duration)
     return dump[np.round(np.linspace(0, len(dump) - 1, n)).astype(int)]
 
