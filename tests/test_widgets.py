@@ -90,7 +90,7 @@ def test_table_filters_sorts_and_pages_as_pandas_does():
     assert [r["id"] for r in rows] == want.index.tolist() and rows[-1]["cells"]["F"] is None
 
 
-def test_stills_stand_in_where_no_browser_is_and_escape_what_they_show():
+def test_stills_go_with_every_widget_and_escape_what_they_show():
     c = clips()
     assert "image/png" in w.Player(c)._repr_mimebundle_()[0]
     t = w.Table(pd.DataFrame(dict(what=["<b>x</b>"]), index=["<script>1</script>"]), [w.Column("what", words=True)], title="<i>")
@@ -98,9 +98,25 @@ def test_stills_stand_in_where_no_browser_is_and_escape_what_they_show():
     assert "<script>" not in text and "<b>x" not in text and "<i>" not in text
 
 
-def test_widgets_are_shown_where_a_browser_is(monkeypatch):
-    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
-    assert "application/vnd.jupyter.widget-view+json" in w.Player(clips())._repr_mimebundle_()[0]
+def test_the_widget_and_its_still_are_always_sent_together(monkeypatch):
+    for name in ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG", "VOILA_REQUEST_URL"): monkeypatch.delenv(name, raising=False)
+    shown = w.Player(clips())._repr_mimebundle_()[0]
+    assert shown["image/png"] and shown["application/vnd.jupyter.widget-view+json"]["model_id"]
+
+
+def test_the_player_is_told_in_parts_that_can_be_read_alone_and_are_all_loaded():
+    "Each part is one function of `p`; none is forgotten, and none is longer than a screen or two."
+    there = sorted(f.name for f in (files("valor_lab.workbench")/"static").iterdir() if f.name.startswith("player_") and f.name.endswith(".js"))
+    assert there == sorted(w.SCRIPTS)
+    for name in (*w.SCRIPTS, "player.js"):
+        text = w.static(name)
+        assert text.startswith("//") and len(text.splitlines()) <= 200 and max(map(len, text.splitlines())) <= 140, name
+        assert text in w.Player._esm
+
+
+def test_only_the_clock_knows_where_a_clip_lies_in_its_file():
+    times = {name: w.static(name).count("video.currentTime") for name in (*w.SCRIPTS, "player.js")}
+    assert {name for name, n in times.items() if n} == {"player_time.js"}
 
 
 def test_scripts_write_text_never_markup():
@@ -120,7 +136,7 @@ def test_hues_are_those_of_the_figures():
 def test_what_the_script_asks_for_is_what_python_answers():
     tree = ast.parse((files("valor_lab.workbench")/"player.py").read_text(encoding="utf-8"))
     strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    player = (files("valor_lab.workbench")/"static/player.js").read_text(encoding="utf-8")
+    player = w.static(*w.SCRIPTS, "player.js")
     for word in ("step", "show_event", "lanes", "correct", "paint", "undo", "redo", "save", "export"): assert f'"{word}"' in player and word in strings
 
 
@@ -197,7 +213,7 @@ def test_what_counts_as_truth_can_be_a_correction(tmp_path):
 
 
 def test_an_overlay_that_does_not_fit_is_a_sentence_and_no_fault(tmp_path, monkeypatch):
-    from valor_lab.workbench.clipset import _gather
+    from valor_lab.workbench.sources import _gather
     c, d = clips(), tmp_path/"data"
     o = w.Player(c, folder=d/"overlays").correct("truth", "mine", "Ada")
     o.paint("clip0", "Dog", "audio", 0, 10, True)
@@ -245,7 +261,7 @@ def test_pages_have_no_cells_for_coders_and_speak_of_the_set_that_is_asked_for(t
         with pytest.raises(ParameterError): command(folder, **bad)
 
 def test_scores_that_a_data_set_brings_are_shown_where_no_store_is():
-    from valor_lab.workbench.clipset import _scores
+    from valor_lab.workbench.sources import _scores
     from valor_lab.labels import WeakLabels
     from valor_lab.harvest import Scores
     rng = np.random.default_rng(0)

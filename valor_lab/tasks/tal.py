@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..training import TrainConfig, register_preset, Recipe, register_recipe, Scored, Task, register_task
-from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, need, one_of, resolve
+from .. import models
+from ..training import register_preset, Recipe, register_recipe, Scored, Task, register_task
+from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, later, one_of, resolve
+from ..files import read_arrays
 from ..datasets import Dataset, dataset_folder, read_feature, register_dataset, save_labels
 from ..metrics import (DETECTION_SCORES, SPAN_COLUMNS, Actions, bare_vocab, detection_scores, match, on_grid, proposals,
                                read_actions, resampled_scores, to_segments)
 from ..labels import SegmentLabels
-from ..models import forward_all
 
-torch = need("torch", "models")
+torch = later("torch", "models")
 
 # %% ../../nbs/api/tasks/01_tal.ipynb #c5a0c0ca
 SNIPPET = 16/25                                  # seconds: 16 frames at 25 frames a second
@@ -371,7 +372,7 @@ class TAL(Task):
     def forward(self, model, batch): return model(batch["audio"], batch["visual"], mask=batch["mask"])
 
     def predict(self, model, data, tensors, config, gates=None):
-        output = forward_all(model, tensors["audio"], tensors["visual"], mask=tensors["mask"])
+        output = models.forward_all(model, tensors["audio"], tensors["visual"], mask=tensors["mask"])
         lengths, prob = tensors["lengths"].cpu().numpy(), output.segment_prob.cpu().numpy()
         durations = lengths*SNIPPET if data.truth is None else data.truth.select(data.ids).durations
         return Scored(detect(prob, output.video_prob.cpu().numpy(), lengths, data.ids, durations, data.vocab, self.options(config)), output)
@@ -396,8 +397,8 @@ class TAL(Task):
         with atomic_path(folder/f"{split}.npz") as tmp: np.savez_compressed(tmp, ids=np.array(said.ids, str), durations=said.durations, lengths=said.lengths, segment_prob=prob, **arrays)
 
     def read(self, folder, split, vocab):
-        with np.load(folder/f"{split}.npz", allow_pickle=False) as f: ids, durations, lengths = f["ids"].tolist(), f["durations"], f["lengths"]
-        return Detections(tuple(ids), durations, lengths, pd.read_csv(folder/f"{split}.csv", dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip"), vocab)
+        ids, durations, lengths = read_arrays(folder/f"{split}.npz", ("ids", "durations", "lengths")).values()
+        return Detections(tuple(ids.tolist()), durations, lengths, pd.read_csv(folder/f"{split}.csv", dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip"), vocab)
 
     def as_labels(self, said): return said.to_segments()
 
@@ -418,7 +419,7 @@ _PPL = dict(key_share=.1)
 
 for _name, _objective, _options in [("tal-mil", "video", {}), ("tal-ppl", "ppl", _PPL), ("tal-ppl-hard", "ppl", _PPL | dict(tau=0.)), ("tal-ppl-no-momentum", "ppl", _PPL | dict(momentum=0.)),
                                     ("tal-ppl-no-contrast", "ppl", _PPL | dict(weight_contrast=0.)), ("tal-ppl-one-prototype", "ppl", _PPL | dict(n_prototypes=1)),
-                                    ("tal-ppl-oracle", "ppl", _PPL | dict(pseudo="given"))]: register_preset(_name, TrainConfig(objective=_objective, options=_options, **_TAL))
+                                    ("tal-ppl-oracle", "ppl", _PPL | dict(pseudo="given"))]: register_preset(_name, dict(objective=_objective, options=_options, **_TAL))
 
 TAL_SIZES = {"tiny":  dict(d_model=32, d_ff=64, epochs=14, warmup=2, batch_size=4, lr=2e-3, min_lr=2e-5, task_options=dict(window=48)),
              "small": dict(d_model=64, d_ff=128, epochs=15, warmup=3, batch_size=4, lr=1e-3, min_lr=1e-5, task_options=dict(window=64))}
@@ -429,11 +430,10 @@ for _name, _recipe in {"tal-demo": Recipe("tal", make_videos, TAL_SIZES, {"i3d":
 # %% ../../nbs/api/tasks/01_tal.ipynb #4d9fd080
 def run_activations(run, video, split="test"):
     "Segment probabilities [T,2,C] of one video, as a finished run wrote them."
-    with np.load(run.path/"predictions"/f"{split}.npz", allow_pickle=False) as f:
-        ids, ends = f["ids"].tolist(), np.cumsum(f["lengths"])
-        check_ids([video], ids, "probabilities in this run")
-        i = ids.index(video)
-        return f["segment_prob"][ends[i] - f["lengths"][i]:ends[i]].astype(np.float32)
+    ids, lengths, prob = read_arrays(run.path/"predictions"/f"{split}.npz", ("ids", "lengths", "segment_prob")).values()
+    check_ids([video], ids.tolist(), "probabilities in this run")
+    i, ends = ids.tolist().index(video), np.cumsum(lengths)
+    return prob[ends[i] - lengths[i]:ends[i]].astype(np.float32)
 
 def telling_video(test):
     "The video whose number of actions is the median, of those with two kinds of action if there are any."
