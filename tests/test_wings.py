@@ -151,7 +151,7 @@ WIDE = {
     "demo.figures", "demo.pen", "demo.plan", "demo.render", "demo.scenes", "demo.simple", "demo.sounds", "demo.teachers",
     "harvest.clap", "harvest.clip", "harvest.extractors", "harvest.live", "harvest.pipeline", "harvest.published", "harvest.scores", "harvest.statistics", "harvest.store", "harvest.teachers", "harvest.thresholds",
     "labels.labels", "labels.overlays",
-    "media.clips", "media.decode",
+    "media.clips",
     "metrics.avvp",
     "models.checkpoints", "models.han", "models.protocols", "models.registry", "models.zoo.ppl",
     "plots.changes", "plots.content", "plots.curves", "plots.lanes", "plots.literature", "plots.look", "plots.scores",

@@ -56,7 +56,8 @@ class _Pictures:
         "The picture, upright, as uint8[H,W,3]."
         matrix = _display_matrix(frame)
         lies = _lies(matrix)
-        self.size = high, wide = _shape(self.size, *(frame.width, frame.height) if lies else (frame.height, frame.width))   # later pictures follow the first
+        shape = (frame.width, frame.height) if lies else (frame.height, frame.width)
+        self.size = high, wide = _shape(self.size, *shape)                     # later pictures follow the first
         if lies: high, wide = wide, high
         return _upright(self.converter.reformat(frame, wide, high, "rgb24", interpolation="BILINEAR").to_ndarray(), matrix)
 
@@ -89,7 +90,8 @@ def _scaled(x):
 def _channels(frame, name, n):
     "The samples of a frame, one array for each channel."
     if name == "fltp" and n < 8: return [np.frombuffer(p, np.float32, frame.samples) for p in frame.planes]
-    if frame.format.is_planar and n > 7: frame, = av.AudioResampler("flt", frame.layout, frame.sample_rate).resample(frame)   # PyAV 18 reads past the eighth plane
+    if frame.format.is_planar and n > 7:                                   # PyAV 18 reads past the eighth plane
+        frame, = av.AudioResampler("flt", frame.layout, frame.sample_rate).resample(frame)
     x = _scaled(frame.to_ndarray())
     return list(x if frame.format.is_planar else x.reshape(-1, n).T)
 
@@ -142,7 +144,8 @@ class _Sound:
 
     def _leave(self, gap):
         "Leave `gap` samples free before what comes next; fewer than none: cut so many from it."
-        if gap > _HOLE*self.rate and self.length: raise ValueError(f"its sound jumps by {gap/self.rate:.0f} s at {self.length/self.rate:.1f} s")
+        if gap > _HOLE*self.rate and self.length:
+            raise ValueError(f"its sound jumps by {gap/self.rate:.0f} s at {self.length/self.rate:.1f} s")
         self.cutting = max(0, -gap)
         if gap <= 0: return
         if self.length: self.missing += gap/self.rate
@@ -203,7 +206,8 @@ def _truncated(reel, ends):
     for end, promised in [(late, max(due.values(), default=0.)), *((ends[k], e) for k, e in due.items())]:
         if end < promised - .5: return f"truncated: {end:.2f} of {promised:.2f} s could be decoded"
     if reel.lost and not (reel.claimed and late + reel.zero > reel.claimed - .5):
-        return f"truncated: the last {reel.lost:,} bytes are lacking" + (f", {late:.2f} of {reel.claimed - reel.zero:.2f} s could be decoded" if reel.claimed else "")
+        found = f", {late:.2f} of {reel.claimed - reel.zero:.2f} s could be decoded" if reel.claimed else ""
+        return f"truncated: the last {reel.lost:,} bytes are lacking{found}"
 
 # %% ../../nbs/api/media/02_decode.ipynb #0f310236
 _SCRATCH = .05   # the share of a stream's packets, or of its time, that damage may take before the stream counts as missing
@@ -235,7 +239,8 @@ class _Ask:
         duration = min(max(reel.ends.values(), default=0.), self.stop) - self.start
         if self.alignment == "published" and "visual" in reel.ends: return min(reel.ends["visual"], self.stop) - self.start
         if self.length is not None: return self.length
-        return self.stop - self.start if self.stop < np.inf else np.floor(duration*1e6)/1e6   # FFmpeg's microseconds, by which the published pictures were taken
+        if self.stop < np.inf: return self.stop - self.start
+        return np.floor(duration*1e6)/1e6                                      # FFmpeg's microseconds, by which the published pictures were taken
 
     def choose(self, reel, times):
         "Places in `times` of the wanted pictures."
@@ -275,7 +280,8 @@ def _all_pictures(ask, reel):
             stamps = out.decode_all(codec, _packets(ask.path, reel, reel.video), set(map(int, chosen)))
         found = np.array([i/out.fps if s is None else s*reel.tick - reel.zero for i, s in enumerate(stamps)])
         if not len(found): return out, None, None, 0.
-        if len(found) == len(times) and np.allclose(found, times, atol=1e-3): return out, [out.kept[i] for i in chosen], found[chosen], _waits(found, out.fps)
+        if len(found) == len(times) and np.allclose(found, times, atol=1e-3):
+            return out, [out.kept[i] for i in chosen], found[chosen], _waits(found, out.fps)
         times = found
         reel.ends["visual"] = found[-1] + 1/out.fps
     raise MediaError(ask.path, "damaged: its pictures decode differently every time")
@@ -300,7 +306,9 @@ def _spans(ask, reel, sound):
     ends, spans = dict(reel.ends), {}
     if sound: ends["audio"], spans["audio"] = sound.start + sound.end, sound.seconds()
     elif "audio" in ends: spans["audio"] = [(0., ends["audio"])]
-    if "visual" in ends: spans["visual"] = [(max(0., reel.times[0]) if len(reel.stamps) else 0., np.inf if reel.more.get("visual") else ends["visual"])]
+    if "visual" in ends:
+        begins = max(0., reel.times[0]) if len(reel.stamps) else 0.
+        spans["visual"] = [(begins, np.inf if reel.more.get("visual") else ends["visual"])]
     cut = lambda a, b: (max(0., a - ask.start), min(b, ask.stop) - ask.start)
     return {k: [s for s in (cut(*s) for s in v) if s[1] > s[0]] for k, v in spans.items()}, ends
 
@@ -314,8 +322,11 @@ def _reasons(ask, reel, pictures, sound, spans, ends):
         if stream is None: reasons[name] = f"no {kind} stream"
         elif window and not spans.get(name): reasons[name] = f"no {kind} in these seconds: it ends at {ends.get(name, 0.):.2f} s"
         elif not (sound.end if name == "audio" else pictures[1]): reasons[name] = f"the {kind} stream cannot be decoded"
-        elif ruin := _ruin(sink.damaged, reel.counts[name], sink.missing if name == "audio" else pictures[3], ends[name], kind, hurt): reasons[name] = ruin
-    if why := _truncated(reel, {k: e for k, e in ends.items() if k in (["audio"] if sound else []) + (["visual"] if seen else [])}): reasons["truncated"] = why
+        else:
+            missing = sink.missing if name == "audio" else pictures[3]
+            if ruin := _ruin(sink.damaged, reel.counts[name], missing, ends[name], kind, hurt): reasons[name] = ruin
+    decoded = ["audio"]*bool(sound) + ["visual"]*bool(seen)
+    if why := _truncated(reel, {k: e for k, e in ends.items() if k in decoded}): reasons["truncated"] = why
     return reasons
 
 # %% ../../nbs/api/media/02_decode.ipynb #fa896eac
@@ -331,7 +342,9 @@ def read_clip(
     length:float|None=None,              # seconds over which the pictures are spread; None: the clip's duration, or the window's
     alignment:str="clip",                # "clip": pictures of the clip's seconds; "published": spread over the picture's own length
 ) -> Clip:
-    "Decode a file once: pictures, sound, and what is wrong with it. `MediaError` if it gives neither; a stream of which damage took more than 5 % gives None."
+    """Decode a file once: pictures, sound, and what is wrong with it.
+
+    Raises `MediaError` if it gives neither; a stream of which damage took more than 5 % gives None."""
     one_of("sampling", sampling, ("published", "centres")), one_of("alignment", alignment, ("clip", "published"))
     if n is not None and n < 1: raise ParameterError(f"n={n}: at least one picture must be wanted, or None")
     window = path if isinstance(path, Window) else Window(path)
@@ -340,7 +353,8 @@ def read_clip(
     reel, pictures, sound = _decode(ask, threads)
     spans, ends = _spans(ask, reel, sound)
     reasons = _reasons(ask, reel, pictures, sound, spans, ends)
-    clip = Clip(container_duration=reel.claimed, damaged=sum(s.damaged for s in (pictures and pictures[0], sound) if s), reasons=reasons, spans=spans, start=reel.zero + ask.start,
+    damaged = sum(s.damaged for s in (pictures and pictures[0], sound) if s)
+    clip = Clip(container_duration=reel.claimed, damaged=damaged, reasons=reasons, spans=spans, start=reel.zero + ask.start,
                 duration=max((s[-1][1] for s in spans.values() if s), default=0.))
     has = {m for m, x in (("audio", sound), ("visual", pictures)) if x and m not in reasons}
     if not has: raise MediaError(path, reasons.get("truncated") or "; ".join(reasons.values()))

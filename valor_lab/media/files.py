@@ -60,12 +60,14 @@ def write_clip(
 ) -> Path:
     "Write pictures and sound as a video file, whole or not at all."
     if frames is None and audio is None: raise ParameterError("write_clip needs frames, audio or both; both are None")
-    if frames is not None and (frames.ndim != 4 or frames.shape[-1] != 3 or frames.shape[1] % 2 or frames.shape[2] % 2 or frames.dtype != np.uint8):
+    even = frames is None or frames.ndim == 4 and frames.shape[-1] == 3 and not frames.shape[1] % 2 and not frames.shape[2] % 2
+    if not even or frames is not None and frames.dtype != np.uint8:
         raise ParameterError(f"frames must be uint8[F,H,W,3] with even H and W; found {frames.dtype}{list(frames.shape)}")
-    index_first = {"movflags": "+faststart"} if Path(path).suffix in (".mp4", ".m4a", ".mov") else {}   # a player can start before it has the whole file
+    index_first = {"movflags": "+faststart"} if Path(path).suffix in (".mp4", ".m4a", ".mov") else {}   # players start before they have all
     with atomic_path(path) as tmp, av.open(str(tmp), "w", options=index_first) as out:
         video = None if frames is None else _add_video(out, frames.shape, fps, video_codec, options)
-        sound = None if audio is None else out.add_stream(audio_codec, rate=rate, layout="mono", options={"aac_coder": "fast"} if audio_codec == "aac" else {})
+        fast = {"aac_coder": "fast"} if audio_codec == "aac" else {}
+        sound = None if audio is None else out.add_stream(audio_codec, rate=rate, layout="mono", options=fast)
         for packet in () if video is None else _encode_video(video, frames, times): out.mux(packet)
         for packet in () if sound is None else _encode_audio(sound, audio): out.mux(packet)
     return Path(path)
@@ -97,7 +99,8 @@ def open_media(path):
     path = Path(path)
     if not path.exists(): raise MediaError(path, "no such file")
     if not path.is_file(): raise MediaError(path, "not a file")
-    try: file = av.open(f"file:{path}", metadata_errors="replace", container_options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
+    only = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+    try: file = av.open(f"file:{path}", metadata_errors="replace", container_options=only)
     except PermissionError: raise MediaError(path, "may not be read") from None
     except av.FFmpegError: raise MediaError(path, _why_not(path)) from None
     with file: yield file
@@ -135,7 +138,8 @@ def probe(
     with open_media(path) as file:
         video = [dict(codec=s.codec_context.name, width=s.codec_context.width, height=s.codec_context.height, fps=fps_of(s),
                       duration=_span(s), pixel_format=s.codec_context.pix_fmt) for s in streams_of(file, "video")]
-        audio = [dict(codec=s.codec_context.name, rate=s.rate, channels=s.codec_context.channels, duration=_span(s)) for s in streams_of(file, "audio")]
+        audio = [dict(codec=s.codec_context.name, rate=s.rate, channels=s.codec_context.channels, duration=_span(s))
+                 for s in streams_of(file, "audio")]
         return Probe(file.format.name, claimed(file), video, audio)
 
 # %% ../../nbs/api/media/00_files.ipynb #2090c1cb
@@ -149,7 +153,8 @@ def choose_stream(
     streams = streams_of(file, kind)
     if not streams: return None
     if number is None: return best if (best := file.streams.best(kind)) in streams else streams[0]
-    if not 0 <= number < len(streams): raise ParameterError(f"{kind}_stream={number}: {path} has {len(streams)} {kind} streams, counted from 0")
+    if not 0 <= number < len(streams):
+        raise ParameterError(f"{kind}_stream={number}: {path} has {len(streams)} {kind} streams, counted from 0")
     return streams[number]
 
 # %% ../../nbs/api/media/00_files.ipynb #4d130ef8

@@ -231,7 +231,8 @@ def _zero(file, used):
     waiting = set(tracks)
     for n, p in enumerate(timed_packets(file, tracks, Stamps(False))):
         tracks[p.stream_index].add(p)
-        if tracks[p.stream_index].first is not None and (tracks[p.stream_index].kind == "audio" or tracks[p.stream_index].key is not None): waiting.discard(p.stream_index)
+        track = tracks[p.stream_index]
+        if track.first is not None and (track.kind == "audio" or track.key is not None): waiting.discard(p.stream_index)
         if not waiting or n > 5000: break
     return zero_of(*_starts(file, used, tracks))
 
