@@ -240,7 +240,7 @@ class _Ask:
         if self.alignment == "published" and "visual" in reel.ends: return min(reel.ends["visual"], self.stop) - self.start
         if self.length is not None: return self.length
         if self.stop < np.inf: return self.stop - self.start
-        return np.floor(duration*1e6)/1e6                                      # FFmpeg's microseconds, by which the published pictures were taken
+        return np.floor(duration*1e6)/1e6   # FFmpeg's microseconds: the published pictures were taken so
 
     def choose(self, reel, times):
         "Places in `times` of the wanted pictures."
