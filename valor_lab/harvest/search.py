@@ -56,7 +56,7 @@ def add_seconds(folder, modality, ids, of, x):
                pa.array(np.asarray(of)[clip], pa.int64()), vectors]
     merge_rows(path, pa.record_batch(columns, schema=_schema(D)), "source.of <> target.of")
 
-# %% ../../nbs/api/harvest/04f_search.ipynb #97cb00e9
+# %% ../../nbs/api/harvest/04f_search.ipynb #ccc309a4
 def build_index(folder, modality) -> int:
     "Sort the seconds of the table into parts of the space; how many seconds there are."
     path = index_path(folder, modality)
@@ -71,7 +71,7 @@ def parts_of(n) -> int: return max(1, min(PARTS, round(n**.5)))
 def indexed(folder, modality) -> dict:
     "Clip -> mark of the embeddings that an index holds; nothing where there is no index."
     path = index_path(folder, modality)
-    if not has_table(path) or not open_table(path).list_indices(): return {}
+    if not has_table(path) or not open_table(path).describe_indices(): return {}
     with plain_errors(path): found = open_table(path).to_table(["clip", "of"])
     return dict(zip(found["clip"].to_pylist(), found["of"].to_pylist()))
 
