@@ -43,6 +43,7 @@ class Clips:
     split:str = ""                # what these clips are called
     name:str = ""                 # of the data set
     store:object = field(default=None, repr=False)          # the feature store that the scores come from
+    made:dict = field(default_factory=dict, repr=False)     # where the harvested labels come from, as it is written beside them
     runs:tuple = ()               # which labelings are predictions of runs
     corrected:dict = field(default_factory=dict)   # name of an overlay -> the labeling that it corrects
     complaints:tuple = ()         # what could not be read, in sentences
@@ -400,11 +401,17 @@ def _gather(clips, parts, root, size, runs_folder):
     others = tuple(f"{n}-" for n, r in RECIPES.items() if r.sizes)                        # the ids of a rendered set are the same in all its sizes
     saved = saved_labelings(clips.ids, clips.vocab, root, f"{place(clips.name, size)}-", others)
     saved = {n: l for n, l in saved.items() if n != f"{place(clips.name, size)}-harvested"}
+    if clips.harvested in clips.labelings: clips.made = _made(f"{place(clips.name, size)}-harvested", root)
     runs = run_labelings(clips.weak, list(parts), runs_folder)
     clips.runs = tuple(runs)
     for name, labels in (saved | runs | changed_labelings(clips.weak, list(parts), runs_folder)).items(): _try(clips, name, labels)
     for name in list_overlays(resolve(root)/"overlays"): _correct(clips, name, resolve(root)/"overlays", {"truth", clips.harvested, *runs})
     if not clips.labelings: clips.add("weak label, copied", clips.weak.copied())
+
+def _made(name, root):
+    "What is written beside labels; nothing where they are not kept by name."
+    from valor_lab.datasets import label_origin, list_labels
+    return label_origin(name, root) if name in list_labels(root) else {}
 
 def _try(clips, name, labels):
     "Add a labeling if it fits; else keep the reason."

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['GATES', 'MODALITY', 'LIVE_CLIPS', 'PRESETS_FOLDER', 'Tuning', 'fill_unknown', 'move', 'undo', 'redo', 'event_f',
            'numbers', 'sums', 'optimum', 'apply', 'set_gate', 'flips', 'warning', 'save', 'adopt', 'load', 'presets',
-           'rescored', 'histograms']
+           'rescored', 'histograms', 'explaining']
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #907fcde4
 import datetime
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -312,9 +313,18 @@ def load(self:Tuning, name:str, folder=PRESETS_FOLDER):
     if not path.exists(): raise ParameterError(f"there is no preset {name!r}; known: {', '.join(presets(folder)) or 'none'}")
     self.adopt(Thresholds.load(path, self.vocab), name)
 
-def presets(folder=PRESETS_FOLDER) -> list:
-    "The names of all saved presets."
-    return sorted(p.stem for p in resolve(folder).glob("*.toml"))
+def presets(
+    folder=PRESETS_FOLDER,
+    vocab=None,             # only those for exactly these events, as training needs them; None: all
+) -> list:
+    "The names of the saved presets."
+    paths = sorted(resolve(folder).glob("*.toml"))
+    return [p.stem for p in paths if vocab is None or _fits(p, p.stat().st_mtime_ns, vocab)]
+
+@lru_cache(512)
+def _fits(path, changed, vocab):
+    try: return bool(Thresholds.load(path, vocab))
+    except ParameterError: return False
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #dbff1d17
 Tuning.warning, Tuning.save, Tuning.adopt, Tuning.load = property(warning), save, adopt, load
@@ -377,3 +387,22 @@ def _histogram(score, with_event, bins, also):
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #5d878843
 Tuning.histograms = histograms
+
+# %% ../../nbs/api/workbench/00_tuning.ipynb #8fa13bbf
+def explaining(
+    scores:Scores,
+    labels:SegmentLabels,    # that were made of these scores
+    weak:WeakLabels=None,    # the gate that held; None: none
+    prefer:Thresholds=None,  # taken wherever it makes the same labels; None: the vocabulary's own
+) -> Thresholds:
+    "Thresholds that make these labels; NaN where none does, as for labels that a person painted."
+    labels, gate, out = labels.select(scores.ids), gate_of(scores, weak), {}
+    prefer = fill_unknown(scores, prefer or own_thresholds(scores.vocab))
+    for m, t in TEACHER.items():
+        x, on = getattr(scores, m), getattr(labels, m)
+        low = np.where(gate & ~on & np.isfinite(x), x, -np.inf).max((0, 1))      # the highest score that is no label
+        high = np.where(on & np.isfinite(x), x, np.inf).min((0, 1))              # the lowest that is one
+        between = np.where(np.isinf(high), low, np.where(np.isinf(low), np.nextafter(high, -np.inf), (low + high) / 2))
+        own = (low <= prefer.of(m)) & (prefer.of(m) < high)
+        out[t] = np.where(own, prefer.of(m), np.where(low < high, between, np.nan))
+    return replace(prefer, **out)
