@@ -43,7 +43,7 @@ class Player(anywidget.AnyWidget):
 
     def __init__(self, clips:Clips, clip=None, names=None, playlist=None, folder="data/overlays", choices=False, **kw):
         self.clips, self.names, self.folder, self.overlay, self.extra, self.can_choose = clips, names, folder, None, [], choices
-        self.drawer = {}                                    # every overlay that was opened here, by name: its strokes are kept, saved or not
+        self.drawer = {}                                    # overlays that were opened here, by name: no stroke is dropped
         self.walk, self.hands = list(clips.ids if playlist is None else playlist), ThreadPoolExecutor(1)
         super().__init__(**kw)
         self.on_msg(self._asked)
@@ -204,9 +204,11 @@ def _corrected(self, message=""):
     self.clips.add(o.name, o.apply())
     self.clips.corrected[o.name] = o.base
     if o.base in self.clips.known: self.clips.known[o.name] = self.clips.known[o.base]
-    bases, elsewhere = [b for b in self.clips.labelings if b != o.name], [x.name for x in self.drawer.values() if x is not o and x.unsaved]
-    self.correction = dict(bases=bases, base=o.base, name=o.name, who=o.who, message=message, can_undo=bool(o.edits), can_redo=bool(o.undone),
-                           unsaved=o.unsaved, elsewhere=elsewhere, saved_at=getattr(o, "saved_at", None))
+    bases = [b for b in self.clips.labelings if b != o.name]
+    elsewhere = [x.name for x in self.drawer.values() if x is not o and x.unsaved]
+    self.correction = dict(bases=bases, base=o.base, name=o.name, who=o.who, message=message,
+                           can_undo=bool(o.edits), can_redo=bool(o.undone), unsaved=o.unsaved, elsewhere=elsewhere,
+                           saved_at=getattr(o, "saved_at", None))
     self.refresh()
 
 # %% ../../nbs/api/workbench/05_player.ipynb #c1a144b1
@@ -223,7 +225,8 @@ def _edit(self:Player, do:str, m:dict):
         elif do == "undo": o.undo()
         elif do == "redo": o.redo()
         self._corrected(f"{len(o)} strokes, {'not saved' if o.unsaved else 'saved'}")
-    except (ValueError, KeyError, OSError) as e: self.correction = {**self.correction, "message": str(e.args[0] if isinstance(e, KeyError) else e)}
+    except (ValueError, KeyError, OSError) as e:
+        self.correction = {**self.correction, "message": str(e.args[0] if isinstance(e, KeyError) else e)}
 
 # %% ../../nbs/api/workbench/05_player.ipynb #b84d4e76
 def _save(self, name=None, who=None):
