@@ -402,7 +402,9 @@ def explaining(
         x, on = getattr(scores, m), getattr(labels, m)
         low = np.where(gate & ~on & np.isfinite(x), x, -np.inf).max((0, 1))      # the highest score that is no label
         high = np.where(on & np.isfinite(x), x, np.inf).min((0, 1))              # the lowest that is one
-        between = np.where(np.isinf(high), low, np.where(np.isinf(low), np.nextafter(high, -np.inf), (low + high) / 2))
+        both = np.isfinite(low) & np.isfinite(high)
+        between = np.where(np.isinf(high), low, np.nextafter(high, -np.inf))
+        between[both] = (low[both] + high[both]) / 2
         own = (low <= prefer.of(m)) & (prefer.of(m) < high)
         out[t] = np.where(own, prefer.of(m), np.where(low < high, between, np.nan))
     return replace(prefer, **out)
