@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
-from valor_lab.metrics import avvp as M
+from valor_lab import metrics as M
 import valor_lab.plots as P
 from valor_lab.core import ParameterError, shipped
 from valor_lab.labels import SegmentLabels, WeakLabels, runs
