@@ -167,13 +167,13 @@ def test_the_inventory_counts_what_is_here_and_says_how_to_get_the_rest(root):
     assert stock.loc[("val", "harvested labels (CLIP)"), "how to get it"] == "" and stock.loc[("train", "truth"), "here"] == 0
 
 def test_another_data_set_can_be_registered(root, monkeypatch):
-    from valor_lab.datasets import datasets
+    from valor_lab.datasets import dataset as datasets
     for table in ("LOADERS", "HOW", "READERS", "PLACES"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
     register_dataset("mine", lambda name, *rest: name)
     assert load_dataset("mine", root) == "mine" and set(inventory("mine", root)["here"]) == {0}
 
 def test_a_registered_data_set_may_bring_its_own_reader_and_folder(root, monkeypatch):
-    from valor_lab.datasets import datasets
+    from valor_lab.datasets import dataset as datasets
     for table in ("LOADERS", "HOW", "READERS", "PLACES", "STOCKS"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
     weak = WeakLabels(["a", "b"], np.eye(2, 25))
     register_dataset("mine", lambda name, *rest: name, reader=lambda name, split, *rest: (weak, weak.copied() if split == "test" else None), place="mine/{size}")

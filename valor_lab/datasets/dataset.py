@@ -110,7 +110,9 @@ def read_features(
     files = _files(folder, ids)
     state = fingerprint([[f.name, s.st_size, s.st_mtime_ns] for f in files for s in [f.stat()]], list(map(str, shape)))
     if cache is not None and (pooled := Path(cache).with_name(f"{Path(cache).stem}-{state}.npy")).exists(): return read_array(pooled, "f", mapped=True)
-    with ThreadPoolExecutor(8) as pool: x = list(pool.map(lambda f: _half(_pool(read_feature(f, shape)), f), files))
+    make = lambda f: _half(_pool(read_feature(f, shape)), f)
+    x = [make(f) for f in files[:1]]                # the first alone: what it imports, eight threads do not import at once
+    with ThreadPoolExecutor(8) as pool: x += pool.map(make, files[1:])
     odd = {a.shape for a in x}
     if len(odd) > 1: raise ParameterError(f"{folder}: files of different shapes {sorted(odd)}")
     x = np.stack(x) if x else np.zeros((0, 10, 0), np.float16)

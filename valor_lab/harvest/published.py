@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ParameterError, atomic_path, check_ids
+from .. import files
 from ..labels import SegmentLabels
 from .store import FORMAT, FeatureStore, checked_rows
 from ..vocab import LLP, Vocab
@@ -32,10 +33,9 @@ def read_array(
     dtype=None,   # of the result; None: that of the file
 ) -> np.ndarray:
     "Read an array that holds no pickled objects, has this shape and only finite numbers, also as `dtype`; else `ParameterError` names the file."
-    try: x = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as e:
-        if isinstance(e, FileNotFoundError): raise
-        raise ParameterError(f"{path}: expected an array of shape {shape}, found a file that is none or holds pickled objects ({e})") from None
+    try: x = files.read_array(path, "biufU")
+    except files.MissingFile: raise
+    except ParameterError as e: raise ParameterError(f"{Path(path).parent}: expected an array of shape {shape}, found {e}") from None
     try: return checked_rows(x, shape, getattr(x, "dtype", None) if dtype is None else dtype)
     except ParameterError as e: raise ParameterError(f"{path}: {e}") from None
 
