@@ -281,7 +281,7 @@ def event_differences(
     pred_b:SegmentLabels,   # another one of the same clips
     truth:SegmentLabels,    # the same clips, in any order
 ) -> pd.DataFrame:
-    "Paired differences a − b of single events: `value`, `low`, `high`, `p`, `clips`, and `holm`, whose family is all shown rows of a score."
+    "Paired differences a − b of single events: `value`, `low`, `high`, `p`, `clips`, and `holm`, for all shown rows of a score."
     (x, clips), (y, _) = (_event_counts(p, truth) for p in (pred_a, pred_b))
     value = event_scores(pred_a, truth).to_numpy(float) - event_scores(pred_b, truth).to_numpy(float)
     found = [share_difference(a, b) for a, b in zip(_shares(x).values(), _shares(y).values())]
