@@ -23,6 +23,7 @@ function mapOf(p) {
     pane.style.width = 100 / p.zoom + "%";
     p.farther.disabled = p.whole.disabled = p.zoom === 1;
     p.follows.hidden = p.zoom === 1;
+    p.zoomBar.hidden = p.zoom === 1 && (p.clip().n_segments || 1) <= 20;      // a short clip needs no buttons; keys and wheel are there
     if (!p.mapRow.hidden) p.drawMap();
   };
   mapTrack.addEventListener("pointerdown", e => {        // a press goes there, a drag carries the pane along

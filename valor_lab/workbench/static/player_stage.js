@@ -73,7 +73,7 @@ function stageOf(p) {
   const bar = h("div", { class: "vl-bar-of-buttons" }, p.play, p.speed, p.loop, p.back, p.forth, p.counted, p.edit, p.spectrogram,
     h("span", { class: "vl-sound" }, p.quieter, p.volume, p.loudness), p.helpButton);
   const top = h("div", { class: "vl-top" }, h("div", { class: "vl-screen" }, p.video, p.excuse),
-    h("div", { class: "vl-side" }, p.title, p.notes, bar, p.clock, p.zoomBar));
+    h("div", { class: "vl-side" }, p.title, p.notes, bar, p.clock));
   p.root = h("div", { class: "vl vl-player", tabindex: 0, role: "group", "aria-label": "clip player" },
-    h("div", { class: "vl-player-in" }, top, p.helpBox, p.editor, p.axis, p.choices, p.legend, p.said));
+    h("div", { class: "vl-player-in" }, top, p.helpBox, p.editor, p.zoomBar, p.axis, p.choices, p.legend, p.said));
 }
