@@ -85,9 +85,11 @@ class HANOutput(NamedTuple):
     inputs:torch.Tensor|None = None       # [B,T,2,d] projected and fused, before the first layer
     time_attention:torch.Tensor|None = None      # [B,T,2,C] sums to one over T
     modality_attention:torch.Tensor|None = None  # [B,T,2,C] sums to one over the two modalities
+    segments:torch.Tensor|None = None     # [B,T,2,C] segment probabilities of a network whose are not the sigmoid of logits
+    extra:dict|None = None                # what a network's own losses ask for, by name
 
     @property
-    def segment_prob(self): return self.segment_logits.sigmoid()   # [B,T,2,C]
+    def segment_prob(self): return self.segment_logits.sigmoid() if self.segments is None else self.segments   # [B,T,2,C]
 
 # %% ../../nbs/api/models/02_han.ipynb #2b97cf09
 def over_time(logits, mask=None):
