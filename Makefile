@@ -25,4 +25,4 @@ lab: .venv/.ready
 	$(BIN)/jupyter lab --ip 127.0.0.1 $(ROOT_FLAG)
 
 app: .venv/.ready
-	$(BIN)/valor_app
+	$(BIN)/valor app

@@ -13,7 +13,7 @@ from valor_lab.core import find_data
 settings.register_profile("valor_lab", derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 settings.load_profile("valor_lab")
 
-FETCH = {"llp": "valor_fetch llp-annotations", "ave": "see data/README.md", "media": "set VALOR_TEST_DATA to a folder that holds media/", "thumos14": "see data/README.md"}
+FETCH = {"llp": "valor fetch llp-annotations", "ave": "see data/README.md", "media": "set VALOR_TEST_DATA to a folder that holds media/", "thumos14": "see data/README.md"}
 
 def pytest_configure(config): config.addinivalue_line("markers", "slow: builds a model of its real size")
 

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from valor_lab.tasks import ave
+from valor_lab.tasks import AverageHAN, ave
 from valor_lab.datasets import datasets, Dataset, load_dataset, read_split
 from valor_lab.labels import labels, SegmentLabels, WeakLabels
-from valor_lab.training import parsing, recipes, results, runs, tasks, loop as train, override, preset
+from valor_lab.training import parsing, plans, recipes, results, runs, tasks, loop as train, override, preset
 from valor_lab.core import ParameterError
 from valor_lab.harvest import Scores
 from valor_lab.vocab import AVE, LLP, Vocab
@@ -123,7 +123,7 @@ def test_background_is_where_no_event_is():
 def test_the_heads_average_over_time_and_modality_and_leave_padding_out():
     torch.manual_seed(0)
     for shared in (True, False):
-        net = ave.AverageHAN(n_events=4, d_audio=5, d_visual=6, d_motion=0, d_model=8, n_heads=2, d_ff=8, d_head=8, shared_head=shared).eval()
+        net = AverageHAN(n_events=4, d_audio=5, d_visual=6, d_motion=0, d_model=8, n_heads=2, d_ff=8, d_head=8, shared_head=shared).eval()
         a, v = torch.randn(3, 7, 5), torch.randn(3, 7, 6)
         out, mask = net(a, v), torch.arange(7).expand(3, 7) < 4
         assert torch.allclose(out.video_prob, out.segment_logits.mean((1, 2)).sigmoid(), atol=1e-6) and torch.allclose(out.audio_prob, out.segment_logits[:, :, 0].mean(1).sigmoid(), atol=1e-6)
@@ -231,13 +231,13 @@ def test_features_of_another_shape_are_refused(root):
     with pytest.raises(ParameterError, match=r"expected \['10', '768'\]|expected \[10, 768\]|768"): [load_dataset("ave", root, s, "clipclap") for s in ave.FILES]
 
 def test_the_published_layout_trains_through_plan_and_split(root, tmp_path):
-    plan = recipes.plan_runs("ave-han", "ave", overrides=SMALL | dict(epochs=1), root=root)
-    runs_ = recipes.train_all(plan, lambda f: recipes.load_splits("ave", root, "small", f), tmp_path/"runs", name=recipes.place("ave"), device="cpu", progress=False)
+    plan = plans.plan_runs("ave-han", "ave", overrides=SMALL | dict(epochs=1), root=root)
+    runs_ = plans.train_all(plan, lambda f: recipes.load_splits("ave", root, "small", f), tmp_path/"runs", name=recipes.place("ave"), device="cpu", progress=False)
     assert runs_["ave-han"][0].data["test"]["clips"] == 6 and runs_["ave-han"][0].name.startswith("ave-han-ave-s0-")
 
 def test_a_preset_of_another_task_is_refused():
-    with pytest.raises(ParameterError, match="is a set for 'ave'; choose one of ave-han, ave-valor"): recipes.plan_runs("valor", "ave-demo")
-    with pytest.raises(ParameterError, match="'ave-han' is for the task 'ave'"): recipes.plan_runs("ave-han", "demo")
+    with pytest.raises(ParameterError, match="is a set for 'ave'; choose one of ave-han, ave-valor"): plans.plan_runs("valor", "ave-demo")
+    with pytest.raises(ParameterError, match="'ave-han' is for the task 'ave'"): plans.plan_runs("ave-han", "demo")
 
 def test_clips_with_one_event_heard_and_seen_are_taken_from_a_parsing_set():
     a, v = np.zeros((2, 4, 4, 3), bool)

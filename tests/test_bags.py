@@ -7,7 +7,8 @@ from hypothesis import given, settings, strategies as st
 
 torch = pytest.importorskip("torch")
 
-from valor_lab.methods import bags as B, denoise, OBJECTIVES, OFFERED, Context, make_objective, offer_presets
+from valor_lab import methods as B
+from valor_lab.methods import OBJECTIVES, OFFERED, Context, make_objective, offer_presets
 from valor_lab.core import ParameterError
 from test_denoise import T, a_run, go
 
@@ -181,7 +182,7 @@ def test_both_train_through_the_one_loop_and_leave_their_labels_in_the_run(name,
 
 def test_presets_of_methods_reach_train_and_name_objectives_that_exist():
     train = pytest.importorskip("valor_lab.training.loop")
-    assert set(denoise.DENOISE_PRESETS) | set(B.BAG_PRESETS) <= set(OFFERED) <= set(train.PRESETS)
+    assert set(B.DENOISE_PRESETS) | set(B.BAG_PRESETS) <= set(OFFERED) <= set(train.PRESETS)
     for name, fields in B.BAG_PRESETS.items(): assert train.resolved(train.preset(name)).objective == fields["objective"] in OBJECTIVES
     with pytest.raises(ParameterError, match="velour"): offer_presets({"mine": dict(objective="velour")})
     assert "mine" not in OFFERED

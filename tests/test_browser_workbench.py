@@ -47,6 +47,9 @@ desk
 """
 LONG = """
 import numpy as np
+from valor_lab.labels import SegmentLabels
+from valor_lab.vocab import Vocab
+from valor_lab.workbench import BrowseBench, Clips
 vocab, T, n = Vocab("sport", *[["Long jump", "Diving"]] * 3, [1, 1], [1, 1]), 400, 5
 on = np.zeros((n, T, 2), bool); on[:, 100:160, 0] = True; on[:, 300:302, 1] = True
 none = np.zeros_like(on)
@@ -507,7 +510,7 @@ def test_training_runs_by_hand_and_from_the_launcher_and_appears_in_compare(chro
 def test_the_pages_show_the_workbench_without_code_on_loopback_only(chromium, project):
     import psutil
     port = free_port()
-    command = [sys.executable, "-c", "import sys; from valor_lab.workbench import main; sys.exit(main())", "--size", "tiny", "--port", str(port), "--no-browser"]
+    command = [sys.executable, "-c", "import sys; from valor_lab.cli import main; sys.exit(main())", "app", "--size", "tiny", "--port", str(port), "--no-browser"]
     with serving(command, f"http://127.0.0.1:{port}/", server_environment(project, HF_HUB_OFFLINE="1"), project, project/"app.log") as p:
         heard = [c for q in [psutil.Process(p.pid), *psutil.Process(p.pid).children(recursive=True)] for c in q.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.laddr.port == port]
         assert [c.laddr.ip for c in heard] == ["127.0.0.1"]

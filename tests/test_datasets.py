@@ -72,10 +72,10 @@ def test_what_was_read_once_is_found_again_until_a_file_changes(root):
 def test_nothing_at_all_is_an_error_that_says_how_to_get_it(root, tmp_path, monkeypatch):
     import shutil
     shutil.rmtree(root/"llp/CLAP")
-    with pytest.raises(FileNotFoundError, match="valor_fetch valor-features"): load_dataset("llp", root, "val", "clipclap")
+    with pytest.raises(FileNotFoundError, match="valor fetch valor-features"): load_dataset("llp", root, "val", "clipclap")
     monkeypatch.delenv("VALOR_TEST_DATA", raising=False)
     monkeypatch.setenv("VALOR_ROOT", str(tmp_path/"nowhere"))
-    with pytest.raises(FileNotFoundError, match="valor_fetch llp-annotations"): load_dataset("llp", tmp_path/"empty")
+    with pytest.raises(FileNotFoundError, match="valor fetch llp-annotations"): load_dataset("llp", tmp_path/"empty")
 
 @pytest.mark.parametrize("call", [lambda r: load_dataset("lpl", r), lambda r: load_dataset("llp", r, "dev"), lambda r: load_dataset("llp", r, "val", "clap")])
 def test_an_unknown_word_is_refused_with_the_known_ones(root, call):
@@ -106,7 +106,7 @@ def test_a_revision_that_is_not_here_is_an_error_not_a_missing_truth(root):
 
 def test_another_root_is_not_filled_from_elsewhere(data, tmp_path):
     data("llp")
-    with pytest.raises(FileNotFoundError, match="valor_fetch"): read_split("llp", "val", tmp_path)
+    with pytest.raises(FileNotFoundError, match="valor fetch"): read_split("llp", "val", tmp_path)
 
 def test_one_missing_harvested_label_is_named_not_passed_over(root):
     ids = load_dataset("llp", root).ids

@@ -150,22 +150,20 @@ def test_another_set_in_the_same_folder_is_refused_before_anything_is_written(fe
     assert digest(few) == before
 
 def test_the_sweep_takes_our_leftovers_and_never_a_file_of_somebody_else(few, tmp_path):
-    out = tmp_path/"swept"
+    from valor_lab.core import process
+    out, me = tmp_path/"swept", process()
     shutil.copytree(few, out)
-    clip, tag = plan_demo("tiny")["train"].truth.ids[0], "0123456789ab"
-    ours = [f".manifest.{tag}.json", f".begun.{tag}.json", f".AVVP_train.{tag}.csv", f".AVVP_eval_audio.{tag}.csv", f"videos/.{clip}.{tag}.mp4", f"feats/simple_audio/.{clip[:11]}.{tag}.npy"]
-    foreign = [".gitignore", ".env", ".bashrc", ".manifest.json", f".notes.{tag}.json", f".AVVP_train.{tag}.txt", f".AVVP_train.{tag[:-1]}.csv", f".{clip}.{tag}.mp4",
+    clip, tag, gone = plan_demo("tiny")["train"].truth.ids[0], "0123456789ab", f"{me['machine']}-{me['pid']}-1-01234567"
+    ours = [f".manifest.{gone}.json", f".AVVP_train.{gone}.csv", f"videos/.{clip}.{gone}.mp4", f"feats/simple_audio/.{clip[:11]}.{gone}.npy"]
+    foreign = [".gitignore", ".env", ".bashrc", ".manifest.json", f".notes.{tag}.json", f".AVVP_train.{gone[:-1]}.csv", f".{clip}.{tag}.mp4",
                "videos/.gitkeep", f"videos/.holiday.{tag}.mp4", "feats/.gitkeep", "feats/simple_audio/.tmpabcd1234.npy", "feats/mine/.x"]
     (out/"feats/mine").mkdir()
-    old = time.time() - 3600
-    for name in (*ours, *foreign):
-        (out/name).write_text("x")
-        os.utime(out/name, (old, old))
-    fresh = out/f".AVVP_train.{tag[::-1]}.csv"                      # another run may be writing it now
-    fresh.touch()
+    for name in (*ours, *foreign): (out/name).write_text("x")
+    works = out/f".AVVP_train.{me['machine']}-{me['pid']}-{me['began']}-01234567.csv"    # a living process is at work on it
+    works.touch()
     (out/"manifest.json").unlink()                                  # so that there is something to finish
     render_demo(out, "tiny", workers=1, progress=False)
-    assert not [n for n in ours if (out/n).exists()] and not [n for n in foreign if not (out/n).exists()] and fresh.exists()
+    assert not [n for n in ours if (out/n).exists()] and not [n for n in foreign if not (out/n).exists()] and works.exists()
 
 def test_a_run_killed_at_any_moment_is_continued_to_the_same_set(few, tmp_path):
     out = tmp_path/"killed"

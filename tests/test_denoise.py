@@ -8,7 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from valor_lab.methods import denoise as D, OBJECTIVES, Context, bce, make_objective
+from valor_lab import methods as D
+from valor_lab.methods import OBJECTIVES, Context, bce, make_objective
 from valor_lab.core import ParameterError
 from valor_lab.labels import SegmentLabels
 from valor_lab.metrics import avvp_scores, fidelity

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np, pytest
 
+from valor_lab.cli import main
 from valor_lab.datasets import fetch
 from valor_lab.core import ParameterError
 
@@ -115,8 +116,8 @@ def test_a_file_that_arrived_damaged_is_thrown_away(serve, tmp_path):
     assert not (tmp_path/"x.bin").exists() and not (tmp_path/"x.bin.part").exists()
 
 def test_a_hub_that_cannot_be_reached_is_one_message(tmp_path, capsys):
-    assert fetch.main(["valor-checkpoints", "--root", str(tmp_path), "--url", "http://127.0.0.1:9"]) == 1
-    said = capsys.readouterr().err.strip().splitlines()
+    assert main(["fetch", "valor-checkpoints", "--root", str(tmp_path), "--url", "http://127.0.0.1:9"]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("valor fetch: ")]
     assert len(said) == 1 and all(p in said[0] for p in ("model_VALOR/checkpoint_best.pt", "NTUBarista/valor_trained_models", str(tmp_path/"checkpoints"))), said
 
 def test_clips_are_cut_and_what_is_gone_is_in_the_ledger(serve, tmp_path):
@@ -150,8 +151,8 @@ def test_one_broken_answer_does_not_end_the_others(serve, tmp_path):
     assert ledger.state.tolist() == ["failed", "failed", "gone"] and not ledger.reason.str.contains(str(tmp_path)).any(), ledger.reason.tolist()
 
 def test_videos_without_their_list_are_told_where_it_comes_from(tmp_path, capsys):
-    assert fetch.main(["llp-videos", "--root", str(tmp_path)]) == 1
-    assert "AVVP_test_pd.csv does not exist. Fetch it first: valor_fetch llp-annotations" in capsys.readouterr().err
+    assert main(["fetch", "llp-videos", "--root", str(tmp_path)]) == 2
+    assert "AVVP_test_pd.csv does not exist. Fetch it first: valor fetch llp-annotations" in capsys.readouterr().err
 
 def test_an_archive_may_not_write_beside_its_own_folder(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path/"CLIP.zip", "w") as z: z.writestr("CLIP/a", b"1"), z.writestr("AVVP_train.csv", b"2")

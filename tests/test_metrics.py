@@ -192,7 +192,7 @@ def test_unknown_metric_modality_and_number_of_resamples_are_refused():
 @pytest.fixture(scope="module")
 def llp():
     folder = find_data("llp")
-    if folder is None: pytest.skip("no LLP annotations: valor_fetch llp-annotations")
+    if folder is None: pytest.skip("no LLP annotations: valor fetch llp-annotations")
     return folder
 
 

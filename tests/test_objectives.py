@@ -203,3 +203,24 @@ def test_an_objective_that_only_has_a_loss_has_harmless_hooks():
     assert only.before_batch(run.model, batch := {"weak": 1}) is batch
     assert only.end_epoch(1) == {} == only.state_dict() and only.labels() is None
     with pytest.raises(NotImplementedError): Relabelled().start(run)
+
+
+def test_the_door_knows_the_objectives_of_all_families_whoever_asks_first():
+    import subprocess, sys
+    from pathlib import Path
+    for ask in ("list(m.OBJECTIVES)", "list(m.list_objectives().index)", "[m.make_objective('em-mil') and n for n in m.OBJECTIVES]"):
+        code = f"import valor_lab.methods as m; names = {ask}; assert set(names) == set(m.OBJECTIVE_NAMES), names"
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+
+
+def test_what_methods_offer_is_known_without_a_network_and_is_what_their_rooms_make():
+    import importlib, subprocess, sys
+    from pathlib import Path
+    from valor_lab.methods import OBJECTIVE_NAMES, OBJECTIVE_ROOMS
+    code = "import sys; from valor_lab.methods import OFFERED, OBJECTIVE_NAMES; assert len(OFFERED) > 30; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent, capture_output=True, text=True).stdout
+    assert said.split() == ["False", "False"]
+    assert set(OBJECTIVE_NAMES) == set(OBJECTIVES)
+    for room, names in OBJECTIVE_ROOMS.items():
+        module = importlib.import_module(f"valor_lab.methods.{room}")
+        for name in names: assert OBJECTIVES[name][0].__module__ == module.__name__, name

@@ -10,7 +10,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 from valor_lab.metrics import avvp as M
 from valor_lab.plots import plots as P
-from valor_lab.core import ParameterError, repo_root
+from valor_lab.core import ParameterError, shipped
 from valor_lab.labels import SegmentLabels, WeakLabels, runs
 from valor_lab.vocab import LLP, Vocab
 
@@ -125,7 +125,7 @@ def test_confusion_matrix_shows_shares_of_the_row():
 
 
 def test_published_results_and_ours_stand_in_one_order():
-    table = pd.read_csv(repo_root()/"data/published_results.csv")
+    table = pd.read_csv(shipped("published_results.csv"))
     rows = P.published_rows(table)
     fig = draw(P.published(table, {"mine": M.avvp_scores(PRED, TRUTH)}, top=10))
     lines = fig.axes[0].lines

@@ -10,9 +10,11 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 pytest.importorskip("lightning_fabric")
 
+from valor_lab import models
 from valor_lab.methods import objectives
-from valor_lab.training import (parsing, recipes, runs as run_folders, tasks, loop as train, PRESETS, TrainConfig, fit, learning_rate,
+from valor_lab.training import (parsing, plans, recipes, runs as run_folders, tasks, loop as train, PRESETS, TrainConfig, fit, learning_rate,
                                 override, preset)
+from valor_lab.cli import main
 from valor_lab.core import ParameterError
 from valor_lab.datasets import Dataset
 from valor_lab.labels import SegmentLabels, WeakLabels, read_segments
@@ -104,7 +106,7 @@ def test_a_registered_preset_is_found_under_its_name():
 @pytest.mark.parametrize("size", list(recipes.DEMO_SIZES))
 def test_every_preset_can_be_planned_in_every_size(size):
     for name in [n for n, c in PRESETS.items() if c.task == "avvp"]:
-        config, _ = recipes.plan_runs(name, "demo", size)[name]
+        config, _ = plans.plan_runs(name, "demo", size)[name]
         assert config.features != "classic" and (size == "full" or train.resolved(config).network["d_model"] == recipes.DEMO_SIZES[size]["d_model"])
 
 # -- tasks
@@ -118,7 +120,7 @@ class Counting(tasks.Task):
     "How many events are heard in a second, within a margin."
     scores, headline, protocols, features, Options = ("near", "exact"), "near", ("rounded",), ("simple",), CountingOptions
     def predict(self, model, data, tensors, config, gates=None):
-        said = tasks.forward_all(model, *(tensors.get(f) for f in ("audio", "visual", "motion")))
+        said = models.forward_all(model, *(tensors.get(f) for f in ("audio", "visual", "motion")))
         y = (said.segment_prob >= .5).cpu().numpy() | (self.options(config).margin > 2)
         return tasks.Scored(SegmentLabels(data.ids, y[:, :, 0], y[:, :, 1], data.vocab), said)
     def per_clip(self, said, truth):
@@ -266,7 +268,7 @@ def test_weights_that_are_handed_in_are_part_of_what_a_run_is(tmp_path, sets):
     with pytest.raises(ParameterError, match="data weights: '"): go(nets[1], tmp_path/"r")
     with pytest.raises(ParameterError, match="data weights: '"): go(None, tmp_path/"r")
     splits = lambda kind: dict(zip(("train", "val", "test"), sets))
-    folders = [recipes.train_all({"mine": (config, net)}, splits, tmp_path/"all", name="toy", device="cpu", progress=False)["mine"][0] for net in (*nets, None)]
+    folders = [plans.train_all({"mine": (config, net)}, splits, tmp_path/"all", name="toy", device="cpu", progress=False)["mine"][0] for net in (*nets, None)]
     assert len({r.name for r in folders}) == 3 and not np.array_equal(*(train.run_probabilities(r)["segment_prob"] for r in folders[:2]))
     before = train.weights_mark(nets[0])
     go(nets[0], tmp_path/"trained", replace(config, epochs=1))
@@ -467,13 +469,13 @@ def test_new_clips_are_parsed_and_bad_ones_listed(tmp_path, capsys):
     new = tmp_path/"new"
     write_clip(new/"good.mp4", frames, audio, fps=8), write_clip(new/"silent.mp4", frames, None, fps=8)
     (new/"empty.mp4").write_bytes(b"")
-    labels = train.parse_clips(r, new, protocol="ungated", device="cpu")
+    labels = parsing.parse_clips(r, new, protocol="ungated", device="cpu")
     assert labels.ids == ("good",) and labels.durations == pytest.approx([10], abs=.2) and set(labels.findings["clip"]) == {"silent", "empty"}
-    with pytest.raises(ParameterError, match="none of 1 clip"): train.parse_clips(r, [new/"silent.mp4"], device="cpu")
+    with pytest.raises(ParameterError, match="none of 1 clip"): parsing.parse_clips(r, [new/"silent.mp4"], device="cpu")
     pytest.importorskip("matplotlib")
-    assert parsing.main([str(new), "--run", str(r.path), "--out", str(tmp_path/"out"), "--device", "cpu"]) == 0
+    assert main(["parse", str(new), "--run", str(r.path), "--out", str(tmp_path/"out"), "--device", "cpu"]) == 0
     assert {f.name for f in (tmp_path/"out").iterdir()} == {"audio.csv", "visual.csv", "timelines.png"} and "silent.mp4" in capsys.readouterr().out
-    assert parsing.main([str(new), "--run", str(tmp_path), "--out", str(tmp_path/"out")]) == 2 and "no run here" in capsys.readouterr().err
+    assert main(["parse", str(new), "--run", str(tmp_path), "--out", str(tmp_path/"out")]) == 2 and "no run here" in capsys.readouterr().err
 
 @pytest.mark.parametrize("kind, dataset", [("simple", "llp"), ("classic", "demo (small)")])
 def test_features_are_made_as_the_data_set_made_them(kind, dataset):
@@ -481,9 +483,10 @@ def test_features_are_made_as_the_data_set_made_them(kind, dataset):
 
 def test_a_missing_dependency_is_one_line(run, tmp_path, capsys, monkeypatch):
     def missing(*a, **k): raise ImportError("this needs 'av', which is not installed: pip install 'valor_lab[media]'")
-    monkeypatch.setattr(parsing, "parse_clips", missing)
-    assert parsing.main(["x.mp4", "--run", str(run.path), "--out", str(tmp_path/"o")]) == 2
-    assert capsys.readouterr().err == "valor_parse: this needs 'av', which is not installed: pip install 'valor_lab[media]'\n"
+    import valor_lab.training as door
+    monkeypatch.setattr(door, "parse_clips", missing, raising=False)
+    assert main(["parse", "x.mp4", "--run", str(run.path), "--out", str(tmp_path/"o")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "valor parse: this needs 'av', which is not installed: pip install 'valor_lab[media]'"
 
 # -- what the notebooks use
 
@@ -494,16 +497,16 @@ def test_a_parameter_that_the_notebook_does_not_have_is_refused():
         with pytest.raises(ParameterError, match="choose one of 'preset', 'dataset', 'size'"): recipes.check_parameters(history, "preset dataset size")
 
 def test_plans_name_unknown_presets_and_scale_to_the_demo_set():
-    plan = recipes.plan_runs("han, valor+", "demo", "small", "lr = 1e-3", 3)
+    plan = plans.plan_runs("han, valor+", "demo", "small", "lr = 1e-3", 3)
     assert [(c.preset, c.features, c.lr, c.epochs, c.network["d_model"]) for c, _ in plan.values()] == [("han", "simple", 1e-3, 3, 128), ("valor+", "simple", 1e-3, 3, 128)]
-    assert recipes.plan_runs("valor", "llp")["valor"][0] == preset("valor")
-    with pytest.raises(ParameterError, match="valour"): recipes.plan_runs("han,valour", "demo")
-    with pytest.raises(FileNotFoundError, match="valor_fetch valor-checkpoints"): recipes.plan_runs("published:VALOR++", "llp", root="no-such-folder")
+    assert plans.plan_runs("valor", "llp")["valor"][0] == preset("valor")
+    with pytest.raises(ParameterError, match="valour"): plans.plan_runs("han,valour", "demo")
+    with pytest.raises(FileNotFoundError, match="valor fetch valor-checkpoints"): plans.plan_runs("published:VALOR++", "llp", root="no-such-folder")
 
 def test_train_all_finds_its_runs_again(tmp_path, sets):
     plan = {"valor": (override(preset("valor"), SMALL | dict(epochs=1)), None)}
     splits = lambda kind: dict(zip(("train", "val", "test"), sets))
-    again = [recipes.train_all(plan, splits, tmp_path, (0, 1), "toy", device="cpu", progress=False)["valor"] for _ in range(2)]
+    again = [plans.train_all(plan, splits, tmp_path, (0, 1), "toy", device="cpu", progress=False)["valor"] for _ in range(2)]
     assert [[r.name for r in rs] for rs in again][0] == [r.name for r in again[1]] and len(list(tmp_path.iterdir())) == 2
     t = train.score_table({"valor": again[0]}, sets[2].truth)
     assert "±" in t.loc["segment/type", "valor"] and t.loc["clips", "valor"] == "24 of 26"

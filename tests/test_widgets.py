@@ -103,6 +103,21 @@ def test_widgets_are_shown_where_a_browser_is(monkeypatch):
     assert "application/vnd.jupyter.widget-view+json" in w.Player(clips())._repr_mimebundle_()[0]
 
 
+def test_the_player_is_told_in_parts_that_can_be_read_alone_and_are_all_loaded():
+    "Each part is one function of `p`; none is forgotten, and none is longer than a screen or two."
+    there = sorted(f.name for f in (files("valor_lab.workbench")/"static").iterdir() if f.name.startswith("player_") and f.name.endswith(".js"))
+    assert there == sorted(w.SCRIPTS)
+    for name in (*w.SCRIPTS, "player.js"):
+        text = w.static(name)
+        assert text.startswith("//") and len(text.splitlines()) <= 200 and max(map(len, text.splitlines())) <= 140, name
+        assert text in w.Player._esm
+
+
+def test_only_the_clock_knows_where_a_clip_lies_in_its_file():
+    times = {name: w.static(name).count("video.currentTime") for name in (*w.SCRIPTS, "player.js")}
+    assert {name for name, n in times.items() if n} == {"player_time.js"}
+
+
 def test_scripts_write_text_never_markup():
     for f in (files("valor_lab.workbench")/"static").iterdir():
         if f.name.endswith(".js"):
@@ -120,7 +135,7 @@ def test_hues_are_those_of_the_figures():
 def test_what_the_script_asks_for_is_what_python_answers():
     tree = ast.parse((files("valor_lab.workbench")/"player.py").read_text(encoding="utf-8"))
     strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    player = (files("valor_lab.workbench")/"static/player.js").read_text(encoding="utf-8")
+    player = w.static(*w.SCRIPTS, "player.js")
     for word in ("step", "show_event", "lanes", "correct", "paint", "undo", "redo", "save", "export"): assert f'"{word}"' in player and word in strings
 
 

@@ -9,16 +9,18 @@ import valor_lab
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT/"valor_lab"
 FLOORS = [                                                      # from the ground up; wings of one floor do not know each other
-    ["core", "vocab", "grid", "engines"],
+    ["core", "files", "vocab", "grid", "engines"],
     ["labels", "media", "models"], ["metrics"], ["harvest", "methods", "plots"], ["demo", "datasets"], ["training"], ["tasks", "workbench"], ["cli"]]
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
     "media": ["decode", "clips"], "labels": ["labels", "overlays"], "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"], "metrics": ["avvp", "detection"],
     "harvest": ["teachers", "extractors", "scores", "store", "published", "pipeline", "thresholds"],
-    "methods": ["objectives", "denoise", "bags"], "plots": ["plots"],
+    "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"], "plots": ["plots"],
     "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"], "datasets": ["fetch", "datasets"],
-    "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "comparison"], "tasks": ["ave", "tal"],
-    "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "launcher", "app"]}
+    "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
+    "tasks": ["heads", "ave", "tal"],
+    "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "launcher", "app"],
+    "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
 

@@ -168,9 +168,9 @@ def list_labels(root="data") -> list:
 
 # %% ../../nbs/api/datasets/01_datasets.ipynb #a97d1bcb
 HOW = dict(
-    llp=dict(annotations="Fetch it with: valor_fetch llp-annotations", videos="valor_fetch llp-videos (what is still on YouTube)",
+    llp=dict(annotations="Fetch it with: valor fetch llp-annotations", videos="valor fetch llp-videos (what is still on YouTube)",
              classic="links in the README of the AVVP-ECCV20 repository (YapengTian/AVVP-ECCV20): VGGish, ResNet-152 and R(2+1)D-18 archives, unpacked to data/llp/feats",
-             clipclap="valor_fetch valor-features (and R(2+1)D-18 from the AVVP-ECCV20 repository)", labels="valor_fetch valor-features, or valor_harvest on the videos"),
+             clipclap="valor fetch valor-features (and R(2+1)D-18 from the AVVP-ECCV20 repository)", labels="valor fetch valor-features, or valor harvest on the videos"),
     demo=dict(annotations="Render it with: valor_lab.demo.render_demo()", videos="valor_lab.demo.render_demo()", simple="valor_lab.demo.render_demo()",
               clipclap="valor_lab.harvest.harvest with demo_teachers(), into data/stores/demo-SIZE", labels="nbs/train.ipynb harvests, tunes and saves them"))
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LLP_URL', 'LLP_FILES', 'RELEASES', 'HUB', 'YOUTUBE', 'fetch_annotations', 'unpack', 'fetch_release', 'split_id',
-           'cut', 'fetch_video', 'fetch_videos', 'read_ledger', 'main']
+           'cut', 'fetch_video', 'fetch_videos', 'read_ledger']
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #396f5b92
-import argparse, hashlib, os, re, shutil, stat, sys, tempfile, zipfile
+import hashlib, os, re, shutil, stat, tempfile, zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
@@ -204,33 +204,3 @@ def read_ledger(
     "The ledger of a video folder: `clip, state, reason`; empty where there is none."
     path = Path(folder)/"ledger.csv"
     return pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame(dict(clip=[], state=[], reason=[]), dtype=object)
-
-# %% ../../nbs/api/datasets/00_fetch.ipynb #449bf216
-def main(argv=None):
-    "The command `valor_fetch`."
-    p = argparse.ArgumentParser("valor_fetch", description="Fetch what others published for LLP into the data folder.")
-    p.add_argument("what", choices=["llp-annotations", "llp-videos", *RELEASES])
-    p.add_argument("--root", default="data", help="the data folder")
-    p.add_argument("--split", default="test", choices=["train", "val", "test"], help="which clips (llp-videos)")
-    p.add_argument("--limit", type=int, help="at most so many clips (llp-videos)")
-    p.add_argument("--retry", action="store_true", help="ask again for clips that are entered as gone (llp-videos)")
-    p.add_argument("--url", help="another source: a base address (llp-annotations), an address with {video} (llp-videos), a hub (the others)")
-    a = p.parse_args(argv)
-    try:
-        if a.what == "llp-annotations": print(f"annotations in {fetch_annotations(a.root, a.url or LLP_URL)}")
-        elif a.what == "llp-videos": _videos_cli(a)
-        else: print(f"{len(fetch_release(a.what, a.root, a.url or HUB))} files in {resolve(a.root)/RELEASES[a.what]['folder']}")
-    except (ParameterError, ImportError, OSError) as e:
-        print(f"valor_fetch: {e}", file=sys.stderr)
-        return 1
-
-# %% ../../nbs/api/datasets/00_fetch.ipynb #1b0efaec
-def _videos_cli(a):
-    "Fetch the clips of one split and say how many are here and how many are gone."
-    from valor_lab.labels import read_weak
-    folder = resolve(a.root)/"llp"
-    clips = folder/f"AVVP_{a.split}{'' if a.split == 'train' else '_pd'}.csv"
-    if not clips.exists(): raise FileNotFoundError(f"{clips} does not exist. Fetch it first: valor_fetch llp-annotations")
-    ids = read_weak(clips).ids[:a.limit]
-    ledger = fetch_videos(ids, folder/"videos", a.url or YOUTUBE, retry=a.retry).set_index("clip").reindex(ids)
-    print(", ".join(f"{n} {state}" for state, n in ledger.state.value_counts().items()), f"of {len(ids)} clips; reasons in {folder/'videos'/'ledger.csv'}")

@@ -6,14 +6,14 @@
 __all__ = ['render_demo']
 
 # %% ../../nbs/api/demo/06_render.ipynb #fe7077d5
-import json, multiprocessing, os, re, threading, time
+import json, multiprocessing, os, threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..core import ParameterError, atomic_path, fingerprint, resolve
+from ..core import ParameterError, atomic_path, fingerprint, resolve, sweep
 from .plan import (EDGE, EVENTS_PER_CLIP, LEAST_SHARE, PAIRS, RATES, RUNS, SIZES, SPLITS, TEACHER_SEED, check_plan, event_rng,
                                  event_shares, measure_rates, plan_demo)
 from .figures import FIGURES, draw_event, figure
@@ -88,14 +88,9 @@ def _each(function, jobs, workers):
 # %% ../../nbs/api/demo/06_render.ipynb #36c526d7
 def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
-def _sweep(out, clips, age=600):
-    "Delete what killed runs left: half files of `atomic_path` for this set's own, untouched for ten minutes. Nothing else is ours."
-    ours = [out/name for name in ("manifest.json", "begun.json", *_LISTS.values(), *sum(_TRUTHS.values(), ()))]
-    ours += [path for clip in clips for path in (out/"videos"/f"{clip}.mp4", *(_feature_path(out, kind, clip) for kind in SIMPLE_SHAPES))]
-    names = {(path.parent, path.stem, path.suffix) for path in ours}
-    for stray in (p for folder in {path.parent for path in ours} for p in folder.glob(".*")):
-        made = re.fullmatch(r"\.(.+)\.[0-9a-f]{12}", stray.stem)
-        if made and (stray.parent, made[1], stray.suffix) in names and stray.is_file() and time.time() - stray.stat().st_mtime > age: stray.unlink(missing_ok=True)
+def _sweep(out, clips):
+    "Delete what killed runs left in this set's folders."
+    for folder in {out, *((out/"videos"/clips[0], *(_feature_path(out, kind, clips[0]) for kind in SIMPLE_SHAPES)) if clips else ())}: sweep(folder if folder == out else folder.parent)
 
 # %% ../../nbs/api/demo/06_render.ipynb #955569b4
 def render_demo(

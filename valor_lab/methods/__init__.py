@@ -9,15 +9,18 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    objectives=["TERMS", "OBJECTIVES", "OFFERED", "bce", "bce_logits", "smooth", "distil", "Objective", "check_needs", "Context",
-                "SupervisionConfig", "dense", "rows_of", "modality_term", "union", "joint_term", "Supervision", "register_objective",
-                "make_objective", "list_objectives", "Relabelled", "Copied", "Momentum", "offer_presets"],
-    denoise=["JOMOLD_RATIOS", "DENOISE_PRESETS", "change_quality", "label_quality", "pld_flips", "pld", "pld_sweep", "PLDConfig",
-             "PLD", "fitted_prob", "contrast", "ContrastConfig", "Contrast", "Removing", "exchange_partners", "error_scale",
-             "ma_removals", "MAConfig", "MA", "exchanged", "noise_ratios", "jomold_removals", "ramp", "JoMoLDConfig", "JoMoLD",
-             "prototype_label", "key_segments", "spherical_kmeans", "nearest_prototypes", "class_contrast", "PPLConfig", "PPL",
-             "soft_labels", "thresholds_of", "balance", "weighted_bce", "mix", "SoftConfig", "Soft", "mixed_term",
-             "softmax_labels", "share_sweep", "richness", "richness_loss", "RichnessConfig", "Richness", "LabelerConfig", "Labeler"],
-    bags=["BAG_PRESETS", "bag_label", "one_length", "assign_keys", "EMMILConfig", "EMMIL", "em_step", "log_counts",
+    offers=["OBJECTIVE_ROOMS", "OBJECTIVE_NAMES", "BAG_PRESETS", "DENOISE_PRESETS", "OFFERED"],
+    objectives=["TERMS", "bce", "bce_logits", "smooth", "distil", "Objective", "check_needs", "Context", "SupervisionConfig", "dense", "rows_of",
+                "modality_term", "union", "joint_term", "Supervision", "register_objective", "Relabelled", "Copied", "Momentum", "offer_presets"],
+    changes=["change_quality", "label_quality", "as_tensor", "as_float", "as_bool"],
+    flips=["pld_flips", "pld", "pld_sweep", "PLDConfig", "PLD", "fitted_prob"],
+    removals=["contrast", "ContrastConfig", "Contrast", "Removing", "exchange_partners", "error_scale", "ma_removals", "MAConfig", "MA",
+              "exchanged", "noise_ratios", "JOMOLD_RATIOS", "jomold_removals", "ramp", "JoMoLDConfig", "JoMoLD"],
+    prototypes=["prototype_label", "key_segments", "spherical_kmeans", "nearest_prototypes", "class_contrast", "PPLConfig", "PPL"],
+    soft=["soft_labels", "thresholds_of", "balance", "weighted_bce", "mix", "SoftConfig", "Soft", "mixed_term"],
+    vplan=["softmax_labels", "share_sweep", "richness", "richness_loss", "RichnessConfig", "Richness"],
+    labeler=["LabelerConfig", "Labeler"],
+    bags=["bag_label", "one_length", "assign_keys", "EMMILConfig", "EMMIL", "em_step", "log_counts",
           "count_probabilities", "bag_loss", "estimate_counts", "count_loss", "PoiBinConfig", "PoiBin"],
+    families=["OBJECTIVES", "make_objective", "list_objectives"],
 ))

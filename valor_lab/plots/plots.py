@@ -431,7 +431,7 @@ def sweep_grid(
 
 # %% ../../nbs/api/plots/00_plots.ipynb #b6d28168
 def published_rows(
-    table:pd.DataFrame,      # as in data/published_results.csv
+    table:pd.DataFrame,      # as in published_results.csv
     key:str="segment/type",
     dataset:str="LLP",
     split:str="test",
@@ -445,7 +445,7 @@ def published_rows(
 
 # %% ../../nbs/api/plots/00_plots.ipynb #77f69ced
 def published(
-    table:pd.DataFrame,         # as in data/published_results.csv
+    table:pd.DataFrame,         # as in published_results.csv
     ours:dict=None,             # name of a run -> dict of `avvp_scores`, or its bootstrap table
     key:str="segment/type",
     top:int=None,               # only so many of the published; None: all

@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..training import TrainConfig, register_preset, Recipe, register_recipe, Scored, Task, register_task
-from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, need, one_of, resolve
+from .. import models
+from ..training import register_preset, Recipe, register_recipe, Scored, Task, register_task
+from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, later, one_of, resolve
 from ..datasets import Dataset, dataset_folder, read_feature, register_dataset, save_labels
 from ..metrics import (DETECTION_SCORES, SPAN_COLUMNS, Actions, bare_vocab, detection_scores, match, on_grid, proposals,
                                read_actions, resampled_scores, to_segments)
 from ..labels import SegmentLabels
-from ..models import forward_all
 
-torch = need("torch", "models")
+torch = later("torch", "models")
 
 # %% ../../nbs/api/tasks/01_tal.ipynb #c5a0c0ca
 SNIPPET = 16/25                                  # seconds: 16 frames at 25 frames a second
@@ -371,7 +371,7 @@ class TAL(Task):
     def forward(self, model, batch): return model(batch["audio"], batch["visual"], mask=batch["mask"])
 
     def predict(self, model, data, tensors, config, gates=None):
-        output = forward_all(model, tensors["audio"], tensors["visual"], mask=tensors["mask"])
+        output = models.forward_all(model, tensors["audio"], tensors["visual"], mask=tensors["mask"])
         lengths, prob = tensors["lengths"].cpu().numpy(), output.segment_prob.cpu().numpy()
         durations = lengths*SNIPPET if data.truth is None else data.truth.select(data.ids).durations
         return Scored(detect(prob, output.video_prob.cpu().numpy(), lengths, data.ids, durations, data.vocab, self.options(config)), output)
@@ -418,7 +418,7 @@ _PPL = dict(key_share=.1)
 
 for _name, _objective, _options in [("tal-mil", "video", {}), ("tal-ppl", "ppl", _PPL), ("tal-ppl-hard", "ppl", _PPL | dict(tau=0.)), ("tal-ppl-no-momentum", "ppl", _PPL | dict(momentum=0.)),
                                     ("tal-ppl-no-contrast", "ppl", _PPL | dict(weight_contrast=0.)), ("tal-ppl-one-prototype", "ppl", _PPL | dict(n_prototypes=1)),
-                                    ("tal-ppl-oracle", "ppl", _PPL | dict(pseudo="given"))]: register_preset(_name, TrainConfig(objective=_objective, options=_options, **_TAL))
+                                    ("tal-ppl-oracle", "ppl", _PPL | dict(pseudo="given"))]: register_preset(_name, dict(objective=_objective, options=_options, **_TAL))
 
 TAL_SIZES = {"tiny":  dict(d_model=32, d_ff=64, epochs=14, warmup=2, batch_size=4, lr=2e-3, min_lr=2e-5, task_options=dict(window=48)),
              "small": dict(d_model=64, d_ff=128, epochs=15, warmup=3, batch_size=4, lr=1e-3, min_lr=1e-5, task_options=dict(window=64))}

@@ -11,7 +11,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     tasks=["TASKS", "toy_set", "inputs_on_device", "on_device", "take", "describe", "Scored", "score_split", "write_predictions",
            "Task", "register_task", "find_task", "AVVP"],
-    config=["CHOICES", "SIZES", "PRESETS", "TrainConfig", "choices", "network_options", "objective_options", "task_options",
+    config=["CHOICES", "SIZES", "Presets", "PRESETS", "TrainConfig", "choices", "network_options", "objective_options", "task_options",
             "resolved", "override", "to_toml", "read_config", "register_preset", "preset", "list_presets", "learning_rate"],
     runs=["Run", "open_run", "weights_mark", "vocab_dict", "identity", "write_json", "claim", "make_fabric", "environment",
           "score_splits", "run_predictions", "run_labels", "run_probabilities", "predict"],
@@ -21,8 +21,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     loop=["RELEASED", "seed_epoch", "batches", "Training", "build_model", "make_optimizer", "setup", "train_step",
           "train_epoch", "validate", "record", "save_state", "restore_state", "fit", "finish", "fit_seeds", "released"],
     recipes=["RECIPES", "DEMO_SIZES", "Recipe", "register_recipe", "recipe", "presets_for", "for_dataset", "prepare_demo",
-             "keep_labels", "prepare", "place", "check_parameters", "plan_runs", "load_splits", "train_all", "choose_labels",
+             "keep_labels", "prepare", "place", "check_parameters", "load_splits", "choose_labels",
              "keep_table", "keep_figure", "clip_media"],
+    plans=["plan_runs", "train_all"],
     comparison=["PRINTED", "SWEEPS", "training_seconds", "main_table", "clip_scores", "paired", "versus", "own_labels", "with_labels",
                 "change_table", "quality_table", "printed", "same_steps", "sweep_plan", "sweep_table", "most_changed"],
 ))

@@ -4,22 +4,22 @@
 
 # %% auto #0
 __all__ = ['tomli_w', 'CHOICES', 'SIZES', 'PRESETS', 'TrainConfig', 'choices', 'network_options', 'objective_options',
-           'task_options', 'resolved', 'override', 'to_toml', 'read_config', 'register_preset', 'preset',
+           'task_options', 'resolved', 'override', 'to_toml', 'read_config', 'Presets', 'register_preset', 'preset',
            'list_presets', 'learning_rate']
 
 # %% ../../nbs/api/training/01_config.ipynb #98f1b341
 import math, tomllib
+from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import pandas as pd
 
-from ..core import EXTENSIONS, ParameterError, load_extension, need, one_of, safe_name
-from ..methods import BAG_PRESETS, DENOISE_PRESETS, OBJECTIVES, OFFERED, make_objective   # naming the presets registers the methods
-from ..models import BACKBONES, make_config
+from .. import methods, models          # by their doors: losses and networks are loaded when a record is checked
+from ..core import EXTENSIONS, ParameterError, load_extension, later, one_of, safe_name
 from .tasks import find_task
 
-tomli_w = need("tomli_w", "models")
+tomli_w = later("tomli_w", "models")
 
 # %% ../../nbs/api/training/01_config.ipynb #f4da2554
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ CHOICES = dict(optimizer=("adamw", "adam"), schedule=("cosine", "step", "constan
 def choices(config) -> dict:
     "The names that fields of the record may hold; some are the task's to say."
     task = find_task(config.task)
-    return CHOICES | dict(features=task.features, select=(*task.scores, "last"), protocol=task.protocols, objective=OBJECTIVES, backbone=BACKBONES)
+    task.networks()
+    return CHOICES | dict(features=task.features, select=(*task.scores, "last"), protocol=task.protocols, objective=methods.OBJECTIVES, backbone=models.BACKBONES)
 
 # %% ../../nbs/api/training/01_config.ipynb #9b28c2dd
 def _check(config):
@@ -97,14 +98,14 @@ def network_options(config) -> dict:
     "All options of the backbone, resolved."
     for name in SIZES:
         if name in config.network: raise ParameterError(f"{name} follows from the data and cannot be set")
-    cls = BACKBONES[config.backbone][1]
+    cls = models.BACKBONES[config.backbone][1]
     _same_kinds(cls, config.network)
-    return {k: v for k, v in asdict(make_config(cls, config.network)).items() if k not in SIZES}
+    return {k: v for k, v in asdict(models.make_config(cls, config.network)).items() if k not in SIZES}
 
 # %% ../../nbs/api/training/01_config.ipynb #a9cb88a1
 def objective_options(config) -> dict:
     "All options of the objective, resolved."
-    c = make_objective(config.objective, **config.options).config
+    c = methods.make_objective(config.objective, **config.options).config
     return asdict(c) if c else {}
 
 # %% ../../nbs/api/training/01_config.ipynb #ecacdc1e
@@ -151,12 +152,35 @@ def read_config(path) -> TrainConfig:
     return override(TrainConfig(), Path(path).read_text())
 
 # %% ../../nbs/api/training/01_config.ipynb #67c92018
-PRESETS = {}   # name -> TrainConfig
+class Presets(MutableMapping):
+    "Name -> `TrainConfig`; kept as its fields, or as the name of another preset, until it is asked for."
+    def __init__(self): self.kept = {}
+    def __setitem__(self, name, value): self.kept[name] = value
+    def __delitem__(self, name): del self.kept[name]
+    def __iter__(self): return iter(self.kept)
+    def __len__(self): return len(self.kept)
+
+    def __getitem__(self, name):
+        found = self.kept[name]
+        if isinstance(found, str): return self[found]
+        if isinstance(found, dict): self.kept[name] = found = TrainConfig(**found)
+        return found
+
+    def task(self, name) -> str:
+        "For which task a preset is, without making the record."
+        found = self.kept[name]
+        if isinstance(found, str): return self.task(found)
+        return found.get("task", "avvp") if isinstance(found, dict) else found.task
+
+PRESETS = Presets()
 
 # %% ../../nbs/api/training/01_config.ipynb #d97f2add
-def register_preset(name:str, config:TrainConfig) -> TrainConfig:
+def register_preset(
+    name:str,
+    config,      # TrainConfig, or a dict of the fields that differ from VALOR's
+):
     "Put `config` into `PRESETS`; notebooks further up add theirs the same way."
-    PRESETS[safe_name(name, "preset")] = config = replace(config, preset=name)
+    PRESETS[safe_name(name, "preset")] = config = {**config, "preset": name} if isinstance(config, dict) else replace(config, preset=name)
     return config
 
 # %% ../../nbs/api/training/01_config.ipynb #0eb4bd2e
@@ -171,25 +195,26 @@ _HAN_2020 = dict(optimizer="adam", lr=3e-4, beta1=.9, weight_decay=0., clip_norm
                  network=dict(n_heads=1, d_ff=512, visual_attends="original_audio"))
 
 for _name, _config in {
-    "han":      TrainConfig(objective="base"),
-    "han-2020": TrainConfig(objective="base", **_HAN_2020),
-    "copied":   TrainConfig(objective="copied"),
-    "kd":       TrainConfig(objective="kd"),
-    "valor":    TrainConfig(),
-    "valor+":   TrainConfig(seed=64, **_DEEP),
-    "valor++":  TrainConfig(features="clipclap", seed=87, **_DEEP),
+    "han":      dict(objective="base"),
+    "han-2020": dict(objective="base", **_HAN_2020),
+    "copied":   dict(objective="copied"),
+    "kd":       dict(objective="kd"),
+    "valor":    dict(),
+    "valor+":   dict(seed=64, **_DEEP),
+    "valor++":  dict(features="clipclap", seed=87, **_DEEP),
 }.items(): register_preset(_name, _config)
 
 # %% ../../nbs/api/training/01_config.ipynb #ca5d35d7
-for _name, _objective in {"t2-han-labeler": "valor", "t2-no-modality": "no-modality", "t2-union": "union",
-                          "t3-global": "refined", "t3-dense-visual": "valor-visual", "t3-dense-audio": "valor-audio"}.items(): register_preset(_name, TrainConfig(objective=_objective))
+for _name, _objective in {"t2-han-labeler": "valor", "t2-no-modality": "no-modality", "t2-union": "union", "t3-global": "refined",
+                          "t3-dense-visual": "valor-visual", "t3-dense-audio": "valor-audio"}.items():
+    register_preset(_name, dict(objective=_objective))
 
 # rows that are presets already, under the name that they have in the table
-PRESETS |= {"t2-none": preset("han"), "t2-valor": preset("valor"), "t3-base": preset("han"), "t3-kd": preset("kd"),
-            "t3-dense": preset("valor"), "t3-deep": preset("valor+"), "t3-features": preset("valor++")}
+for _name, _same in {"t2-none": "han", "t2-valor": "valor", "t3-base": "han", "t3-kd": "kd", "t3-dense": "valor", "t3-deep": "valor+",
+                     "t3-features": "valor++"}.items(): PRESETS[_name] = _same
 
 # %% ../../nbs/api/training/01_config.ipynb #a199d62a
-for _name, _fields in OFFERED.items(): register_preset(_name, TrainConfig(**_fields))
+for _name, _fields in methods.OFFERED.items(): register_preset(_name, _fields)
 
 # %% ../../nbs/api/training/01_config.ipynb #8af1e9eb
 def list_presets() -> pd.DataFrame:

@@ -20,7 +20,6 @@ from .config import (PRESETS, SIZES, TrainConfig, learning_rate, list_presets, o
                                        register_preset, resolved, to_toml)
 from ..core import ParameterError, atomic_path, fingerprint, need, one_of, resolve
 from ..metrics import SCORES
-from .parsing import main, parse_clips   # main: for commands installed when it was here
 from .results import common_clips, compare_runs, read_published, list_runs, score_runs, score_table, seed_table
 from .runs import (Run, claim, environment, identity, make_fabric, open_run, predict, run_labels, run_predictions,
                                      run_probabilities, score_splits, weights_mark, write_json)
@@ -292,7 +291,7 @@ def released(
     "`(config, model)` of a checkpoint that VALOR's authors released, to be given to `fit`."
     model = one_of("released model", name.removeprefix("published:"), RELEASED)
     path = resolve(root)/"checkpoints"/f"model_{model}"/"checkpoint_best.pt"
-    if not path.exists(): raise FileNotFoundError(f"model_{model}/checkpoint_best.pt is not in {root}/checkpoints. Fetch it with: valor_fetch valor-checkpoints")
+    if not path.exists(): raise FileNotFoundError(f"model_{model}/checkpoint_best.pt is not in {root}/checkpoints. Fetch it with: valor fetch valor-checkpoints")
     net, base = from_published(path), preset(RELEASED[model])
     network = {k: v for k, v in asdict(net.config).items() if k not in SIZES}
     return replace(base, preset=f"published:{model}", epochs=0, network=network), net

@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, check_ids, need, resolve
+from .. import models
+from ..core import ParameterError, check_ids, later, resolve, shipped
 from ..labels import SegmentLabels
 from ..metrics import SCORES
-from ..models import PROTOCOLS, parse, tune_gates
 from .runs import Run, run_predictions, run_probabilities
 from .tasks import TASKS, find_task
 
-torch = need("torch", "models")
+torch = later("torch", "models")
 
 # %% ../../nbs/api/training/03_results.ipynb #bfc27820
 def seed_table(
@@ -116,15 +116,15 @@ def by_protocol(
     val_truth=None,  # of the validation split, to tune the gates of "per_event" on; None: the run's own gates, if it has any
 ) -> pd.DataFrame:
     "The scores of a run under each protocol, a column each; `per_event` only where there are gates."
-    if run.task.protocols != PROTOCOLS: raise ParameterError(f"{run.name} is a run of the task {run.task.name!r}, whose predictions do not pass these gates ({', '.join(PROTOCOLS)})")
+    if run.task.protocols != models.PROTOCOLS: raise ParameterError(f"{run.name} is a run of the task {run.task.name!r}, whose predictions do not pass these gates ({', '.join(models.PROTOCOLS)})")
     (ids, said), threshold, gates, table = _probabilities(run, split), run.config.threshold, run.gates, {}
     if val_truth is not None:
         val_ids, on_val = _probabilities(run, "val")
-        gates = tune_gates(on_val, val_truth.select(val_ids), threshold=threshold)
+        gates = models.tune_gates(on_val, val_truth.select(val_ids), threshold=threshold)
     clips = common_clips([run], truth, split)
-    for protocol in PROTOCOLS:
+    for protocol in models.PROTOCOLS:
         if protocol == "per_event" and gates is None: continue
-        audio, visual = parse(said, protocol, threshold, gates if protocol == "per_event" else None)      # [N,T,C] each
+        audio, visual = models.parse(said, protocol, threshold, gates if protocol == "per_event" else None)      # [N,T,C] each
         table[protocol] = run.task.evaluate(SegmentLabels(ids, audio.numpy(), visual.numpy(), run.vocab).select(clips), truth.select(clips))
     return pd.DataFrame(table)
 
@@ -139,7 +139,7 @@ COLUMNS = ("name", "source", "task", "dataset", "split", "clips", "preset", "obj
 
 def list_runs(
     folder="runs",       # looked through with all its subfolders
-    published=None,      # a table of published results; None: `data/published_results.csv` where it is; False: none
+    published=None,      # a table of published results; None: those that the package ships; False: none
     unfinished=False,    # also runs without scores
     task=None,           # only runs of this task; None: of all
 ) -> pd.DataFrame:
@@ -173,12 +173,12 @@ def _row(run):
 
 # %% ../../nbs/api/training/03_results.ipynb #a18a7927
 def read_published(
-    path=None,         # a CSV; None: `data/published_results.csv`
+    path=None,         # a CSV; None: the one that the package ships
     task="avvp",
     split="test",
 ):
     "What has been published for a task, as rows of the leaderboard, or None where there is nothing."
-    path, task = resolve(path or "data/published_results.csv"), find_task(task)
+    path, task = resolve(path or shipped("published_results.csv")), find_task(task)
     if not path.exists() or not task.published: return None
     t = pd.read_csv(path, keep_default_na=False)
     t = t[(t.about == "parser") & (t.dataset == task.published) & (t.split == split) & t.metric.isin(task.scores)]
@@ -196,7 +196,8 @@ def beside_paper(
 ) -> pd.DataFrame:
     "Our scores, mean over seeds, and the printed ones."
     ours = pd.DataFrame({n: pd.DataFrame([r.scores[split] for r in done[n]]).mean() for n in rows}).T
-    printed = pd.read_csv(resolve("data/published_results.csv"), keep_default_na=False).query("source == @source").assign(value=lambda t: t.value.astype(float))
+    printed = pd.read_csv(shipped("published_results.csv"), keep_default_na=False).query("source == @source")
+    printed = printed.assign(value=lambda t: t.value.astype(float))
     printed = printed.pivot_table("value", "method", "metric").reindex(rows.values()).set_axis(list(rows))
     check_ids(keys, printed.columns, f"a column in {source}")
     return pd.concat({"here": ours[list(keys)], "paper": printed[list(keys)]}, axis=1)

@@ -7,7 +7,7 @@ __all__ = ['torch', 'Run', 'open_run', 'weights_mark', 'vocab_dict', 'identity',
            'environment', 'score_splits', 'run_predictions', 'run_labels', 'run_probabilities', 'predict']
 
 # %% ../../nbs/api/training/02_runs.ipynb #4224d16a
-import json, platform, shutil, subprocess
+import json, platform, shutil, subprocess, tomllib
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 import valor_lab
+from .. import models
 from .config import TrainConfig, read_config, to_toml
-from ..core import ParameterError, atomic_path, fingerprint, need, one_of, resolve, safe_name
+from ..core import ParameterError, atomic_path, fingerprint, later, need, one_of, resolve, safe_name
 from ..labels import SegmentLabels
-from ..models import Gates, load_model
 from .tasks import find_task
 from ..vocab import Vocab
 
-torch = need("torch", "models")
+torch = later("torch", "models")
 
 # %% ../../nbs/api/training/02_runs.ipynb #71325c1d
 class Run:
@@ -34,16 +34,18 @@ class Run:
     name = property(lambda self: self.path.name)
     finished = property(lambda self: (self.path/"scores.json").exists())
     config = property(lambda self: read_config(self.path/"config.toml"))
-    task = property(lambda self: find_task(self.config.task))
+    record = property(lambda self: tomllib.loads((self.path/"config.toml").read_text()), doc="the same as it stands in the file, unchecked")
+    task = property(lambda self: find_task(self.record.get("task", "avvp")))
     metrics = property(lambda self: pd.read_csv(self.path/"metrics.csv"), doc="one row per epoch")
     scores = property(lambda self: self._json("scores.json"))
     data = property(lambda self: self._json("data.json"))
     vocab = property(lambda self: Vocab(**self.data["vocab"]))
-    gates = property(lambda self: Gates(*map(np.array, g)) if (g := self.scores["gates"]) else None, doc="for protocol per_event")
+    gates = property(lambda self: models.Gates(*map(np.array, g)) if (g := self.scores["gates"]) else None, doc="for protocol per_event")
 
     def model(self, which="best"):
         "The network with its best or its last weights."
-        return load_model(self.path/f"{one_of('which', which, ('best', 'last'))}.safetensors")
+        self.task.networks()
+        return models.load_model(self.path/f"{one_of('which', which, ('best', 'last'))}.safetensors")
 
 # %% ../../nbs/api/training/02_runs.ipynb #0861304e
 def open_run(path) -> Run:
@@ -139,7 +141,7 @@ def score_splits(
     tensors=None,     # name -> what is on the device already
 ) -> dict:
     "Scores of every split with truth, and the gates; predictions go to the run's folder."
-    task, config, model = run.task, run.config, load_model(run.path/"best.safetensors", device)
+    task, config, model = run.task, run.config, models.load_model(run.path/"best.safetensors", device)
     found, gates = {}, None
     for name, data in splits.items():
         scored = task.predict(model, data, (tensors or {}).get(name) or task.tensors(data, device), config, gates)

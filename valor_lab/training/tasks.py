@@ -12,15 +12,14 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, atomic_path, fingerprint, load_extension, need, one_of
+from .. import methods, models          # by their doors: networks are loaded when one is asked for
+from ..core import ParameterError, atomic_path, fingerprint, later, load_extension, one_of
 from ..datasets import Dataset, save_labels
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import SCORES, avvp_scores
-from ..models import PROTOCOLS, Gates, forward_all, make_config, parse, tune_gates
-from ..methods import Context
 from ..vocab import LLP, Vocab
 
-torch = need("torch", "models")
+torch = later("torch", "models")
 
 # %% ../../nbs/api/training/00_tasks.ipynb #4431cbd1
 def toy_set(
@@ -105,7 +104,7 @@ class Scored:
     "What a network says about a split."
     labels:SegmentLabels
     output:tuple           # HANOutput, on the device
-    gates:Gates|None = None
+    gates:object = None    # `models.Gates`, for protocol "per_event"
 
 # %% ../../nbs/api/training/00_tasks.ipynb #ed261461
 def score_split(
@@ -117,11 +116,11 @@ def score_split(
     gates=None,            # for "per_event"; None: tune them on the truth of this very split
 ) -> Scored:
     "Run the network over a split and turn probabilities into labels."
-    output = forward_all(model, *(tensors.get(f) for f in ("audio", "visual", "motion")))
+    output = models.forward_all(model, *(tensors.get(f) for f in ("audio", "visual", "motion")))
     if protocol == "per_event" and gates is None:
         if data.truth is None: raise ParameterError("protocol 'per_event' needs gates, and they are tuned on a split with truth")
-        gates = tune_gates(output, data.truth.select(data.ids))
-    audio, visual = parse(output, protocol, threshold, gates if protocol == "per_event" else None)
+        gates = models.tune_gates(output, data.truth.select(data.ids))
+    audio, visual = models.parse(output, protocol, threshold, gates if protocol == "per_event" else None)
     return Scored(SegmentLabels(data.ids, audio.cpu().numpy(), visual.cpu().numpy(), data.vocab), output, gates)
 
 # %% ../../nbs/api/training/00_tasks.ipynb #9c78f7e3
@@ -142,13 +141,15 @@ class Task:
     curves = ()            # scores drawn by epoch, besides the loss
     protocols = ()         # how outputs may become predictions
     features = ("classic", "clipclap", "simple")   # kinds of features that `load_dataset` has for it
-    published = ""         # the data set of its rows in data/published_results.csv; "": there are none
+    published = ""         # the data set of its rows in published_results.csv; "": there are none
     shows = ()             # sections of nbs/train.ipynb that make sense: "fidelity", "gains", "nonaligned", "timelines"
     Options = None         # a dataclass of numbers, words and switches, with defaults: what `task_options` may set
 
     def options(self, config):
         "`Options` as the record sets them."
-        return make_config(self.Options, config.task_options) if self.Options else None
+        return models.make_config(self.Options, config.task_options) if self.Options else None
+
+    def networks(self): pass   # import what registers the networks of this task
 
     # the loop
     def inputs(self, data, device="cpu") -> dict: return inputs_on_device(data, device)      # features alone
@@ -159,7 +160,7 @@ class Task:
         return dict(n_events=tensors["weak"].shape[-1], **{f"d_{f}": tensors[f].shape[-1] if f in tensors else 0 for f in ("audio", "visual", "motion")})
     def take(self, tensors, rows, config) -> dict: return take(tensors, rows)                # chance comes from torch: it is seeded at the start of each epoch
     def forward(self, model, batch): return model(batch["audio"], batch["visual"], batch.get("motion"))
-    def context(self, **what) -> Context: return Context(**what)                             # what the objective may see of the run
+    def context(self, **what): return methods.Context(**what)                                # what the objective may see of the run
 
     # what is said, and how good it is
     def predict(self, model, data, tensors, config, gates=None) -> Scored: raise NotImplementedError
@@ -208,7 +209,8 @@ def find_task(name:str) -> Task:
 class AVVP(Task):
     "Audio-visual video parsing: any number of events in a segment, heard and seen apart."
     scores, headline, curves = SCORES, "segment/type", ("segment/type", "event/type")
-    protocols, published, shows = PROTOCOLS, "LLP", ("fidelity", "gains", "nonaligned", "timelines")
+    published, shows = "LLP", ("fidelity", "gains", "nonaligned", "timelines")
+    protocols = property(lambda self: models.PROTOCOLS)
 
     def predict(self, model, data, tensors, config, gates=None): return score_split(model, data, tensors, config.protocol, config.threshold, gates)
     def evaluate(self, said, truth): return avvp_scores(said, truth)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..core import ParameterError, atomic_path, need, repo_root, resolve, safe_name
+from ..core import ParameterError, atomic_path, need, workspace, resolve, safe_name
 
 psutil = need("psutil", "lab")
 
@@ -52,7 +52,8 @@ def log(self:Job, lines:int=40) -> str:
 Job.state, Job.log = property(state), log
 
 # %% ../../nbs/api/workbench/01_jobs.ipynb #e742ea08
-SESSION = ("JPY_SESSION_NAME", "JPY_PARENT_PID", "VOILA_REQUEST_URL", "MPLBACKEND", "IN_TEST")   # what ties a kernel to a front end or a test
+# what ties a kernel to a front end or a test
+SESSION = ("JPY_SESSION_NAME", "JPY_PARENT_PID", "VOILA_REQUEST_URL", "MPLBACKEND", "IN_TEST")
 
 def launch(
     notebook,            # e.g. "nbs/train.ipynb"
@@ -72,7 +73,8 @@ def launch(
     (job.path/"parameters.json").write_text(json.dumps(parameters), encoding="utf-8")
     env = {k: v for k, v in os.environ.items() if k not in SESSION}
     with open(job.path/"log.txt", "w") as out:
-        p = subprocess.Popen([sys.executable, "-m", "valor_lab.workbench.jobs", str(job.path), str(notebook)], cwd=repo_root(), env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        p = subprocess.Popen([sys.executable, "-m", "valor_lab.workbench.jobs", str(job.path), str(notebook)], cwd=workspace(), env=env,
+                             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     CHILDREN[p.pid] = p
     _write(job, dict(notebook=notebook.name, parameters=parameters, started=_now(), pid=p.pid, began=psutil.Process(p.pid).create_time()))
     return job
@@ -89,11 +91,13 @@ def _write(job, about):
 def guard(folder, notebook) -> int:
     "Run papermill on `notebook`, keep job.json up to date; the guardian process does nothing else."
     job, told = Job(folder), []
-    command = [sys.executable, "-m", "papermill", str(notebook), str(job.path/Path(notebook).name), "-f", str(job.path/"parameters.json"), "-k", "python3", "--log-output", "--no-progress-bar", "--cwd", str(repo_root())]
+    command = [sys.executable, "-m", "papermill", str(notebook), str(job.path/Path(notebook).name), "-f", str(job.path/"parameters.json"),
+               "-k", "python3", "--log-output", "--no-progress-bar", "--cwd", str(workspace())]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: (told.append(1), child.terminate()))
     code = child.wait()
-    _write(job, {**_about_when_written(job), "ended": _now(), "code": code, "end": "stopped" if told else "finished" if code == 0 else "failed"})
+    end = "stopped" if told else "finished" if code == 0 else "failed"
+    _write(job, {**_about_when_written(job), "ended": _now(), "code": code, "end": end})
     return code
 
 # %% ../../nbs/api/workbench/01_jobs.ipynb #61286147
@@ -131,13 +135,14 @@ def reap():
 
 # %% ../../nbs/api/workbench/01_jobs.ipynb #23abe9ff
 Job.stop, Job.wait = stop, wait
+_LISTED = ["name", "state", "notebook", "started", "seconds"]
 
 def list_jobs(folder=FOLDER) -> pd.DataFrame:
     "Every job that was ever started here, the newest first: name, state, notebook, started, seconds."
     reap()
-    rows = []
+    rows, when = [], datetime.datetime.fromisoformat
     for p in resolve(folder).glob("*/job.json"):
         j, a = Job(p.parent), json.loads(p.read_text(encoding="utf-8"))
-        end = datetime.datetime.fromisoformat(a["ended"]) if "ended" in a else datetime.datetime.now(datetime.timezone.utc)
-        rows.append(dict(name=j.name, state=j.state, notebook=a["notebook"], started=a["started"], seconds=(end - datetime.datetime.fromisoformat(a["started"])).total_seconds()))
-    return pd.DataFrame(rows, columns=["name", "state", "notebook", "started", "seconds"]).sort_values("started", ascending=False, ignore_index=True)
+        end = when(a["ended"]) if "ended" in a else datetime.datetime.now(datetime.timezone.utc)
+        rows.append((j.name, j.state, a["notebook"], a["started"], (end - when(a["started"])).total_seconds()))
+    return pd.DataFrame(rows, columns=_LISTED).sort_values("started", ascending=False, ignore_index=True)

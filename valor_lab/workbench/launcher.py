@@ -33,10 +33,9 @@ class Launcher(anywidget.AnyWidget):
     message = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, dataset="demo", size="small", root="data", out="runs", notebook="nbs/train.ipynb", **kw):
-        from valor_lab.training import PRESETS, recipe
+        from valor_lab.training import presets_for
         self.fixed, self.notebook, self.folder = dict(dataset=dataset, size=size, data_root=str(root), out=str(out)), notebook, f"{out}/jobs"
-        task = recipe(dataset).task                       # presets of other tasks cannot be trained on this data set
-        super().__init__(presets=[p for p, c in PRESETS.items() if c.task == task], **kw)
+        super().__init__(presets=presets_for(dataset), **kw)
         self.now()
         self.on_msg(self._asked)
         self.observe(lambda c: self.now(), "selected")

@@ -15,7 +15,8 @@ def static(*names) -> str:
     return "\n".join((files("valor_lab.workbench")/"static"/n).read_text(encoding="utf-8") for n in names)
 
 # %% ../../nbs/api/workbench/02_page.ipynb #131ced80
-FRONT_ENDS = ("JPY_SESSION_NAME", "VOILA_REQUEST_URL", "VSCODE_PID", "COLAB_RELEASE_TAG")   # what a kernel's environment holds when a browser shows its widgets
+# what a kernel's environment holds when a browser shows its widgets
+FRONT_ENDS = ("JPY_SESSION_NAME", "VOILA_REQUEST_URL", "VSCODE_PID", "COLAB_RELEASE_TAG")
 
 def attached() -> bool:
     "Whether a browser can show widgets: not under papermill, nbdev_test or in the documentation."

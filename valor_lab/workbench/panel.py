@@ -44,11 +44,14 @@ class ThresholdPanel(anywidget.AnyWidget):
         self.on_msg(self._asked)
 
 # %% ../../nbs/api/workbench/06_panel.ipynb #90b5d0b2
+_GATE_SAYS = dict(zip(GATES, ("only events of the weak label", "only events that a model predicts for the clip",
+                             "every event may occur in every clip")))
+
 def _begin(self):
     "Show a tuning from the start: histograms, gates, captions, numbers."
     t = self.tuning
     with self.hold_sync():
-        self.gates = [dict(name=g, can=g in t.gates(), says=says) for g, says in zip(GATES, ("only events of the weak label", "only events that a model predicts for the clip", "every event may occur in every clip"))]
+        self.gates = [dict(name=g, can=g in t.gates(), says=says) for g, says in _GATE_SAYS.items()]
         self.gate, self.presets, self.preset = t.gate, presets(self.folder), t.name
         self.captions = [] if self.rescore is None else list(zip(t.vocab.clip_captions, t.vocab.clap_captions))
         self._events()
@@ -58,11 +61,13 @@ def _begin(self):
 def _events(self):
     "Histograms and marks; they change with the gate."
     t, hist, own = self.tuning, self.tuning.histograms(), own_thresholds(self.tuning.vocab)
-    best = t.optimum()
-    number = lambda x: None if not np.isfinite(x) else float(x)
-    side = lambda m, c: dict(on=hist[m]["on"][c].tolist(), off=hist[m]["off"][c].tolist(), low=float(hist[m]["low"][c]), high=float(hist[m]["high"][c]),
-                             published=number(own.of(m)[c]), optimum=None if best is None else number(best[m][c]))
-    self.events = [dict(event=e, doubt=self.doubts.get(e, ""), clip=side("visual", c), clap=side("audio", c)) for c, e in enumerate(t.vocab.events)]
+    best, number = t.optimum(), lambda x: None if not np.isfinite(x) else float(x)
+    def side(m, c):
+        h = hist[m]
+        return dict(on=h["on"][c].tolist(), off=h["off"][c].tolist(), low=float(h["low"][c]), high=float(h["high"][c]),
+                    published=number(own.of(m)[c]), optimum=None if best is None else number(best[m][c]))
+    row = lambda c, e: dict(event=e, doubt=self.doubts.get(e, ""), clip=side("visual", c), clap=side("audio", c))
+    self.events = [row(c, e) for c, e in enumerate(t.vocab.events)]
 
 # %% ../../nbs/api/workbench/06_panel.ipynb #c241c166
 def _update(self, settled:bool=True):
@@ -72,35 +77,47 @@ def _update(self, settled:bool=True):
     main, change = (n.F, n.change) if with_truth else (n.agreement if "agreement" in n else n.changed * np.nan, n.changed)
     with self.hold_sync():
         self.thresholds = dict(clip=t.value["visual"].round(4).tolist(), clap=t.value["audio"].round(4).tolist())
-        self.numbers = dict(main=_plain(main), change=_plain(change), **_words(t, with_truth), sums=_sums(t, n), can_undo=bool(t.done), can_redo=bool(t.undone),
-                            has_optimum=with_truth, note=t.warning, message=self.message, settled=settled, serial=self.numbers.get("serial", 0) + 1)
+        self.numbers = dict(main=_plain(main), change=_plain(change), **_words(t, with_truth), sums=_sums(t, n),
+                            can_undo=bool(t.done), can_redo=bool(t.undone), has_optimum=with_truth, note=t.warning,
+                            message=self.message, settled=settled, serial=self.numbers.get("serial", 0) + 1)
     self.message = ""
     if self.moved: self.moved(settled)
 
 # %% ../../nbs/api/workbench/06_panel.ipynb #e04b0455
 def _plain(x): return [None if not np.isfinite(v) else round(float(v), 2) for v in x]
 
+_WITH_TRUTH = dict(main_label="F, %", change_label="±saved", change_digits=1,
+                  main_says="F over the event's audible and visible segments, percent",
+                  change_says="difference to the saved thresholds, points of F")
+_WITHOUT = dict(main_label="agree, %", change_label="changed", change_digits=0,
+               main_says="F between the weak label that the segments imply and the list's, percent",
+               change_says="segments that differ from the saved thresholds",
+               sums_say="no truth here: what changes, and the agreement (F) of the implied with the listed weak labels")
+
 def _words(t, with_truth):
     "Headings and explanations with truth and without."
     title = f"per event and teacher · {len(t.vocab)} events · {t.split or 'clips'}, {len(t.scores):,} clips"
-    if with_truth: return dict(title=title, main_label="F, %", change_label="±saved", change_digits=1, main_says="F over the event's audible and visible segments, percent", change_says="difference to the saved thresholds, points of F",
-                               sums_say=f"fidelity F, all segments pooled, with 95 % interval: bootstrap over {len(t.scores):,} clips")
-    return dict(title=title, main_label="agree, %", change_label="changed", change_digits=0, main_says="F between the weak label that the segments imply and the list's, percent", change_says="segments that differ from the saved thresholds",
-                sums_say="no truth here: what changes, and the agreement (F) of the implied with the listed weak labels")
+    if not with_truth: return dict(title=title, **_WITHOUT)
+    sums = f"fidelity F, all segments pooled, with 95 % interval: bootstrap over {len(t.scores):,} clips"
+    return dict(title=title, **_WITH_TRUTH, sums_say=sums)
 
 # %% ../../nbs/api/workbench/06_panel.ipynb #bdff4c1e
 def _sums(t, n) -> list:
     "The large numbers above the table."
     changed = dict(name="changed", text=f"{int(n.changed.sum()):,}", below="segments since saved")
     if t.truth is None:
-        return [changed] + ([dict(name="agreement", text=f"{t._agreement()[1]:.1f} %", below="with the weak label")] if t.weak is not None else [])
+        agreement = t.weak is not None and dict(name="agreement", text=f"{t._agreement()[1]:.1f} %", below="with the weak label")
+        return [changed, agreement] if agreement else [changed]
     interval = lambda r: f"{r.low:.1f} – {r.high:.1f}" if np.isfinite(r.low) else "interval at rest"
-    return [dict(name=m.replace("_", "-"), text=f"{r.value:.1f}", below=f"{interval(r)} · {r.value - r.saved:+.1f}".replace("-", "−")) for m, r in t.sums().iterrows()] + [changed]
+    below = lambda r: f"{interval(r)} · {r.value - r.saved:+.1f}".replace("-", "−")
+    return [dict(name=m.replace("_", "-"), text=f"{r.value:.1f}", below=below(r)) for m, r in t.sums().iterrows()] + [changed]
 
 # %% ../../nbs/api/workbench/06_panel.ipynb #6a2bc285
 def _panel_asked(self, widget, message, buffers):
     "One message from the browser; what is wrong with it becomes a sentence in the panel."
-    if message.get("ask") == "curve": return self.send(dict(kind="curve", event=self.tuning.vocab.events[message["event"]], **event_curves(self.tuning, message["event"])))
+    if message.get("ask") == "curve":
+        c = message["event"]
+        return self.send(dict(kind="curve", event=self.tuning.vocab.events[c], **event_curves(self.tuning, c)))
     try: settled = act(self, message.get("do"), message)
     except (ValueError, KeyError, OSError) as e: self.message, settled = str(e.args[0] if isinstance(e, KeyError) else e), True
     self.update(settled)
@@ -127,7 +144,8 @@ def event_curves(tuning:Tuning, c:int) -> dict:
     one, out = one_event(tuning, c), {}
     for t, m in MODALITY.items():
         d = one[one.modality == m]
-        if len(d): out[t] = dict(at=_plain(d.threshold), precision=_plain(d.precision), recall=_plain(d.recall), f=_plain(d.f), low=float(d.threshold.min()), high=float(d.threshold.max()))
+        if len(d): out[t] = dict({k: _plain(d[k]) for k in ("precision", "recall", "f")}, at=_plain(d.threshold),
+                                 low=float(d.threshold.min()), high=float(d.threshold.max()))
     return out
 
 # %% ../../nbs/api/workbench/06_panel.ipynb #bba9f751
@@ -178,8 +196,10 @@ def _panel_still(self, n:int=6):
     axes = fig.subplots(len(top), 2, squeeze=False)
     for row, c in zip(axes, top):
         for ax, m in zip(row, ("visual", "audio")):
-            x, h = np.linspace(hist[m]["low"][c], hist[m]["high"][c], hist[m]["on"].shape[1]), hist[m]
-            for bins, colour in ((h["off"][c], look["quiet"]), (h["on"][c], look[m])): ax.bar(x, bins / max(bins.max(), 1), width=x[1] - x[0], color=colour, alpha=.6)
+            h = hist[m]
+            x = np.linspace(h["low"][c], h["high"][c], h["on"].shape[1])
+            for group, colour in (("off", look["quiet"]), ("on", look[m])):
+                ax.bar(x, h[group][c] / max(h[group][c].max(), 1), width=x[1] - x[0], color=colour, alpha=.6)
             ax.axvline(t.value[m][c], color=look["ink"])
             ax.set(yticks=[], xticks=[round(float(t.value[m][c]), 1)])
             ax.spines[["top", "right", "left"]].set_visible(False), ax.tick_params(labelsize=7)

@@ -108,10 +108,12 @@ def _rank(values, descending):
 def _rows(self:Table, start:int, stop:int) -> list:
     "What the browser shows of the rows `start`…`stop` of the current view."
     part = self.frame.iloc[self.order[start:stop]]
-    cells = {c["name"]: [None if pd.isna(v) else str(v) if c["words"] else float(v) for v in part[c["name"]]] for c in self.columns}
+    shown = lambda v, words: None if pd.isna(v) else str(v) if words else float(v)
+    cells = {c["name"]: [shown(v, c["words"]) for v in part[c["name"]]] for c in self.columns}
     sub = part[self.sub] if self.sub is not None else [""] * len(part)
     main = part["label"] if "label" in part else part.index
-    return [dict(id=str(i), main=str(m), sub=str(t), cells={k: v[n] for k, v in cells.items()}) for n, (i, m, t) in enumerate(zip(part.index, main, sub))]
+    return [dict(id=str(i), main=str(m), sub=str(t), cells={k: v[n] for k, v in cells.items()})
+            for n, (i, m, t) in enumerate(zip(part.index, main, sub))]
 
 # %% ../../nbs/api/workbench/05_table.ipynb #6dc43eca
 def _where(self:Table,
@@ -138,7 +140,9 @@ def _switch(self:Table,
 def _table_asked(self, widget, message, buffers):
     "Answer one message from the browser."
     if message.get("ask") == "rows":
-        if message["version"] == self.version: self.send(dict(kind="rows", version=self.version, **{"from": message["from"]}, rows=self.rows(message["from"], message["to"])))
+        start, stop = message["from"], message["to"]
+        if message["version"] != self.version: return       # other rows are on their way
+        self.send({"kind": "rows", "version": self.version, "from": start, "rows": self.rows(start, stop)})
     elif message.get("ask") == "pictures":
         for i in message["ids"]: self.hands.submit(self._send_picture, str(i))
     elif message.get("do") == "move" and self.count: self.choose(int(message["to"]) if "to" in message else self.row() + int(message["by"]))
@@ -165,7 +169,8 @@ def _send_picture(self, clip):
     self.send(dict(kind="picture", id=clip, size=len(picture or b"")), [picture] if picture else [])
 
 # %% ../../nbs/api/workbench/05_table.ipynb #d50cd372
-Table.replace, Table.passing, Table._arrange, Table.rows, Table.where, Table.switch, Table.row, Table.choose, Table._asked, Table._send_picture = _replace, _passing, _arrange, _rows, _where, _switch, _row, _choose, _table_asked, _send_picture
+Table.replace, Table.passing, Table._arrange, Table.rows, Table.where, Table.switch = _replace, _passing, _arrange, _rows, _where, _switch
+Table.row, Table.choose, Table._asked, Table._send_picture = _row, _choose, _table_asked, _send_picture
 Table.view = property(lambda self: self.frame.iloc[self.order], doc="The rows that pass, in their order.")
 
 # %% ../../nbs/api/workbench/05_table.ipynb #bd3c1b2f
@@ -174,7 +179,8 @@ def _table_still(self, n:int=8):
     names = [c["name"] for c in self.columns]
     part = self.view[([self.sub] if self.sub else []) + names].head(n).rename(columns={c["name"]: c["label"] for c in self.columns})
     text = f"{self.title}: {self.count:,} of {self.total:,}"
-    return {"text/html": f"<p>{html.escape(text)}</p>" + part.to_html(escape=True, float_format=lambda v: f"{v:.1f}"), "text/plain": text}, {}
+    rows = part.to_html(escape=True, float_format=lambda v: f"{v:.1f}")
+    return {"text/html": f"<p>{html.escape(text)}</p>{rows}", "text/plain": text}, {}
 
 
 

@@ -42,7 +42,7 @@ class Tuning:
         self.saved = fill_unknown(scores, thresholds or own_thresholds(scores.vocab))
         self.value = {m: self.saved.of(m).copy() for m in TEACHER}
         self.gate = one_of("gate", gate or (GATES[0] if weak is not None else GATES[2]), self.gates())
-        self.score = {m: _columns(getattr(scores, m)) for m in TEACHER}
+        self.score = self.reference = {m: _columns(getattr(scores, m)) for m in TEACHER}   # reference: what the saved set decided on
         self.truth = None if truth is None else truth.select(scores.ids)
         self.listed = None if weak is None else np.ascontiguousarray(weak.select(scores.ids).mask.T)   # [C,N]
         self.true = None if truth is None else {m: _columns(getattr(self.truth, m)) for m in TEACHER}
@@ -65,7 +65,9 @@ def fill_unknown(scores:Scores, thresholds:Thresholds) -> Thresholds:
     out = {}
     for m, t in TEACHER.items():
         x = thresholds.of(m).copy()
-        for c in np.nonzero(np.isnan(x))[0]: x[c] = np.nanpercentile(s, 99) if np.isfinite(s := getattr(scores, m)[..., c]).any() else 0.
+        for c in np.nonzero(np.isnan(x))[0]:
+            s = getattr(scores, m)[..., c]
+            x[c] = np.nanpercentile(s, 99) if np.isfinite(s).any() else 0.
         out[t] = x
     return replace(thresholds, **out)
 
@@ -74,12 +76,12 @@ def _restart(self):
     "Everything anew: all columns of labels and counts, and what was saved."
     self.open, n = _open(self), len(self.scores)
     self.on = {m: (self.score[m] > self.value[m][:, None, None]) & self.open for m in TEACHER}
-    self.before = {m: (self.score[m] > self.saved.of(m)[:, None, None]) & self.open for m in TEACHER}
+    self.before = {m: (self.reference[m] > self.saved.of(m)[:, None, None]) & self.open for m in TEACHER}
     self.labels = SegmentLabels(self.scores.ids, *(self.on[m].transpose(1, 2, 0) for m in TEACHER), self.vocab, self.scores.durations)
     self.count = np.zeros((len(self.vocab), n, 3, 3), np.int16)     # [C,N,(hit, claimed, true),modality]
     for c in range(len(self.vocab)): self.count[c] = _count(self, c, self.on)
     self.per_clip, self.total = self.count.sum(0, dtype=np.int64), self.count.sum(1, dtype=np.int64)
-    self.implied = np.stack([self._implied(c) for c in range(len(self.vocab))])   # [C,3] hit, claimed and listed clips
+    self.implied = np.stack([_implied(self, c) for c in range(len(self.vocab))])   # [C,3] hit, claimed and listed clips
     self.saved_count = np.stack([_count(self, c, self.before).sum(0) for c in range(len(self.vocab))])   # [C,3,3]
     self.best = None
 
@@ -120,7 +122,7 @@ def _column(self, c):
     for m in TEACHER: np.logical_and(self.score[m][c] > self.value[m][c], self.open[c], out=self.on[m][c])
     new = _count(self, c, self.on)
     self.per_clip += new - self.count[c]
-    self.count[c], self.total[c], self.implied[c] = new, new.sum(0), self._implied(c)
+    self.count[c], self.total[c], self.implied[c] = new, new.sum(0), _implied(self, c)
 
 def _state(self): return {m: v.copy() for m, v in self.value.items()}
 
@@ -153,16 +155,18 @@ def redo(self:Tuning) -> bool:
     return True
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #ce5d13d4
-Tuning._column, Tuning._implied, Tuning._remember, Tuning._go, Tuning.move, Tuning.undo, Tuning.redo = _column, _implied, _remember, _go, move, undo, redo
-Tuning.thresholds = property(lambda self: Thresholds(self.value["visual"], self.value["audio"], self.vocab, _provenance(self)), doc="The thresholds as they stand, with their provenance.")
+Tuning._column, Tuning._remember, Tuning._go = _column, _remember, _go
+Tuning.move, Tuning.undo, Tuning.redo = move, undo, redo
+Tuning.thresholds = property(lambda self: Thresholds(self.value["visual"], self.value["audio"], self.vocab, _provenance(self)),
+                             doc="The thresholds as they stand, with their provenance.")
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #848c80a6
 def _provenance(self):
     "Where the present thresholds come from."
     if all((self.value[m] == self.saved.of(m)).all() for m in TEACHER): return self.saved.provenance
     origin = f"moved by hand, from {self.name or self.saved.provenance.get('method', 'given')}"
-    return dict(split=self.split, method=origin, gate=self.gate, store=self.scores.source, vocabulary=self.vocab.name, when=datetime.date.today().isoformat(),
-                clips=list(self.scores.ids) if self.truth is not None else [])
+    return dict(split=self.split, method=origin, gate=self.gate, store=self.scores.source, vocabulary=self.vocab.name,
+                when=datetime.date.today().isoformat(), clips=list(self.scores.ids) if self.truth is not None else [])
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #5d5aa79f
 def event_f(count:np.ndarray) -> np.ndarray:   # [C]
@@ -203,7 +207,8 @@ def sums(self:Tuning) -> pd.DataFrame:
     "The three fidelities of the split with intervals, and with the saved thresholds; empty without truth."
     if self.truth is None: return pd.DataFrame(columns=["value", "low", "high", "saved"])
     flat = lambda x: x.reshape(*x.shape[:-2], -1).astype(float)
-    out = pd.DataFrame(dict(value=pooled_f(flat(self.per_clip.sum(0))), low=np.nan, high=np.nan, saved=pooled_f(flat(self.saved_count.sum(0)))), index=pd.Index(MODALITIES, name="score"))
+    now, saved = pooled_f(flat(self.per_clip.sum(0))), pooled_f(flat(self.saved_count.sum(0)))
+    out = pd.DataFrame(dict(value=now, low=np.nan, high=np.nan, saved=saved), index=pd.Index(MODALITIES, name="score"))
     if len(self.scores) <= LIVE_CLIPS or self.held is None:
         drawn = np.concatenate([pooled_f(w @ flat(self.per_clip)) for w in self._weights()])
         out["low"], out["high"] = (v for v in interval(drawn).values())
@@ -222,7 +227,8 @@ def optimum(self:Tuning) -> dict:
     "The exact optimum under this gate, `audio` and `visual` [C]; None without truth."
     if self.truth is None: return None
     if self.best is None:
-        found = tune(self.scores, self.truth, {GATES[0]: self.weak, GATES[1]: self.predicted, GATES[2]: None}[self.gate], self.split)
+        gate = {GATES[0]: self.weak, GATES[1]: self.predicted, GATES[2]: None}[self.gate]
+        found = tune(self.scores, self.truth, gate, self.split)
         self.best = {m: found.of(m) for m in TEACHER}
     return self.best
 
@@ -233,7 +239,8 @@ def apply(self:Tuning,
     teacher:str=None,   # None: both
 ):
     "Apply published or optimal thresholds, as one step."
-    source = {m: own_thresholds(self.vocab).of(m) for m in TEACHER} if one_of("what", what, ("published", "optimum")) == "published" else self.optimum()
+    own = one_of("what", what, ("published", "optimum")) == "published"
+    source = {m: own_thresholds(self.vocab).of(m) for m in TEACHER} if own else self.optimum()
     if source is None: raise ParameterError("an optimum needs clips with truth; these have none")
     new, rows = _state(self), slice(None) if event is None else [self.vocab.index(event)]
     for m in TEACHER if teacher is None else [MODALITY[one_of("teacher", teacher, MODALITY)]]:
@@ -258,7 +265,8 @@ def flips(self:Tuning) -> pd.DataFrame:
     ids, events, parts = np.array(self.scores.ids, object), np.array(self.vocab.events, object), []
     for m in TEACHER:
         c, n, t = np.nonzero(self.on[m] != self.before[m])
-        parts.append(pd.DataFrame(dict(clip=ids[n], event=events[c], modality=m, segment=t, second=t * seconds[n], now=self.on[m][c, n, t])))
+        now = self.on[m][c, n, t]
+        parts.append(pd.DataFrame(dict(clip=ids[n], event=events[c], modality=m, segment=t, second=t * seconds[n], now=now)))
     return pd.concat(parts, ignore_index=True).sort_values(["event", "clip", "segment"], kind="stable", ignore_index=True)
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #f4bcc1ae
@@ -268,10 +276,12 @@ Tuning.flips = flips
 def warning(self:Tuning) -> str:
     "What to bear in mind about these numbers, in one or two sentences."
     t, name = self.thresholds, f"{self.split}, the split in view" if self.split else "the clips in view"
-    out = "These clips have no truth: shown are the segments that change, and the agreement with the weak label." if self.truth is None else ""
+    bare = "These clips have no truth: shown are the segments that change, and the agreement with the weak label."
+    out = bare if self.truth is None else ""
     tuned = set(t.provenance.get("clips", ())) & set(self.scores.ids) or self.split and t.provenance.get("split") == self.split
     if tuned and self.truth is not None: out = f"These thresholds were tuned on {name}. Scores on it flatter them."
-    fresh = f"Neither list nor truth speaks of {', '.join(self.ungated)}: no gate holds there, and no score counts it." if self.ungated else ""
+    new = f"Neither list nor truth speaks of {', '.join(self.ungated)}: no gate holds there, and no score counts it."
+    fresh = new if self.ungated else ""
     return f"{out} {fresh}".strip()
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #b3033adb
@@ -291,7 +301,7 @@ def save(self:Tuning,
 def adopt(self:Tuning, thresholds:Thresholds, name:str=""):
     "Make a set of thresholds the present and the saved one."
     self._remember()
-    self.saved, self.name, self.held = fill_unknown(self.scores, thresholds), name, None
+    self.saved, self.name, self.held, self.reference = fill_unknown(self.scores, thresholds), name, None, self.score
     self.value = {m: self.saved.of(m).copy() for m in TEACHER}
     _restart(self)
 
@@ -310,27 +320,46 @@ def presets(folder=PRESETS_FOLDER) -> list:
 Tuning.warning, Tuning.save, Tuning.adopt, Tuning.load = property(warning), save, adopt, load
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #13a95275
+def _wider(x, n): return np.concatenate([x, np.zeros((*x.shape[:-1], n), bool)], -1)
+
+def _wider_world(self, vocab):
+    "Truth, weak labels and prediction with more events: never true, and no gate before them."
+    more, t = len(vocab) - len(self.vocab), self.truth
+    truth = None if t is None else SegmentLabels(t.ids, _wider(t.audio, more), _wider(t.visual, more), vocab, t.durations)
+    opened = lambda w: None if w is None else WeakLabels(w.ids, np.concatenate([w.mask, np.ones((len(w), more), bool)], 1), vocab)
+    return truth, opened(self.weak), opened(self.predicted)
+
+# %% ../../nbs/api/workbench/00_tuning.ipynb #0b8aa0d4
 def rescored(self:Tuning, scores:Scores) -> Tuning:
     "The same tuning over other scores of the same clips; their vocabulary begins with the same events."
     n, vocab = len(self.vocab), scores.vocab
-    if scores.ids != self.scores.ids or vocab.events[:n] != self.vocab.events: raise ParameterError("the new scores must be of the same clips and begin with the same events")
-    wide = lambda x: np.concatenate([x, np.zeros((*x.shape[:-1], len(vocab) - n), bool)], -1)
-    truth = None if self.truth is None else SegmentLabels(self.truth.ids, wide(self.truth.audio), wide(self.truth.visual), vocab, self.truth.durations)
-    weak, predicted = (None if w is None else WeakLabels(w.ids, np.concatenate([w.mask, np.ones((len(w), len(vocab) - n), bool)], 1), vocab) for w in (self.weak, self.predicted))
-    own, now = own_thresholds(vocab), self.thresholds
-    start = Thresholds(np.r_[now.clip, own.clip[n:]], np.r_[now.clap, own.clap[n:]], vocab, now.provenance)
-    return Tuning(scores, truth, weak, start, self.split, predicted, self.gate, (*self.ungated, *vocab.events[n:]))
+    if scores.ids != self.scores.ids or vocab.events[:n] != self.vocab.events:
+        raise ParameterError("the new scores must be of the same clips and begin with the same events")
+    (truth, weak, predicted), own, old = _wider_world(self, vocab), own_thresholds(vocab), self.saved
+    start = Thresholds(np.r_[old.clip, own.clip[n:]], np.r_[old.clap, own.clap[n:]], vocab, old.provenance)
+    out = Tuning(scores, truth, weak, start, self.split, predicted, self.gate, (*self.ungated, *vocab.events[n:]))
+    out.name, out.reference = self.name, {m: np.concatenate([self.reference[m], out.score[m][n:]]) for m in TEACHER}
+    grown = lambda state: {m: np.r_[state[m], out.saved.of(m)[n:]] for m in TEACHER}
+    out.done, out.undone, out.value = [grown(s) for s in self.done], [grown(s) for s in self.undone], grown(_state(self))
+    _restart(out)
+    return out
 
-# %% ../../nbs/api/workbench/00_tuning.ipynb #0b8aa0d4
 Tuning.rescored = rescored
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #eb57abe1
+def _with_event(self, m):
+    "[C,N,T] bool: the group that is drawn in colour."
+    if self.true is not None: return self.true[m]
+    if self.weak is None: return np.zeros(self.score[m].shape, bool)
+    return np.broadcast_to(self.weak.select(self.scores.ids).mask.T[:, :, None], self.score[m].shape)
+
 def histograms(self:Tuning, bins:int=48) -> dict:
     "Per modality: bin counts `on`, `off` [C,bins] and the axis `low`, `high` [C]."
-    out = {}
+    out, own, best = {}, own_thresholds(self.vocab), self.optimum()
     for m in TEACHER:
-        s, with_event = self.score[m], self.true[m] if self.true is not None else np.broadcast_to(self.weak.select(self.scores.ids).mask.T[:, :, None], self.score[m].shape) if self.weak is not None else np.zeros(self.score[m].shape, bool)
-        rows = [_histogram(s[c], with_event[c], bins, [self.saved.of(m)[c], own_thresholds(self.vocab).of(m)[c], *([self.optimum()[m][c]] if self.truth is not None else [])]) for c in range(len(s))]
+        s, with_event = self.score[m], _with_event(self, m)
+        also = [self.saved.of(m), own.of(m), *([best[m]] if best else [])]
+        rows = [_histogram(s[c], with_event[c], bins, [x[c] for x in also]) for c in range(len(s))]
         out[m] = {k: np.array([r[k] for r in rows]) for k in rows[0]}
     return out
 

@@ -51,6 +51,13 @@ function sized(canvas, width, height) {
   return g;
 }
 
+// While a pointer is held down on `el`: what its moves do, and what happens when it is let go. Returns what ends the listening.
+function dragging(el, move, up) {
+  const each = how => { el[how]("pointermove", move); el[how]("pointerup", up); el[how]("pointercancel", up); };
+  each("addEventListener");
+  return () => each("removeEventListener");
+}
+
 // Keys pressed inside a widget are the widget's: JupyterLab must not cut a cell because someone pressed "x".
 function ownKeys(el, handler) {
   el.setAttribute("data-lm-suppress-shortcuts", "true");

@@ -1,0 +1,190 @@
+"""The command `valor`: what it loads, how it ends, what it says; and the workspace it works in."""
+import os, subprocess, sys, warnings
+from pathlib import Path
+
+import pytest
+
+from valor_lab import core
+from valor_lab.cli import TARGETS, file_arguments, main, valor, write_workspace
+from valor_lab.core import ParameterError, Settings, load_plugins, read_settings, shipped, workspace
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ("init", "fetch", "harvest", "parse", "app")
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    "A workspace that nothing outside points at."
+    monkeypatch.delenv("VALOR_ROOT", raising=False)
+    monkeypatch.setattr(core, "_PLUGINS", {})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"valor.toml").write_text("")
+    return tmp_path
+
+def lines(capsys): return [line for line in capsys.readouterr().err.splitlines() if not line.startswith("workspace: ")]
+
+# ---- the command
+
+def test_help_names_every_command_and_loads_neither_torch_nor_pandas():
+    code = """
+import sys
+from valor_lab.cli import main
+status = main(["--help"])
+print([m for m in ("torch", "pandas", "av", "matplotlib", "pyarrow", "open_clip", "nbformat") if m in sys.modules], status)"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert out.stdout.splitlines()[-1] == "[] 0", out.stderr[-500:]
+    assert all(f"\n  {c} " in out.stdout for c in COMMANDS)
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(name, capsys):
+    assert main([name, "--help"]) == 0 and f"Usage: valor {name}" in capsys.readouterr().out
+
+def test_what_can_be_fetched_is_what_the_library_fetches():
+    from valor_lab.datasets import RELEASES
+    assert set(TARGETS) == {"llp-annotations", "llp-videos", *RELEASES}
+
+@pytest.mark.parametrize("words", [["fetch", "moon"], ["fetch", "llp-videos", "--split", "tset"], ["harvest", "--out", "s"], ["parse", "x.mp4", "--run", "none"],
+                                   ["harvest", "x.mp4", "--out", "s", "--precision", "fp8"], ["app", "--port", "99999", "--no-browser"], ["app", "--theme", "pink", "--no-browser"]])
+def test_a_wrong_argument_is_one_line_and_status_2(home, words, capsys):
+    (home/"x.mp4").touch()
+    assert main(words) == 2
+    said = [line for line in lines(capsys) if line.startswith(f"valor {words[0]}: ")]
+    assert len(said) == 1 and "Traceback" not in said[0]
+
+@pytest.mark.parametrize("words", [["nothing"], ["parse", "x.mp4"], ["harvest", "--batch", "two", "--out", "s"]])
+def test_a_command_that_is_not_there_or_called_wrongly_ends_with_2(words, capsys):
+    assert main(words) == 2 and "Traceback" not in capsys.readouterr().err
+
+def test_a_missing_installation_is_one_line_and_status_2():
+    code = "import sys; sys.modules['torch'] = None; from valor_lab.cli import main; sys.exit(main(['parse', 'x.mp4', '--run', 'r']))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert out.returncode == 2 and out.stderr.splitlines()[-1] == "valor parse: this needs 'torch', which is not installed: pip install 'valor_lab[models]'", out.stderr
+
+def test_a_stopped_command_ends_with_130_and_a_fault_of_ours_keeps_its_traceback(home, monkeypatch, capsys):
+    import valor_lab.datasets as door
+    def stop(*a, **k): raise KeyboardInterrupt
+    monkeypatch.setattr(door, "fetch_annotations", stop)
+    assert main(["fetch", "llp-annotations"]) == 130 and "goes on from here" in lines(capsys)[-1]
+    def fault(*a, **k): raise ZeroDivisionError
+    monkeypatch.setattr(door, "fetch_annotations", fault)
+    with pytest.raises(ZeroDivisionError): main(["fetch", "llp-annotations"])
+
+def test_files_that_begin_with_a_dash_are_taken_behind_two_dashes_and_from_a_list(home, monkeypatch, capsys):
+    import valor_lab.training as door
+    monkeypatch.setattr(door, "open_run", lambda folder: None)
+    asked = []
+    monkeypatch.setattr(door, "parse_clips", lambda run, paths, *a, **k: asked.append(paths) or (_ for _ in ()).throw(ParameterError("stop")))
+    (home/"list.txt").write_text("\ufeff-b.mp4\n\n--run\n", encoding="utf-8")
+    assert main(["parse", "--run", "r", "--", "-a.mp4"]) == 2 and main(["parse", "--run", "r", "--list", "list.txt", "--", "-a.mp4", "c.mp4"]) == 2
+    assert asked == [home/"-a.mp4", [home/n for n in ("-a.mp4", "c.mp4", "-b.mp4", "--run")]]
+    with pytest.raises(ParameterError, match="no file was named"): file_arguments([], None)
+
+def test_the_list_may_come_from_the_pipe(monkeypatch, home):
+    import io
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a.mp4\nb.mp4\n"))
+    assert file_arguments(None, "-") == [home/"a.mp4", home/"b.mp4"]
+
+def test_a_command_says_which_workspace_it_found(home, monkeypatch, capsys):
+    (home/"nbs").mkdir()
+    monkeypatch.chdir(home/"nbs")
+    main(["fetch", "moon"])
+    assert capsys.readouterr().err.splitlines()[0] == f"workspace: {home/'valor.toml'}"
+    (home/"valor.toml").unlink()
+    main(["fetch", "moon"])
+    assert "without valor.toml" in capsys.readouterr().err.splitlines()[0]
+
+# ---- the workspace
+
+def test_a_workspace_is_found_upwards_or_named(home, monkeypatch):
+    (home/"data"/"deep").mkdir(parents=True)
+    monkeypatch.chdir(home/"data"/"deep")
+    assert workspace() == home and core.resolve("runs") == home/"runs"
+    monkeypatch.setenv("VALOR_ROOT", str(home/"data"))
+    assert workspace() == home/"data"
+
+def test_the_repository_is_a_workspace(monkeypatch):
+    monkeypatch.delenv("VALOR_ROOT", raising=False)
+    monkeypatch.chdir(ROOT/"nbs"/"api")
+    assert workspace() == ROOT and read_settings() == Settings()
+
+def test_init_writes_a_workspace_with_every_notebook(home, capsys):
+    assert main(["init", "work"]) == 0
+    work = home/"work"
+    assert {p.name for p in (work/"nbs").iterdir()} == {p.name for p in (ROOT/"nbs").glob("*.ipynb")} and (work/"data").is_dir() and (work/"runs").is_dir()
+    assert all((work/"nbs"/p.name).read_bytes() == p.read_bytes() for p in (ROOT/"nbs").glob("*.ipynb")) and read_settings(work) == Settings()
+    assert "8 files written" in lines(capsys)[-1] or "files written" in lines(capsys)[-1]
+
+def test_init_writes_over_nothing_unless_forced_and_never_over_valor_toml(home, capsys):
+    (home/"nbs").mkdir(), (home/"nbs"/"train.ipynb").write_text("mine"), (home/"valor.toml").write_text("plugins = ['mine.py']")
+    assert main(["init", "."]) == 2 and "--force" in lines(capsys)[-1]
+    assert [p.name for p in (home/"nbs").iterdir()] == ["train.ipynb"] and not (home/"data").exists()
+    assert main(["init", ".", "--force"]) == 0
+    assert (home/"nbs"/"train.ipynb").read_text() != "mine" and (home/"valor.toml").read_text() == "plugins = ['mine.py']"
+    (home/"file").touch()
+    with pytest.raises(ParameterError, match="is a file"): write_workspace(home/"file")
+
+@pytest.mark.parametrize("text,why", [("plugin = []", "key='plugin' is not known; choose one of 'plugins', 'media_folders', 'engine'"), ("plugins = 'a.py'", "plugins must be a list of names"),
+                                      ("plugins = [1]", "must be a list of names"), ("engine = ['ray']", "engine must be a name"), ("engine = ", "cannot be read")])
+def test_a_valor_toml_that_says_something_unknown_is_refused_with_its_path(home, text, why, capsys):
+    (home/"valor.toml").write_text(text)
+    with pytest.raises(ParameterError) as e: read_settings()
+    assert why in str(e.value) and str(home/"valor.toml") in str(e.value)
+    assert main(["fetch", "llp-videos"]) == 2 and why in lines(capsys)[-1]
+
+def test_media_folders_are_meant_from_the_workspace(home):
+    (home/"valor.toml").write_text("media_folders = ['clips', '/mnt/more']\nengine = 'ray'")
+    assert read_settings() == Settings((), (home/"clips", Path("/mnt/more")), "ray")
+
+# ---- plug-ins
+
+def test_plugins_are_imported_once_before_a_name_is_called_unknown(home):
+    (home/"valor.toml").write_text("plugins = ['mine.py']")
+    (home/"mine.py").write_text("""
+from dataclasses import dataclass
+from pathlib import Path
+from valor_lab.training import TrainConfig, preset, register_preset
+Path('count').open('a').write('x')
+@dataclass
+class Own: a:int = 1
+try: preset("not-there-either")      # asks for an unknown name while it is itself imported
+except ValueError: pass
+register_preset("plugged-in", TrainConfig())
+""")
+    pytest.importorskip("torch")
+    from valor_lab.training import PRESETS, preset
+    try:
+        assert preset("plugged-in").objective and (home/"count").read_text() == "x"
+        with pytest.raises(ParameterError): preset("not-there")
+        assert (home/"count").read_text() == "x"
+    finally: PRESETS.pop("plugged-in", None)
+
+def test_a_plugin_that_fails_is_named_and_stops_nothing(home, capsys):
+    (home/"valor.toml").write_text("plugins = ['bad.py', 'no_such_module_of_tomorrow', 'gone.py', 'quits.py', 'good.py']")
+    (home/"bad.py").write_text("1/0"), (home/"good.py").write_text("import sys; sys.valor_good = True"), (home/"quits.py").write_text("raise SystemExit(3)")
+    assert main(["fetch", "moon"]) == 2
+    said = "\n".join(lines(capsys))
+    assert all(f"the plug-in {p} of {home/'valor.toml'} could not be imported" in said for p in ("bad.py", "no_such_module_of_tomorrow", "gone.py", "quits.py")) and "ZeroDivisionError" in said
+    assert sys.valor_good and said.count("good.py") == 0
+    with warnings.catch_warnings(): warnings.simplefilter("error"); assert [bool(v) for v in load_plugins().values()] == [True] * 4 + [False]      # said once
+
+def test_a_data_folder_runs_no_code(home, monkeypatch):
+    kitchen = home/"data"/"kitchen"
+    kitchen.mkdir(parents=True)
+    (kitchen/"dataset.toml").write_text(""), (kitchen/"valor.toml").write_text("plugins = ['evil.py']"), (kitchen/"evil.py").write_text("raise SystemExit('ran')")
+    monkeypatch.chdir(kitchen)
+    assert workspace() == home and load_plugins() == {}
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners of files are a matter of POSIX")
+def test_the_plugins_of_somebody_elses_valor_toml_are_run_only_if_it_is_named(home, monkeypatch):
+    (home/"valor.toml").write_text("plugins = ['mine.py']"), (home/"mine.py").write_text("")
+    mine = (home/"valor.toml").stat().st_uid
+    if mine == 0:                                   # as root: give the file away
+        os.chown(home/"valor.toml", 12345, -1)
+    else: monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+    with pytest.warns(UserWarning, match="belongs to another user"): load_plugins()
+    monkeypatch.setattr(core, "_PLUGINS", {})
+    monkeypatch.setenv("VALOR_ROOT", str(home))
+    assert [*load_plugins().values()] == [""]
+
+def test_the_published_results_are_in_the_package_and_nowhere_else():
+    assert shipped("published_results.csv").parent.name == "valor_lab" and not [p for p in ROOT.rglob("published_results.csv") if p.parent.name != "valor_lab" and ".venv" not in p.parts and "build" not in p.parts]
+    with pytest.raises(FileNotFoundError, match="install"): shipped("no-such-file")

@@ -1,0 +1,82 @@
+// Editing: a press on an empty segment paints, on a filled one erases, near a border drags that border. Python keeps the strokes.
+const UNTOUCHED = "The labels themselves stay as they are: corrections are kept beside them under a name of their own.";
+
+function editingOf(p) {
+  const { model, get } = p;
+  let fields = null;
+
+  p.editable = (track, lane) => {
+    const n = lane.cells.length, cell = f => clamp(Math.floor(f * n), 0, n - 1);
+    const filled = i => i >= 0 && i < n && lane.cells[i] !== "." && lane.cells[i] !== "m";
+    const change = (from, to, value) => {
+      if (to > from) model.send({ do: "paint", event: lane.event, modality: lane.modality, from, to, value });
+    };
+    const border = f => {
+      const b = Math.round(f * n), near = Math.abs(f * n - b) * track.clientWidth * p.zoom / n < 6;
+      return near && filled(b - 1) !== filled(b) ? b : null;
+    };
+    const cursor = e => border(p.fraction(e)) === null ? "cell" : "ew-resize";
+    track.addEventListener("pointermove", e => { if (!e.buttons) track.style.cursor = cursor(e); });
+    track.addEventListener("pointerdown", e => {
+      if (e.button) return;
+      e.preventDefault();
+      track.focus({ preventScroll: true });
+      track.setPointerCapture(e.pointerId);
+      const f0 = p.fraction(e), b0 = border(f0), first = cell(f0), on = !filled(first), draft = h("i", { class: "vl-draft" });
+      let todo = null;
+      const move = m => {
+        if (b0 !== null) {
+          const b = clamp(Math.round(p.fraction(m) * n), 0, n);
+          todo = [Math.min(b, b0), Math.max(b, b0), filled(b0 - 1) ? b > b0 : b < b0];
+        } else {
+          const c = cell(p.fraction(m));
+          todo = [Math.min(first, c), Math.max(first, c) + 1, on];
+        }
+        draft.classList.toggle("vl-erase", !todo[2]);
+        draft.style.setProperty("--a", todo[0] / n);
+        draft.style.setProperty("--b", todo[1] / n);
+      };
+      const up = () => { stop(); draft.remove(); change(...todo); };
+      const stop = dragging(track, move, up);
+      track.append(draft);
+      move(e);
+    });
+    track.addEventListener("keydown", e => {
+      if (e.key !== "Enter") return;
+      const i = cell(p.now / p.seconds());
+      change(i, i + 1, !filled(i));
+      e.preventDefault();
+      e.stopPropagation();
+    });
+  };
+
+  function build(s) {
+    const field = (label, input) => h("label", {}, label, input);
+    const button = (cls, text, does) => h("button", { class: cls, text, onclick: does }), asks = what => () => model.send({ do: what });
+    const base = h("select", { class: "vl-base", "aria-label": "the labels that are corrected" },
+      ...s.bases.map(x => h("option", { value: x, text: x })));
+    const name = h("input", { class: "vl-overlay-name" }), who = h("input", { class: "vl-who" });
+    const open = () => model.send({ do: "correct", base: base.value, name: name.value, who: who.value });
+    base.value = s.base || s.bases[0]; name.value = s.name || "corrected"; who.value = s.who || "";
+    fields = { undo: button("vl-undo", "undo", asks("undo")), redo: button("vl-redo", "redo", asks("redo")),
+      save: button("vl-save", "save", asks("save")), out: button("vl-export", "write CSV", asks("export")),
+      text: h("p", { class: "vl-correction", role: "status" }) };
+    p.editor.replaceChildren(h("div", { class: "vl-bar-of-buttons" }, field("correct", base), field("saved as", name), field("by", who),
+      button("vl-start", "open", open), fields.undo, fields.redo, fields.save, fields.out), fields.text);
+  }
+  function drawEditor() {
+    const open = get("editing"), s = get("correction");
+    p.editor.hidden = !open;
+    p.edit.setAttribute("aria-pressed", open);
+    p.edit.disabled = !open && !s.bases?.length;
+    if (!open) { p.editor.replaceChildren(); fields = null; return; }
+    if (!fields) build(s);
+    fields.undo.disabled = !s.can_undo;
+    fields.redo.disabled = !s.can_redo;
+    fields.save.disabled = !s.unsaved;
+    fields.out.disabled = !s.name || s.unsaved;
+    fields.text.textContent = s.message || UNTOUCHED;
+  }
+  p.listen.push(["change:editing", drawEditor], ["change:correction", drawEditor]);
+  p.begin.push(drawEditor);
+}
