@@ -172,7 +172,7 @@ def test_clips_of_different_lengths_are_refused():
 
 @pytest.mark.parametrize("name", ["em-mil", "poibin", "poibin-labels"])
 def test_both_train_through_the_one_loop_and_leave_their_labels_in_the_run(name, tmp_path):
-    train, datasets = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.datasets.datasets")
+    train, datasets = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.datasets.dataset")
     from test_denoise import toy_splits
     data, val, test = toy_splits(datasets.Dataset)
     config = train.override(train.preset(name), {"d_model": 16, "n_heads": 2, "d_ff": 16, "epochs": 4, "batch_size": 8, **({"key_warmup": 1, "turn": 1} if name == "em-mil" else {"count_warmup": 1})})

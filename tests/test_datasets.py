@@ -48,7 +48,7 @@ def test_a_clip_without_a_feature_is_left_out_and_named_with_the_ledgers_reason(
     assert data.coverage == "3 of 4 clips of llp test" and data.missing.values.tolist() == [[ids[1], "classic audio", "Private video"]]
 
 @pytest.mark.parametrize("array,words", [(np.zeros((9, 128), np.float32), ["[9, 128]", "[10, 128]"]), (np.full((10, 128), np.nan, np.float32), ["NaN"]),
-                                         (np.full((10, 128), np.inf, np.float32), ["inf"]), (np.array([[{}]]), ["pickle"]), (np.full((10, 128), 1e6, np.float32), ["float16"])])
+                                         (np.full((10, 128), np.inf, np.float32), ["inf"]), (np.array([[{}]]), ["pickle"]), (np.ones((10, 128)) * 1j, ["complex"]), (np.full((10, 128), "x"), ["text"]), (np.zeros((10, 128), "M8[D]"), ["dates"]), (np.full((10, 128), 1e6, np.float32), ["float16"])])
 def test_a_broken_feature_file_is_named_with_what_was_found_and_expected(root, array, words):
     f = next((root/"llp/feats/vggish").iterdir())
     np.save(f, array)
@@ -93,12 +93,46 @@ def test_labels_keep_their_name_and_their_clips_without_events(tmp_path):
 def test_labels_that_were_cut_short_are_refused(tmp_path):
     rng = np.random.default_rng(0)
     folder = save_labels(SegmentLabels(["a", "b"], rng.random((2, 10, 25)) < .2, rng.random((2, 10, 25)) < .2), "mine", tmp_path)
-    lines = (folder/"events.csv").read_text().splitlines(keepends=True)
-    (folder/"events.csv").write_text("".join(lines[:-1]))
+    events, = folder.glob("*/events.csv")
+    lines = events.read_text().splitlines(keepends=True)
+    events.write_text("".join(lines[:-1]))
     with pytest.raises(ParameterError, match="not what was saved"): load_labels("mine", tmp_path)
-    (folder/"events.csv").write_text("".join(lines))
+    events.write_text("".join(lines))
     assert len(load_labels("mine", tmp_path)) == 2
     with pytest.raises(ParameterError, match="not those of more"): load_labels("mine", tmp_path, LLP.with_event("Rain", "rain", "rain").__class__("more", ["Rain"], ["r"], ["r"], [0], [0]))
+
+def test_a_save_over_a_name_can_be_taken_back_and_old_tables_go(tmp_path):
+    from valor_lab.files import Overtaken, kept, restore
+    made = [SegmentLabels(["a", "b"], rng.random((2, 10, 25)) < .2, rng.random((2, 10, 25)) < .2) for rng in map(np.random.default_rng, range(14))]
+    for s in made: folder = save_labels(s, "mine", tmp_path)
+    versions = kept(folder/"about.json")
+    assert len(versions) == 10 and len(list(folder.glob("*/events.csv"))) == 10 and (load_labels("mine", tmp_path).audio == made[-1].audio).all()
+    restore(folder/"about.json", versions[3]["version"])
+    assert (load_labels("mine", tmp_path).audio == made[7].audio).all()
+    with pytest.raises(Overtaken, match="was saved by"): save_labels(made[0], "mine", tmp_path, seen="")
+
+def test_labels_of_version_0_1_open(tmp_path):
+    s = SegmentLabels(["a"], np.eye(10, 25)[None] > 0, np.eye(10, 25)[None] > 0)
+    folder = save_labels(s, "mine", tmp_path)
+    body = json.loads((folder/"about.json").read_text())
+    for f in ("events.csv", "clips.csv"): (folder/body["files"]/f).rename(folder/f)
+    (folder/"about.json").write_text(json.dumps({k: v for k, v in body.items() if k != "files"}))
+    assert (load_labels("mine", tmp_path).audio == s.audio).all()
+    save_labels(s, "mine", tmp_path)
+    assert (load_labels("mine", tmp_path).audio == s.audio).all() and list_labels(tmp_path) == ["mine"]
+
+@pytest.mark.parametrize("change", [dict(n_segments=10**9), dict(n_segments="10"), dict(n_segments=10**7), dict(events="Dog"), dict(events=[1]), dict(vocabulary=[]), dict(files="../../x"), dict(files=3), dict(fingerprint=7), dict(events=["Dog", "Dog"])])
+def test_a_note_that_lies_is_a_parameter_error(tmp_path, change):
+    folder = save_labels(SegmentLabels([f"c{i}" for i in range(20)], np.ones((20, 10, 25), bool), np.ones((20, 10, 25), bool)), "mine", tmp_path)
+    body = json.loads((folder/"about.json").read_text())
+    (folder/"about.json").write_text(json.dumps(body | change))
+    with pytest.raises(ParameterError): load_labels("mine", tmp_path)
+
+def test_an_id_with_a_tab_is_refused_where_it_would_be_written(tmp_path):
+    s = SegmentLabels(["a\tb"], np.ones((1, 10, 25), bool), np.ones((1, 10, 25), bool))
+    for write in (lambda: save_labels(s, "mine", tmp_path), lambda: s.to_csv(tmp_path/"a.csv", tmp_path/"v.csv"), lambda: s.weak().to_csv(tmp_path/"w.csv")):
+        with pytest.raises(ParameterError, match="tab"): write()
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 def test_a_revision_that_is_not_here_is_an_error_not_a_missing_truth(root):
     with pytest.raises(FileNotFoundError, match="revision-2202"): read_split("llp", "val", root, revision="2202")
@@ -133,13 +167,13 @@ def test_the_inventory_counts_what_is_here_and_says_how_to_get_the_rest(root):
     assert stock.loc[("val", "harvested labels (CLIP)"), "how to get it"] == "" and stock.loc[("train", "truth"), "here"] == 0
 
 def test_another_data_set_can_be_registered(root, monkeypatch):
-    from valor_lab.datasets import datasets
+    from valor_lab.datasets import dataset as datasets
     for table in ("LOADERS", "HOW", "READERS", "PLACES"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
     register_dataset("mine", lambda name, *rest: name)
     assert load_dataset("mine", root) == "mine" and set(inventory("mine", root)["here"]) == {0}
 
 def test_a_registered_data_set_may_bring_its_own_reader_and_folder(root, monkeypatch):
-    from valor_lab.datasets import datasets
+    from valor_lab.datasets import dataset as datasets
     for table in ("LOADERS", "HOW", "READERS", "PLACES", "STOCKS"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
     weak = WeakLabels(["a", "b"], np.eye(2, 25))
     register_dataset("mine", lambda name, *rest: name, reader=lambda name, split, *rest: (weak, weak.copied() if split == "test" else None), place="mine/{size}")

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 
 from valor_lab.demo import render as demo, teachers as D
-from valor_lab.harvest import teachers as T
+import valor_lab.harvest as T
 from valor_lab.vocab import LLP
 
 

@@ -515,9 +515,9 @@ def test_the_command_explains_itself_in_one_line(tmp_path, capsys):
     assert len(err) == 2 and all(e.startswith("valor harvest: ") for e in err) and "no.csv" in err[0]
 
 def test_the_command_passes_what_teachers_take(monkeypatch, tmp_path, capsys):
-    from valor_lab.harvest import teachers
+    from valor_lab.harvest import clip
     asked = []
-    monkeypatch.setattr(teachers, "find_clip", lambda *a: asked.append(a) or (_ for _ in ()).throw(ParameterError("stop")))
+    monkeypatch.setattr(clip, "find_clip", lambda *a: asked.append(a) or (_ for _ in ()).throw(ParameterError("stop")))
     (tmp_path/"x.mp4").touch()
     words = ["harvest", str(tmp_path/"x.mp4"), "--out", str(tmp_path/"s")]
     real_ones = ["--no-quick-gelu", "--precision", "bf16", "--preprocess", "model", "--tokenizer", "t", "--clip-weights", "w.pt"]
@@ -526,7 +526,7 @@ def test_the_command_passes_what_teachers_take(monkeypatch, tmp_path, capsys):
     made = []
     import inspect, valor_lab.harvest as door
     for name in ("ClipTeacher", "ClapTeacher"):
-        real = inspect.signature(getattr(teachers, name))
+        real = inspect.signature(getattr(door, name))
         monkeypatch.setattr(door, name, lambda *a, real=real: made.append(real.bind(*a).arguments), raising=False)
     monkeypatch.setattr(door, "harvest", lambda *a, **k: (_ for _ in ()).throw(ParameterError("stop")), raising=False)
     assert main([*words, *real_ones]) == 2

@@ -95,7 +95,7 @@ def test_attention_to_updated_or_original_audio_and_both_norms(norm, visual_atte
 
     def by_hand(q, o):
         n = layer.norm1 if norm == "pre" else lambda x: x
-        h = q + layer.self_attention(n(q), n(q)) + layer.cross_attention(n(q), n(o))
+        h = q + layer.self_attention(n(q), n(q)) + layer.cross_attention(n(q), o)
         if norm == "pre": return h + layer.linear2(layer.linear1(layer.norm2(h)).relu())
         h = layer.norm1(h)
         return layer.norm2(h + layer.linear2(layer.linear1(h).relu()))
@@ -236,7 +236,7 @@ def test_compiled_and_mixed_precision_networks_agree():
         eager = model(*clips)
         with torch.autocast("cpu", torch.bfloat16): half = model(*clips)
         traced = torch.compile(model, backend="eager", fullgraph=True)(*clips)
-    assert all(x.dtype == torch.float32 for x in half)
+    assert all(x.dtype == torch.float32 for x in half if x is not None)
     torch.testing.assert_close(half.audio_prob, eager.audio_prob, atol=.02, rtol=0)
     torch.testing.assert_close(traced.video_prob, eager.video_prob)
 
@@ -292,7 +292,7 @@ def test_other_backbones_take_the_same_inputs_and_return_the_same_shapes(name, t
     sizes = dict(d_audio=6, d_visual=9, d_motion=4, d_model=16, n_events=3)
     model, clips = make_model(name, **sizes).eval(), small_clips()
     out, want = model(*clips), HAN(**SMALL).eval()(*clips)
-    assert [x.shape for x in out] == [x.shape for x in want]
+    assert [None if x is None else x.shape for x in out] == [None if x is None else x.shape for x in want]
     a, v, m = clips
     assert torch.equal(model(a, v, m, cross_attention=False).audio_prob, model(a, v.flip(0), m, cross_attention=False).audio_prob)
     assert not torch.equal(out.audio_prob, model(a, v.flip(0), m).audio_prob)
@@ -325,7 +325,7 @@ def test_a_padded_clip_gets_the_answer_that_it_gets_alone(name, options):
     out = model(*noisy, mask=mask)
     for i, n in enumerate(lengths.tolist()):
         alone = model(*(x[i:i+1, :n] for x in clips))
-        for field in HANOutput._fields:
+        for field in [f for f in HANOutput._fields if getattr(out, f) is not None]:
             got, want = getattr(out, field)[i:i+1], getattr(alone, field)
             torch.testing.assert_close(got if field.endswith("_prob") else got[:, :n], want, rtol=1e-5, atol=1e-5)
     assert (out.time_attention[~mask] == 0).all()
@@ -360,3 +360,52 @@ def test_attention_dropout_leaves_the_mean_as_it_is():
     q, k, v = torch.randn(3, 1, 2, 10, 4)
     drawn = torch.stack([models.attend(q, k, v, dropout=.3) for _ in range(4000)])
     assert drawn.std(0).min() > 0 and torch.allclose(drawn.mean(0), models.attend(q, k, v), atol=.05)
+
+
+def released_layout(name, d=32, ff=48):
+    "State dicts with the names of the code of HAN, MA (three networks) and JoMoLD (bare, and as its file nests it)."
+    import random
+    base = {k.replace("final_norm_a", "norm1").replace("final_norm_v", "norm2"): v for k, v in Released(d=d, ff=ff, heads=1).state_dict().items()}
+    if name.startswith("jomold"):
+        states = dict(random=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state())
+        return base if name == "jomold" else dict(model=base, optimizer=dict(state={}, param_groups=[dict(lr=5e-4)]), epochs=25, random_state=states)
+    encoder = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(d, 1, ff), 1)
+    idle = {f"{e}.{k}": v for e in ("audio_encoder", "visual_encoder", "cmt_encoder") for k, v in encoder.state_dict().items()}
+    if name == "ma-3": idle |= {"t_att.w_qs.weight": torch.zeros(4, d), "t_att2.w_qs.weight": torch.zeros(4, d), "fc1.weight": torch.zeros(4, 2*d), "fc2.weight": torch.zeros(2, 4)}
+    state = {**base, **idle}
+    return {f"module.{k}": v for k, v in state.items()} if name == "han-parallel" else state
+
+
+@pytest.mark.parametrize("name", ["han", "han-parallel", "ma-1", "ma-3", "jomold", "jomold-nested"])
+def test_files_of_han_ma_and_jomold_open_with_the_outputs_of_their_code(name, tmp_path):
+    torch.manual_seed(4)
+    saved = released_layout(name)
+    torch.save(saved, tmp_path/"theirs.pt")
+    ours = HAN.from_published(tmp_path/"theirs.pt")
+    state = {k.removeprefix("module."): v for k, v in (saved["model"] if "nested" in name else saved).items()}
+    theirs = Released(d=32, ff=48, heads=1).eval()
+    theirs.load_state_dict({k.replace("hat_encoder.norm1", "hat_encoder.final_norm_a").replace("hat_encoder.norm2", "hat_encoder.final_norm_v"): v
+                            for k, v in state.items() if not k.startswith(("audio_encoder", "visual_encoder", "cmt_encoder", "t_att", "fc1", "fc2"))})
+    layer = theirs.hat_encoder.layers[0]
+    theirs.hat_encoder.forward = lambda a, v: (layer(a, v), layer(v, a))                     # both see the other as it came (HAN, section 3)
+    audio, visual, motion = (torch.randn(3, 10, 128), torch.randn(3, 80, 2048), torch.randn(3, 10, 512))
+    with torch.no_grad(): got, want = ours(audio, visual.unflatten(1, (10, 8)).mean(2), motion), theirs(audio, visual, motion)
+    for mine, his in zip(got, want): torch.testing.assert_close(mine, his, atol=1e-5, rtol=0)
+    assert ours.config.n_heads == 1 and ours.config.visual_head_dropout == (.5 if "jomold" in name else 0)
+    assert HAN.from_published(tmp_path/"theirs.pt", visual_attends="updated_audio").config.visual_attends == "updated_audio"
+
+
+def test_a_nested_file_with_more_than_numbers_in_it_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self): return (open, (str(tmp_path/"opened"), "w"))
+    torch.save(dict(model=released_layout("jomold"), random_state=dict(numpy=np.array([Evil()], object))), tmp_path/"a.pt")
+    with pytest.raises(ParameterError, match="a.pt"): read_state_dict(tmp_path/"a.pt")
+    assert not (tmp_path/"opened").exists()
+
+
+def test_with_norm_before_attention_the_other_stream_gives_keys_and_values_as_it_is():
+    torch.manual_seed(5)
+    layer, a, b = HAN(**SMALL, norm="pre").eval().layers[0], *torch.randn(2, 3, 10, SMALL["d_model"])
+    q = layer.norm1(a)
+    h = a + layer.self_attention(q, q) + layer.cross_attention(q, b)
+    torch.testing.assert_close(layer(a, b), h + layer.feed_forward(layer.norm2(h)))

@@ -1,5 +1,5 @@
 """Corrections are kept beside the labels, with who and when, and are refused where they do not fit."""
-import json
+import json, warnings
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_somebody_elses_save_is_not_overwritten(truth, tmp_path):
     one.paint("a", "Dog", "audio", 0, 1, not truth.audio[0, 0, LLP.index("Dog")])
     two.paint("b", "Cat", "audio", 0, 1, not truth.audio[1, 0, LLP.index("Cat")])
     one.save(tmp_path)
-    with pytest.raises(ParameterError, match="somebody else"): two.save(tmp_path)
+    with pytest.raises(ParameterError, match="was saved by"): two.save(tmp_path)
     assert len(open_overlay("mine", truth, folder=tmp_path)) == 1
 
 
@@ -74,3 +74,36 @@ def test_official_csv_reads_back_as_the_corrected_labels(truth, tmp_path):
     assert (again.audio == labels.audio).all() and (again.visual == labels.visual).all()
     o.save(tmp_path/"o")
     assert list(corrected_labelings({"truth": truth}, tmp_path/"o")) == ["mine"]
+
+
+EDIT = dict(clip="a", event="Dog", modality="audio", start=0, end=1, value=True, who="", when="")
+BODY = dict(name="x", base="truth", n_segments=10, seen={"a": "0"}, edits=[EDIT])
+
+@pytest.mark.parametrize("change", [dict(start=-5, end=-1), dict(start=3, end=3), dict(end=11), dict(start=0.5), dict(start=True), dict(end=10**30), dict(value=1), dict(clip=7), dict(clip="b"), dict(modality="smell"), dict(event=None), dict(event=["Dog"])])
+def test_a_stroke_that_cannot_have_been_painted_is_named(truth, tmp_path, change):
+    (tmp_path/"x.json").write_text(json.dumps(BODY | dict(edits=[EDIT, EDIT | change])))
+    with pytest.raises(ParameterError, match="stroke 2|Dog|None"): open_overlay("x", truth, folder=tmp_path)
+
+
+def test_one_bad_overlay_hides_no_other(truth, tmp_path):
+    o = Overlay("good", truth)
+    o.paint("a", "Dog", "audio", 0, 1, not truth.audio[0, 0, LLP.index("Dog")])
+    o.save(tmp_path)
+    for n, text in enumerate(("", "[" * 5000, "7", json.dumps(BODY | dict(edits=[EDIT | dict(start=-5)])))): (tmp_path/f"bad{n}.json").write_text(text)
+    (tmp_path/".good.0123456789ab.json").write_text("{")                     # what a killed writer of version 0.1 left
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = corrected_labelings({"truth": truth}, tmp_path)
+    assert [f"bad{n}.json" in str(w.message) for n, w in enumerate(said)] == [True] * 4
+    assert list(found) == ["good"] and list_overlays(tmp_path) == ["bad0", "bad1", "bad2", "bad3", "good"]
+
+
+def test_a_save_can_be_taken_back_and_says_who_made_it(truth, tmp_path):
+    from valor_lab.files import kept, restore
+    o = Overlay("mine", truth, who="Ada")
+    for clip in "ab":
+        o.paint(clip, "Dog", "audio", 0, 1, not truth.audio["ab".index(clip), 0, LLP.index("Dog")])
+        o.save(tmp_path)
+    restore(tmp_path/"mine.json", 1)
+    assert len(open_overlay("mine", truth, folder=tmp_path)) == 1 and [v["who"] for v in kept(tmp_path/"mine.json")][:2] == ["Ada", "Ada"]
+    with pytest.raises(ParameterError, match="was saved by"): o.save(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 from valor_lab.metrics import avvp as M
-from valor_lab.plots import plots as P
+import valor_lab.plots as P
 from valor_lab.core import ParameterError, shipped
 from valor_lab.labels import SegmentLabels, WeakLabels, runs
 from valor_lab.vocab import LLP, Vocab

@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 open_clip = pytest.importorskip("open_clip")
 from safetensors.torch import save_file
 
-from valor_lab.harvest import teachers as T
+import valor_lab.harvest as T
+from valor_lab.harvest import clip as room_of_clip
 from valor_lab.core import ParameterError
 
 SMALL = dict(embed_dim=32, vision_cfg=dict(image_size=32, layers=2, width=32, head_width=16, patch_size=16),
@@ -135,7 +136,7 @@ def test_openai_in_the_name_means_quickgelu(tmp_path):
 
 
 def test_tags_carry_their_activation(monkeypatch, tmp_path):
-    monkeypatch.setattr(T, "fetch", lambda repo, *files: tmp_path/files[0])
+    monkeypatch.setattr(room_of_clip, "fetch", lambda repo, *files: tmp_path/files[0])
     assert T.find_clip("ViT-L-14", "openai").quick_gelu
     assert T.find_clip("ViT-L-14", "metaclip_400m").quick_gelu
     assert not T.find_clip("ViT-L-14", "laion400m_e32").quick_gelu
@@ -220,7 +221,7 @@ def test_a_foreign_archive_is_refused_and_a_known_one_gets_quickgelu(archive, mo
     path, model = archive
     with pytest.raises(ParameterError, match="is a program"): T.ClipTeacher("archive-test", path, device="cpu")
     with pytest.raises(ParameterError, match="pass quick_gelu"): T.ClipTeacher("archive-test", path, device="cpu", trust_archive=True)
-    monkeypatch.setattr(T, "openai_hashes", lambda: {T._sha256(path): "archive-test"})
+    monkeypatch.setattr(room_of_clip, "openai_hashes", lambda: {T.sha256(path): "archive-test"})
     assert T.find_clip("archive-test", path).quick_gelu
     with pytest.raises(ParameterError, match="OpenAI"): T.find_clip("archive-test", path, quick_gelu=False)
     clip = T.ClipTeacher("archive-test", path, device="cpu")
@@ -260,7 +261,7 @@ def test_batches_across_clips_give_the_same_vectors(clip_folder):
     clip = T.ClipTeacher(pretrained=clip_folder, device="cpu")
     clips = [frames(3, s, 40 + s, 50) for s in range(5)]
     apart = [clip.embed_clip(c) for c in clips]
-    with mock.patch.object(T, "groups", lambda sizes, limit: [[0, 1], [2, 3, 4]]): together = clip.embed_clips(clips)
+    with mock.patch.object(room_of_clip, "groups", lambda sizes, limit: [[0, 1], [2, 3, 4]]): together = clip.embed_clips(clips)
     assert all(np.abs(a - b).max() < 1e-6 for a, b in zip(apart, together))
 
 

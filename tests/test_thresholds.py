@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from valor_lab.harvest import (thresholds as H, Scores, elaborate, ForeignThresholdsWarning, LiveLabels, Thresholds, TunedHereWarning,
+from valor_lab.harvest import (statistics as H, Scores, elaborate, ForeignThresholdsWarning, LiveLabels, Thresholds, TunedHereWarning,
                                ascend, curves, flips, own_thresholds, predict_weak, report, spread, tune, tune_bagged, tune_gate,
                                tune_global, tune_pooled)
 from valor_lab.core import ParameterError
@@ -189,7 +189,7 @@ def test_a_resample_counts_clips_as_often_as_they_were_drawn():
     often = np.repeat(np.arange(20), w)
     many = H.count(scores.audio[often], truth.audio[often], weak.mask[often][:, None])
     best = lambda s, f=None: np.where(np.isnan(s.threshold), -1, s.f() if f is None else f).max(1)
-    assert np.allclose(best(stats, H._weighted_f(stats, w, 20)), best(many))
+    assert np.allclose(best(stats, H.weighted_f(stats, w, 20)), best(many))
 
 def test_spread_is_reproducible_and_around_the_optimum():
     scores, truth, weak = big()

@@ -13,13 +13,18 @@ FLOORS = [                                                      # from the groun
     ["labels", "media", "models"], ["metrics"], ["harvest", "methods", "plots"], ["demo", "datasets"], ["training"], ["tasks", "workbench"], ["cli"]]
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
-    "media": ["decode", "clips"], "labels": ["labels", "overlays"], "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"], "metrics": ["avvp", "detection"],
-    "harvest": ["teachers", "extractors", "scores", "store", "published", "pipeline", "thresholds"],
-    "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"], "plots": ["plots"],
-    "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"], "datasets": ["fetch", "datasets"],
+    "labels": ["labels", "overlays"],
+    "media": ["decode", "clips"],
+    "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
+    "metrics": ["avvp", "detection"],
+    "harvest": ["teachers", "clip", "clap", "extractors", "scores", "store", "published", "pipeline", "statistics", "thresholds", "live"],
+    "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"],
+    "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes"],
+    "demo": ["plan", "pen", "figures", "sounds", "scenes", "simple", "render", "teachers"],
+    "datasets": ["fetch", "dataset"],
     "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
     "tasks": ["heads", "ave", "tal"],
-    "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "launcher", "app"],
+    "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "compare", "launcher", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]

@@ -259,7 +259,7 @@ def safe_name(
     what:str="name",     # what it names, for the message
 ) -> str:
     "Return `name` if it can be one file's name (letters, digits, `.`, `_`, `-`, `+`), else raise `ParameterError`."
-    if not re.fullmatch(r"[\w+][\w.+-]{0,119}", name, re.ASCII):
+    if not isinstance(name, str) or not re.fullmatch(r"[\w+][\w.+-]{0,119}", name, re.ASCII):
         raise ParameterError(f"{what} {name!r} cannot be a file's name: use letters, digits, '.', '_', '-', '+', and start with a letter, a digit, '_' or '+'")
     return name
 

@@ -397,8 +397,11 @@ def _to_disk(path):
 class Overtaken(ParameterError):
     "Somebody saved in the meantime; what was to be written is not."
 
-def mark(path) -> str:
+def mark(
+    path,   # a file, or the bytes that it shall hold
+) -> str:
     "What is in a file now, for `save_file`; '' if there is none."
+    if isinstance(path, bytes): return hashlib.sha256(path).hexdigest()[:16]
     try: return hashlib.sha256(read_bytes(path, 1 << 30)).hexdigest()[:16]
     except MissingFile: return ""
 

@@ -181,6 +181,7 @@ def fetch_videos(
     retry:bool=False,  # True: ask again for clips that the ledger calls gone
 ) -> pd.DataFrame:
     "Fetch what is still there. The ledger `clip, state, reason` keeps what is gone, and is what this returns."
+    need("yt_dlp", "videos"), need("av", "media")                                  # once, before the threads need them
     out, ledger = Path(out), Path(out)/"ledger.csv"
     out.mkdir(parents=True, exist_ok=True)
     known = read_ledger(out).set_index("clip")

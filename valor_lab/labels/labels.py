@@ -298,7 +298,10 @@ def read_segments(
 # %% ../../nbs/api/labels/00_labels.ipynb #df83643e
 def _write_rows(path, head, rows):
     "Write tab-separated lines, whole or not at all."
-    with atomic_path(path) as tmp: tmp.write_text("".join("\t".join(map(str, r)) + "\n" for r in [head, *rows]), encoding="utf-8")
+    rows = [[str(v) for v in r] for r in [head, *rows]]
+    if odd := next((v for r in rows for v in r if re.search(r"[\x00-\x1f\x7f]", v)), None):
+        raise ParameterError(f"{Path(path).name} cannot hold {odd!r}: a tab, a line end or another control character is in it")
+    with atomic_path(path) as tmp: tmp.write_text("".join("\t".join(r) + "\n" for r in rows), encoding="utf-8")
 
 # %% ../../nbs/api/labels/00_labels.ipynb #e9603a4c
 def to_csv(

@@ -25,7 +25,8 @@ def change_quality(
 ) -> pd.DataFrame:
     "For each event and for all: entries changed, those that were wrong, precision and recall of the change, in percent."
     before, after, truth = (np.asarray(x).astype(bool) for x in (before, after, truth))
-    if not before.shape == after.shape == truth.shape: raise ParameterError(f"labels of shapes {before.shape}, {after.shape} and {truth.shape}: expected one shape")
+    if not before.shape == after.shape == truth.shape:
+        raise ParameterError(f"labels of shapes {before.shape}, {after.shape} and {truth.shape}: expected one shape")
     changed, wrong = (x.reshape(-1, x.shape[-1]).sum(0) for x in (before != after, before != truth))
     right = ((before != after) & (before != truth)).reshape(-1, before.shape[-1]).sum(0)
     add = lambda x: np.append(x, x.sum())

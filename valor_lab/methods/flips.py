@@ -92,7 +92,8 @@ def fitted_prob(
     cross_attention=True,
 ):                          # [N,T,2,C]
     "Segment probabilities of a helper for every training clip; with `folds`, from helpers that were not trained on the clip."
-    predict = lambda model, rows: run.predict(model, rows, cross_attention=None if cross_attention else False, keep=("segment_logits",)).segment_prob
+    how = dict(cross_attention=None if cross_attention else False, keep=("segment_logits",))
+    predict = lambda model, rows: run.predict(model, rows, **how).segment_prob
     n = len(run.data["weak"])
     if not folds: return predict(run.train(base), slice(None))
     if not 2 <= folds <= n: raise ParameterError(f"folds={folds}: expected 0, or 2 to {n}, the number of clips")

@@ -33,7 +33,8 @@ BAG_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
 _NET_2020 = dict(n_heads=1, d_ff=512, visual_attends="original_audio")
 _STEPS = dict(optimizer="adam", beta1=.9, weight_decay=0., clip_norm=0., schedule="step", ties="last", protocol="per_modality")
 _MA = dict(_STEPS, lr=3e-4, batch_size=16, epochs=40, seed=1, select="last", network=_NET_2020)
-_JOMOLD = dict(_STEPS, lr=5e-4, step_epochs=6, step_factor=.25, batch_size=128, epochs=25, seed=6, select="event/audio", network=dict(_NET_2020, visual_head_dropout=.5))
+_JOMOLD = dict(_STEPS, lr=5e-4, step_epochs=6, step_factor=.25, batch_size=128, epochs=25, seed=6, select="event/audio",
+               network=dict(_NET_2020, visual_head_dropout=.5))
 _UWAV = dict(objective="valor-soft", epochs=80, min_lr=5e-6)
 _PPL = dict(objective="ppl", backbone="ppl")
 
@@ -55,7 +56,7 @@ DENOISE_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
     "ave-base":         dict({**_JOMOLD, "network": {}}, objective="base", backbone="ave"),
     "ppl":              _PPL,
     "ppl-han":          dict(objective="ppl"),
-    "ppl-guided":       dict(_PPL, options=dict(audio="guided", visual="guided")),     # ours: on HAN's losses instead of the video label alone
+    "ppl-guided":       dict(_PPL, options=dict(audio="guided", visual="guided")),     # ours: on HAN's losses, not the video label alone
     "ppl-hard":         dict(_PPL, options=dict(tau=0.)),
     "ppl-no-momentum":  dict(_PPL, options=dict(momentum=0.)),
     "ppl-no-contrast":  dict(_PPL, options=dict(weight_contrast=0.)),

@@ -80,7 +80,8 @@ def nearest_prototypes(
     near = lambda chosen, k: (g @ spherical_kmeans(thin(g[chosen]), k).T).amax(-1)             # [...]
     none = torch.full_like(loud, torch.nan)
     still = loud < quiet if (loud < quiet).sum() >= n_background else loud <= loud.flatten().kthvalue(max(1, loud.numel()//20)).values
-    return torch.stack([near(key[..., c], n_prototypes) if key[..., c].any() else none for c in range(key.shape[-1])], -1), near(still, n_background)
+    events = [near(key[..., c], n_prototypes) if key[..., c].any() else none for c in range(key.shape[-1])]
+    return torch.stack(events, -1), near(still, n_background)
 
 # %% ../../nbs/api/methods/05_prototypes.ipynb #95c8aebc
 def class_contrast(
@@ -124,7 +125,9 @@ class PPL(Momentum):
     Config = PPLConfig
 
     @property
-    def needs(self): return ("labels_audio", "labels_visual") if one_of("pseudo", self.config.pseudo, ("prototypes", "given")) == "given" else ()
+    def needs(self):
+        given = one_of("pseudo", self.config.pseudo, ("prototypes", "given")) == "given"
+        return ("labels_audio", "labels_visual") if given else ()
 
     def start(self, run):
         super().start(run)
@@ -135,10 +138,12 @@ class PPL(Momentum):
 
     def start_epoch(self, epoch):
         c = self.config
-        if epoch > c.prototype_warmup and (epoch-c.prototype_warmup-1) % c.every == 0: (self.take if c.pseudo == "given" else self.estimate)()
+        if epoch > c.prototype_warmup and (epoch-c.prototype_warmup-1) % c.every == 0:
+            (self.take if c.pseudo == "given" else self.estimate)()
 
     def take(self):
-        for i, m in enumerate(("audio", "visual")): self.soft[:, :, i], self.known[:, :, i] = self.run.data[f"labels_{m}"], self.real[..., None].float()
+        for i, m in enumerate(("audio", "visual")):
+            self.soft[:, :, i], self.known[:, :, i] = self.run.data[f"labels_{m}"], self.real[..., None].float()
 
     def estimate(self):
         c, y, real = self.config, self.run.data["weak"], self.real
@@ -147,7 +152,8 @@ class PPL(Momentum):
         for i, clip_prob in enumerate((out.audio_prob, out.visual_prob)):
             prob = out.segment_prob[:, :, i]
             key = key_segments(out.time_attention[:, :, i]*prob, clip_prob, y, k, real)
-            s, b = nearest_prototypes(out.features[:, :, i][real], key[real], prob[real], c.n_prototypes, c.n_background, c.quiet)   # [M,C], [M]
+            s, b = nearest_prototypes(out.features[:, :, i][real], key[real], prob[real],
+                                      c.n_prototypes, c.n_background, c.quiet)                                          # [M,C], [M]
             known = (s.isfinite() | ~y_real.bool()).float()
             self.known[:, :, i][real], self.soft[:, :, i][real] = known, prototype_label(s.nan_to_num(), b[:, None], y_real, c.tau)*known
 
@@ -162,10 +168,14 @@ class PPL(Momentum):
         flat = lambda x: x[real] if "mask" in batch else x.flatten(0, 1)                        # [B,T,...] to [M,...]
         pseudo = batch["known"]*bce_logits(output.segment_logits, batch["soft"], reduce=False)  # [B,T,2,C]
         terms["pseudo"] = c.weight_pseudo*pseudo.sum()/(real.sum()*pseudo[0, 0].numel())
-        if c.weight_contrast: terms["contrast"] = c.weight_contrast*sum(class_contrast(flat(f), flat(h), c.contrast_temperature) for f, h in zip(output.features.unbind(2), hard.unbind(2)))/2
+        if c.weight_contrast:
+            each = zip(output.features.unbind(2), hard.unbind(2))
+            terms["contrast"] = c.weight_contrast*sum(class_contrast(flat(f), flat(h), c.contrast_temperature) for f, h in each)/2
         return terms
 
-    def end_epoch(self, epoch): return {f"pseudo/{m}": float((self.soft[:, :, i][self.real] > .5).float().mean()) for i, m in enumerate(("audio", "visual"))}
+    def end_epoch(self, epoch):
+        return {f"pseudo/{m}": float((self.soft[:, :, i][self.real] > .5).float().mean()) for i, m in enumerate(("audio", "visual"))}
+
     def labels(self): return (self.soft > .5).unbind(2)
 
     def state_dict(self): return super().state_dict() | {"soft": self.soft, "known": self.known}

@@ -59,7 +59,8 @@ class Removing(Contrast):
     "Guided losses from which single labels of a modality are removed; a removed target is exactly 0."
     def targets(self, batch, removed_audio, removed_visual):                                     # removals: bool [B,C]
         c, y = self.config, batch["weak"]
-        return {**batch, "target_audio": smooth(y, c.smoothing_audio).masked_fill(removed_audio, 0.), "target_visual": smooth(y, c.smoothing_visual).masked_fill(removed_visual, 0.)}
+        return {**batch, "target_audio": smooth(y, c.smoothing_audio).masked_fill(removed_audio, 0.),
+                "target_visual": smooth(y, c.smoothing_visual).masked_fill(removed_visual, 0.)}
 
     def labels(self):
         y, t = self.run.data["weak"].bool(), self.run.data["audio"].shape[1]
@@ -155,8 +156,10 @@ def noise_ratios(
 
 # %% ../../nbs/api/methods/04_removals.ipynb #24d83b6e
 JOMOLD_RATIOS = dict(   # as shipped with CMPAE and CoLeaF, in the order of LLP's events
-    audio=[.0646, .0561, .0208, .0407, .0677, .0496, .0440, .0229, .0736, .0465, .0161, .0444, .0435, .0398, .0343, .0205, .0539, .0446, .0389, .0426, .0437, .0303, .0372, .0378, .0488],
-    visual=[.9940, .0353, .0909, .0815, .0833, .0787, .0286, .0550, .0769, .1179, .1720, .1416, .0481, .1620, .0687, .0959, .1416, .0759, .0754, .0664, .1670, .1717, .0860, .0481, .2561])
+    audio=[.0646, .0561, .0208, .0407, .0677, .0496, .0440, .0229, .0736, .0465, .0161, .0444, .0435,
+           .0398, .0343, .0205, .0539, .0446, .0389, .0426, .0437, .0303, .0372, .0378, .0488],
+    visual=[.9940, .0353, .0909, .0815, .0833, .0787, .0286, .0550, .0769, .1179, .1720, .1416, .0481,
+            .1620, .0687, .0959, .1416, .0759, .0754, .0664, .1670, .1717, .0860, .0481, .2561])
 
 # %% ../../nbs/api/methods/04_removals.ipynb #79e01846
 def _smallest(loss, among, n):
@@ -214,7 +217,9 @@ class JoMoLD(Removing):
     def find_ratios(self, run):
         c, y = self.config, run.data["weak"]
         if one_of("ratios", c.ratios, ("estimated", "published")) == "published":
-            if y.shape[1] != 25: raise ParameterError(f"the published ratios belong to LLP's 25 events, the data has {y.shape[1]}; choose ratios='estimated'")
+            if y.shape[1] != 25:
+                raise ParameterError(f"the published ratios belong to LLP's 25 events, the data has {y.shape[1]}; "
+                                     "choose ratios='estimated'")
             return [torch.tensor(JOMOLD_RATIOS[m]) for m in ("audio", "visual")]
         out = run.predict(run.train(c.estimator, cross_attention=False), cross_attention=False)
         return noise_ratios(out.audio_prob, out.visual_prob, y, c.theta_audio, c.theta_visual)
@@ -225,7 +230,8 @@ class JoMoLD(Removing):
     def before_batch(self, model, batch):
         c, y = self.config, batch["weak"]
         out = model(batch["audio"], batch["visual"], batch.get("motion"), cross_attention=None if c.forward_cross_attention else False)
-        losses = bce(out.audio_prob, smooth(y, c.smoothing_audio), reduce=False), bce(out.visual_prob, smooth(y, c.smoothing_visual), reduce=False)
+        losses = (bce(out.audio_prob, smooth(y, c.smoothing_audio), reduce=False),
+                  bce(out.visual_prob, smooth(y, c.smoothing_visual), reduce=False))
         factor, self.step = ramp(c.removal_warmup, self.epoch, self.step, self.run.steps_per_epoch), self.step + 1
         removed = torch.stack(jomold_removals(*losses, y, *(self.ratios*factor*y.sum(0)).trunc()))       # [2,B,C]
         self.removed[:, batch["index"]] = removed

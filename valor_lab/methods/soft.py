@@ -93,7 +93,8 @@ class Soft(Relabelled):
     Config = SoftConfig
 
     @property
-    def needs(self): return ("scores_audio", "scores_visual", *(("labels_audio", "labels_visual") if self.config.thresholds == "labels" else ()))
+    def needs(self):
+        return ("scores_audio", "scores_visual", *(("labels_audio", "labels_visual") if self.config.thresholds == "labels" else ()))
 
     def relabel(self, run):
         c, d, labels = self.config, run.data, []
@@ -116,8 +117,10 @@ class Soft(Relabelled):
 
     def loss(self, model, batch, output):
         terms, labels = {"video": bce(output.video_prob, batch["weak"])}, (batch["labels_audio"], batch["labels_visual"])
-        for i, m in enumerate(("audio", "visual")): terms[m] = weighted_bce(output.segment_logits[:, :, i], labels[i], batch["weak"], *self.weights[i])
-        if self.config.mixed: terms["mix"] = mixed_term(model, output.features, torch.stack(labels, 2), batch["mix_order"], batch["mix_weight"])
+        for i, m in enumerate(("audio", "visual")):
+            terms[m] = weighted_bce(output.segment_logits[:, :, i], labels[i], batch["weak"], *self.weights[i])
+        if self.config.mixed:
+            terms["mix"] = mixed_term(model, output.features, torch.stack(labels, 2), batch["mix_order"], batch["mix_weight"])
         return terms
 
     def labels(self): return self.audio > .5, self.visual > .5

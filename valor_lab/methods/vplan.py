@@ -40,7 +40,8 @@ def share_sweep(
     for share in shares:
         said = softmax_labels(cosine, weak, float(share))
         hits, claimed = (said & true).sum().item(), said.sum().item()
-        rows.append(dict(share=share, precision=100*hits/max(claimed, 1), recall=100*hits/max(true.sum().item(), 1), F=200*hits/max(claimed + true.sum().item(), 1)))
+        n = true.sum().item()
+        rows.append(dict(share=share, precision=100*hits/max(claimed, 1), recall=100*hits/max(n, 1), F=200*hits/max(claimed + n, 1)))
     return pd.DataFrame(rows).set_index("share")
 
 # %% ../../nbs/api/methods/07_vplan.ipynb #f38ec75a
@@ -82,12 +83,14 @@ class Richness(Relabelled):
     def relabel(self, run):
         c, y = self.config, run.data["weak"]
         if c.source == "given": return run.data["labels_audio"], run.data["labels_visual"]
-        return softmax_labels(run.data["scores_audio"]/c.clap_scale, y, c.share_audio), softmax_labels(run.data["scores_visual"]/c.clip_scale, y, c.share_visual)
+        return (softmax_labels(run.data["scores_audio"]/c.clap_scale, y, c.share_audio),
+                softmax_labels(run.data["scores_visual"]/c.clip_scale, y, c.share_visual))
 
     def loss(self, model, batch, output):
         c, p = self.config, output.segment_prob
+        both = one_of("richness_of", c.richness_of, ("visual", "both")) == "both"
         rich = {f"richness_{m}": c.richness*richness_loss(p[:, :, i], batch[f"labels_{m}"], batch["weak"])
-                for i, m in enumerate(("audio", "visual")) if one_of("richness_of", c.richness_of, ("visual", "both")) == "both" or m == "visual"}
+                for i, m in enumerate(("audio", "visual")) if both or m == "visual"}
         return {**super().loss(model, batch, output), **rich}
 
 # %% ../../nbs/api/methods/07_vplan.ipynb #0d5f90de

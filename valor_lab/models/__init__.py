@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     han=["PUBLISHED", "attend", "Attention", "HANLayer", "HANOutput", "over_time", "MMIL", "HAN", "check_features",
          "count_parameters"],
     registry=["BACKBONES", "Networks", "register_backbone", "make_model", "backbones", "Paper", "PAPERS", "list_models"],
-    checkpoints=["PUBLISHED_NAMES", "read_state_dict", "state_of", "layout_of", "published_config", "from_published", "load_strictly", "save_model",
+    checkpoints=["PUBLISHED_NAMES", "IDLE", "read_state_dict", "state_of", "layout_of", "published_config", "from_published", "load_strictly", "save_model",
                  "load_model"],
     protocols=["PROTOCOLS", "forward_all", "Gates", "parse", "tune_gates"],
     **{"zoo.ppl": ["PPLConfig", "ClipMMIL", "bare_attention", "PPLNet"]},

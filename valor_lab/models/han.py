@@ -65,9 +65,9 @@ class HANLayer(nn.Module):
         self.drop = nn.Dropout(c.dropout)
 
     def forward(self, query, other, cross=True, mask=None):   # both [B,T,d]; mask [B,T]
-        q, o = (self.norm1(query), self.norm1(other)) if self.pre else (query, other)
+        q = self.norm1(query) if self.pre else query         # the other stream comes as it is (VALOR's code)
         h = query + self.drop(self.self_attention(q, q, mask))
-        if cross: h = h + self.drop(self.cross_attention(q, o, mask))
+        if cross: h = h + self.drop(self.cross_attention(q, other, mask))
         if self.pre: return h + self.drop(self.feed_forward(self.norm2(h)))
         h = self.norm1(h)
         return self.norm2(h + self.drop(self.feed_forward(h)))                       # [B,T,d]

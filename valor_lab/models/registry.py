@@ -75,7 +75,7 @@ PLACES = "audio [B,10,128], places [B,10,7,7,512]"
 
 # %% ../../nbs/api/models/03_registry.ipynb #33130cf4
 PAPERS = [
-    Paper("han", "han", "HAN, Tian et al., ECCV 2020", 2020, 4_571_211, "avvp", POOLED, "in the authors' repository"),
+    Paper("han", "han", "HAN, Tian et al., ECCV 2020", 2020, 4_571_723, "avvp", POOLED, "in the authors' repository"),
     Paper("han", "valor", "VALOR, Lai et al., NeurIPS 2023", 2023, 5_096_523, "avvp", POOLED, "`valor fetch valor-checkpoints`"),
     Paper("mm-pyramid", "mm_pyramid", "MM-Pyramid, Yu et al., ACM MM 2022", 2022, 43_995_725, "avvp", POOLED, "not released", "the release calls the visual stream audio"),
     Paper("mgn", "mgn", "MGN, Mo and Tian, NeurIPS 2022", 2022, 4_366_065, "avvp", POOLED, "in the authors' repository", "ten segments; hardly localises"),
@@ -84,7 +84,7 @@ PAPERS = [
     Paper("nrep", "nrep", "NREP, CFM-MSG, 2023", 2023, 4_833_480, "avvp", "audio [B,64,768], visual [B,10,768], motion [B,10,512]", "in the authors' repository", "a pair of networks"),
     Paper("leap", "leap", "LEAP, Zhou et al., ECCV 2024", 2024, 52_005_380, "avvp", POOLED, "elsewhere, see its repository", "needs the embeddings of the events' names"),
     Paper("coleaf", "coleaf", "CoLeaF, Sardari et al., ECCV 2024", 2024, 5_686_422, "avvp", FRAMES, "in the authors' repository"),
-    Paper("ppl", "", "PPL, Rachavarapu et al., CVPR 2024", 2024, 6_899_787, "avvp", POOLED, "not released", "from its supplement"),
+    Paper("ppl", "", "PPL, Rachavarapu et al., CVPR 2024", 2024, 3_354_955, "avvp", POOLED, "not released", "from its supplement"),
     Paper("mm-cse", "mm_cse", "MM-CSE, Zhao et al., AAAI 2025", 2025, 6_160_845, "avvp", "audio [B,10,768], visual [B,10,768], motion [B,10,512]", "in the authors' repository"),
     Paper("cmran", "cmran", "CMRAN, Xu et al., ACM MM 2020", 2020, 15_863_519, "ave", PLACES, "in the authors' repository"),
     Paper("psp", "psp", "PSP, Zhou et al., CVPR 2021", 2021, 1_254_251, "ave", PLACES, "as whole pickles: to be converted with the authors' code"),

@@ -9,8 +9,13 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    plots=["matplotlib", "HUES", "GREYS", "UNITS", "DASHES", "KINDS", "MOST_CLIPS", "theme", "plain", "Picture", "canvas",
-           "count_table", "event_counts", "durations", "cooccurrence_table", "cooccurrence", "alignment_table", "alignment",
-           "event_bars", "event_gains", "nonaligned", "forest", "pairwise", "significance", "confusion_matrix", "change_dots",
-           "sweep_grid", "published_rows", "published", "learning_curves", "score_histogram", "precision_recall", "timelines"],
+    look=["HUES", "GREYS", "theme", "plain", "modality_name", "Picture", "canvas", "events_on_y", "legend_above",
+          "grouped_bars", "heat", "whiskers", "as_table"],
+    content=["UNITS", "count_table", "event_counts", "durations", "cooccurrence_table", "cooccurrence", "alignment_table",
+             "alignment"],
+    scores=["event_bars", "event_gains", "nonaligned", "forest", "pairwise", "significance", "confusion_matrix"],
+    changes=["change_dots", "sweep_grid"],
+    literature=["published_rows", "published"],
+    curves=["DASHES", "learning_curves", "score_histogram", "precision_recall"],
+    lanes=["KINDS", "MOST_CLIPS", "timelines"],
 ))

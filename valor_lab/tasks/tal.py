@@ -19,6 +19,7 @@ import pandas as pd
 from .. import models
 from ..training import register_preset, Recipe, register_recipe, Scored, Task, register_task
 from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, later, one_of, resolve
+from ..files import read_arrays
 from ..datasets import Dataset, dataset_folder, read_feature, register_dataset, save_labels
 from ..metrics import (DETECTION_SCORES, SPAN_COLUMNS, Actions, bare_vocab, detection_scores, match, on_grid, proposals,
                                read_actions, resampled_scores, to_segments)
@@ -396,8 +397,8 @@ class TAL(Task):
         with atomic_path(folder/f"{split}.npz") as tmp: np.savez_compressed(tmp, ids=np.array(said.ids, str), durations=said.durations, lengths=said.lengths, segment_prob=prob, **arrays)
 
     def read(self, folder, split, vocab):
-        with np.load(folder/f"{split}.npz", allow_pickle=False) as f: ids, durations, lengths = f["ids"].tolist(), f["durations"], f["lengths"]
-        return Detections(tuple(ids), durations, lengths, pd.read_csv(folder/f"{split}.csv", dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip"), vocab)
+        ids, durations, lengths = read_arrays(folder/f"{split}.npz", ("ids", "durations", "lengths")).values()
+        return Detections(tuple(ids.tolist()), durations, lengths, pd.read_csv(folder/f"{split}.csv", dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip"), vocab)
 
     def as_labels(self, said): return said.to_segments()
 
@@ -429,11 +430,10 @@ for _name, _recipe in {"tal-demo": Recipe("tal", make_videos, TAL_SIZES, {"i3d":
 # %% ../../nbs/api/tasks/01_tal.ipynb #4d9fd080
 def run_activations(run, video, split="test"):
     "Segment probabilities [T,2,C] of one video, as a finished run wrote them."
-    with np.load(run.path/"predictions"/f"{split}.npz", allow_pickle=False) as f:
-        ids, ends = f["ids"].tolist(), np.cumsum(f["lengths"])
-        check_ids([video], ids, "probabilities in this run")
-        i = ids.index(video)
-        return f["segment_prob"][ends[i] - f["lengths"][i]:ends[i]].astype(np.float32)
+    ids, lengths, prob = read_arrays(run.path/"predictions"/f"{split}.npz", ("ids", "lengths", "segment_prob")).values()
+    check_ids([video], ids.tolist(), "probabilities in this run")
+    i, ends = ids.tolist().index(video), np.cumsum(lengths)
+    return prob[ends[i] - lengths[i]:ends[i]].astype(np.float32)
 
 def telling_video(test):
     "The video whose number of actions is the median, of those with two kinds of action if there are any."

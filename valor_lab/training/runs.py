@@ -18,6 +18,7 @@ import valor_lab
 from .. import models
 from .config import TrainConfig, read_config, to_toml
 from ..core import ParameterError, atomic_path, fingerprint, later, need, one_of, resolve, safe_name
+from ..files import read_arrays
 from ..labels import SegmentLabels
 from .tasks import find_task
 from ..vocab import Vocab
@@ -172,7 +173,7 @@ def run_probabilities(run:Run, split="test") -> dict:
     "Arrays `ids`, `video_prob[N,C]`, `audio_prob[N,C]`, `visual_prob[N,C]` and `segment_prob[N,T,2,C]` of a split."
     path = run.path/"predictions"/f"{safe_name(split, 'split')}.npz"
     if not path.exists(): raise ParameterError(f"{run.name} has no probabilities for {split!r}")
-    with np.load(path, allow_pickle=False) as f: return {k: f[k] for k in f.files if k not in ("audio", "visual")}
+    return {k: v for k, v in read_arrays(path).items() if k not in ("audio", "visual")}
 
 # %% ../../nbs/api/training/02_runs.ipynb #d80bffd6
 def predict(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from .. import methods, models          # by their doors: networks are loaded when one is asked for
 from ..core import ParameterError, atomic_path, fingerprint, later, load_extension, one_of
+from ..files import read_arrays
 from ..datasets import Dataset, save_labels
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import SCORES, avvp_scores
@@ -175,7 +176,8 @@ class Task:
     def write(self, folder, split, scored): write_predictions(folder, split, scored)
     def read(self, folder, split, vocab):
         "What `write` wrote, as `evaluate` takes it; a `FileNotFoundError` if there is nothing."
-        with np.load(folder/f"{split}.npz", allow_pickle=False) as f: return SegmentLabels(f["ids"].tolist(), f["audio"], f["visual"], vocab)
+        f = read_arrays(folder/f"{split}.npz", ("ids", "audio", "visual"))
+        return SegmentLabels(f["ids"].tolist(), f["audio"], f["visual"], vocab)
     def as_labels(self, said) -> SegmentLabels: return said
     def write_labels(self, own, data, folder, about):
         "Keep what the objective made of the training split's labels: `load_labels(\"train\", folder)`."

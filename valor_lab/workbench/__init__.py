@@ -19,9 +19,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     player=["PART", "SCRIPTS", "Player", "media_of", "export"],
     table=["Column", "Table"],
     panel=["ThresholdPanel", "event_curves", "one_event"],
-    bench=["widgets", "FIRST_LANES", "show_bench", "score_names", "spoken_score", "BrowseBench", "begin_tuning", "TuneBench",
-           "flip_frame", "Choice", "common", "compared", "compare_scores", "score_frame", "pair_frame", "event_frame",
-           "CompareBench"],
+    bench=["widgets", "FIRST_LANES", "show_bench", "score_names", "spoken_score", "BrowseBench", "begin_tuning", "TuneBench", "flip_frame"],
+    compare=["Choice", "NONE_CHOSEN", "common", "compared", "compare_scores", "score_frame", "pair_frame", "event_frame", "CompareBench"],
     launcher=["Launcher", "job_curves", "show_launcher"],
     app=["PAGES", "HIDDEN", "page_notebook", "write_pages", "serve"],
 ))

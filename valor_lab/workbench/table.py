@@ -52,6 +52,7 @@ class Table(anywidget.AnyWidget):
     subtitle = traitlets.Bool(False).tag(sync=True)
     height = traitlets.Int(420).tag(sync=True)          # pixels
     note = traitlets.Unicode("").tag(sync=True)
+    empty = traitlets.Unicode("nothing to show").tag(sync=True)   # what stands where no row is
 
     def __init__(self, frame, columns=(), masks=None, subtitle=None, picture=None, opened=None, **kw):
         self.masks, self.sub, self.picture, self.opened = masks or {}, subtitle, picture, opened

@@ -18,9 +18,10 @@ function render({ model, el }) {
   }
   const names = ["label", "options", "chosen", "scores", "key", "truths", "truth", "note"];
   for (const n of names) model.on("change:" + n, draw);
+  const watched = watchKernel(model, root);
   const plain = theme(root);
   ownKeys(root, () => false);
   draw();
-  return () => { for (const n of names) model.off("change:" + n, draw); plain(); };
+  return () => { for (const n of names) model.off("change:" + n, draw); plain(); watched(); };
 }
 export default { render };

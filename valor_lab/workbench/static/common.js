@@ -58,8 +58,40 @@ function dragging(el, move, up) {
   return () => each("removeEventListener");
 }
 
+// The pieces of one bench know each other by the box around them: a list may start the player beside it.
+const toPlayer = (el, what) => {
+  const player = (el.closest(".vl-outer") || document).querySelector(".vl-player") || document.querySelector(".vl-player");
+  player?.dispatchEvent(new CustomEvent("vl-do", { detail: what }));
+};
+
+// A piece whose kernel is gone shows what was true once. It says so over everything, and nothing of it can be pressed any more.
+const GONE = "The kernel is gone: run the cell again.";
+const LOST = ["dead", "restarting", "autorestarting", "terminating"];
+function watchKernel(model, root) {
+  const line = h("p", { class: "vl-gone", role: "alert", text: GONE, hidden: true });
+  root.prepend(line);
+  const show = gone => {
+    line.hidden = !gone;
+    root.dataset.gone = gone;
+    if (gone && root.hasAttribute("tabindex")) root.setAttribute("tabindex", "-1");
+    for (const part of root.children) if (part !== line) part.inert = gone;
+    if (gone) root.dispatchEvent(new CustomEvent("vl-do", { detail: "pause" }));
+  };
+  const look = () => setTimeout(() => show(Boolean(root.closest(".jupyter-widgets-disconnected"))), 30);
+  const status = (kernel, now) => { if (LOST.includes(now)) show(true); };
+  let kernel = null;
+  try { kernel = model.widget_manager?.kernel; } catch { kernel = null; }      // some managers have none
+  model.on("comm_live_update", look);
+  kernel?.statusChanged?.connect(status);
+  return () => { model.off("comm_live_update", look); kernel?.statusChanged?.disconnect(status); };
+}
+
 // Keys pressed inside a widget are the widget's: JupyterLab must not cut a cell because someone pressed "x".
 function ownKeys(el, handler) {
   el.setAttribute("data-lm-suppress-shortcuts", "true");
-  el.addEventListener("keydown", e => { if (!handler(e)) { if (!(e.ctrlKey || e.metaKey)) e.stopPropagation(); return; } e.preventDefault(); e.stopPropagation(); });
+  el.addEventListener("keydown", e => {
+    const done = el.dataset.gone !== "true" && handler(e);
+    if (done) e.preventDefault();
+    if (done || !(e.ctrlKey || e.metaKey)) e.stopPropagation();
+  });
 }

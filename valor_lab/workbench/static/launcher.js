@@ -44,8 +44,9 @@ function render({ model, el }) {
   const listen = [["change:labels", drawLabels], ["change:jobs", draw], ["change:selected", draw], ["change:message", draw], ["change:log", draw], ["change:curves", curves]];
   for (const [k, f] of listen) model.on(k, f);
   ownKeys(root, () => false);
+  const watched = watchKernel(model, root);
   const plain = theme(root, curves);
   draw(); curves();
-  return () => { clearInterval(timer); for (const [k, f] of listen) model.off(k, f); plain(); };
+  return () => { clearInterval(timer); for (const [k, f] of listen) model.off(k, f); plain(); watched(); };
 }
 export default { render };

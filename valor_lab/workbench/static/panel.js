@@ -177,10 +177,11 @@ function render({ model, el }) {
     return false;
   });
   build(); numbers(); drawGates(); drawKeep(); showDetail();
+  const watched = watchKernel(model, root);
   const plain = theme(root, () => { paint(); drawCurves(); });
   let width = 0;
   const resized = new ResizeObserver(() => { if (root.clientWidth === width) return; width = root.clientWidth; paint(); drawCurves(); });
   resized.observe(root);
-  return () => { for (const [k, f] of listen) model.off(k, f); plain(); resized.disconnect(); };
+  return () => { for (const [k, f] of listen) model.off(k, f); plain(); watched(); resized.disconnect(); };
 }
 export default { render };

@@ -26,10 +26,12 @@ function render({ model, el }) {
     p.renewMedia();
     p.said.textContent = `clip ${c.id}`;
   }
+  const asked = { play: () => p.toggle(), pause: () => p.toggle(false), focus: () => p.root.focus() };
+  p.root.addEventListener("vl-do", e => asked[e.detail]?.());
   p.listen.push(["change:clip", newClip], ["change:place", place]);
   for (const [k, f] of p.listen) model.on(k, f);
   const colours = () => { p.pens(); p.inks(); p.drawMedia(); p.paint(); };
-  const plain = theme(p.root, colours);
+  const plain = theme(p.root, colours), watched = watchKernel(model, p.root);
   colours();
   for (const f of p.begin) f();
   newClip();
@@ -40,6 +42,7 @@ function render({ model, el }) {
   return () => {
     for (const [k, f] of p.listen) model.off(k, f);
     plain();
+    watched();
     resized.disconnect();
     p.stop();
     for (const f of p.end) f();

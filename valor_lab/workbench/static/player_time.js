@@ -34,7 +34,11 @@ function timeOf(p) {
     if (p.silent) return want ? run() : halt();
     if (want) video.play().catch(e => { p.said.textContent = String(e.message); }); else video.pause();
   };
+  const sounding = e => { if (e.detail !== p) p.toggle(false); };        // one player sounds at a time
+  window.addEventListener("vl-sounds", sounding);
+  p.end.push(() => window.removeEventListener("vl-sounds", sounding));
   function run() {
+    window.dispatchEvent(new CustomEvent("vl-sounds", { detail: p }));
     wind();
     p.playing = true;
     put("playing", true);

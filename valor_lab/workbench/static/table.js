@@ -1,124 +1,207 @@
-// A list of any length: Python filters and sorts, only the rows in view are ever drawn. See `Table` in valor_lab.widgets.
-const PAGE = 60;
+// A list of any length: Python filters and sorts, only the rows in view are ever drawn. Every column is there: what does not fit
+// is reached by scrolling sideways, the first column stays, and a mark says what lies out of view. See `Table` in valor_lab.workbench.
+const PAGE = 60, FIRST = 190, PICTURE = 84, GAP = 8;
 
 function render({ model, el }) {
   const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); };
-  let rows = new Map(), asked = new Set(), pictures = new Map(), wanted = new Set(), drawn = new Map(), shown = [], pictureTimer = 0, searchTimer = 0;
+  const uid = "vl" + Math.random().toString(36).slice(2), number = n => n.toLocaleString("en");
+  let rows = new Map(), asked = new Set(), pictures = new Map(), wanted = new Set(), drawn = new Map(), pictureTimer = 0, searchTimer = 0;
   const rowHeight = () => get("pictures") ? 54 : get("subtitle") ? 40 : 28;
+  const order = () => get("sort");                       // [column, descending]
 
-  const title = h("h3"), count = h("span", { class: "vl-quiet", role: "status", style: "font-weight:400" });
-  const search = h("input", { type: "search", placeholder: "search", "aria-label": "search in ids and events", oninput: () => { clearTimeout(searchTimer); searchTimer = setTimeout(() => put("text", search.value), 120); } });
+  const later = () => { clearTimeout(searchTimer); searchTimer = setTimeout(() => put("text", search.value), 120); };
+  const title = h("h3"), count = h("span", { class: "vl-quiet vl-count", role: "status" });
+  const search = h("input", { type: "search", placeholder: "search", "aria-label": "search in ids and events", oninput: later });
   const rest = h("span", { style: "display:contents" }), controls = h("div", { class: "vl-controls" }, search, rest);
-  const headings = h("div", { class: "vl-headings" });
-  const nothing = h("p", { class: "vl-quiet", style: "margin:6px", text: "nothing to show" });
-  const sizer = h("div"), list = h("div", { class: "vl-scroll", tabindex: 0, role: "grid", "aria-label": "list of clips", style: `height:${get("height")}px` }, nothing, sizer);
-  const note = h("div", { class: "vl-quiet vl-table-note", style: "font-size:11.5px" });
-  const root = h("div", { class: "vl vl-table" }, h("div", {}, title), controls, headings, list, note);
+  const turn = by => () => list.scrollBy({ left: by * .7 * list.clientWidth, behavior: "smooth" });
+  const left = h("button", { class: "vl-more-left", tabindex: -1, hidden: true, onclick: turn(-1) });
+  const right = h("button", { class: "vl-more-right", tabindex: -1, hidden: true, onclick: turn(1) });
+  const headings = h("div", { class: "vl-headings", role: "row" }), sizer = h("div", { class: "vl-rows-all", role: "rowgroup" });
+  const list = h("div", { class: "vl-scroll", tabindex: 0, role: "grid" }, headings, sizer);
+  const nothing = h("p", { class: "vl-quiet vl-nothing", role: "status" });
+  const note = h("div", { class: "vl-quiet vl-table-note" });
+  const root = h("div", { class: "vl vl-table" }, h("div", { class: "vl-title" }, title, h("span", { class: "vl-more" }, left, right)),
+    controls, list, nothing, note);
   el.append(root);
 
-  const order = () => get("sort");   // [column, descending]
-  function fit() {   // as many columns as the width allows, the one that sorts always among them
-    const all = get("columns"), room = (root.clientWidth || 600) - 24 - (get("pictures") ? 96 : 0) - 190;
-    const first = all.filter(c => c.name === order()[0]), rest = all.filter(c => c.name !== order()[0]);
-    let left = room, keep = new Set();
-    for (const c of [...first, ...rest]) { if (keep.size && (left -= c.width + 8) < 0) break; if (!keep.size) left -= c.width + 8; keep.add(c.name); }
-    shown = all.filter(c => keep.has(c.name));
-    root.style.setProperty("--cut", `${get("pictures") ? "84px " : ""}minmax(0, 1fr)${shown.map(c => ` ${c.width}px`).join("")}`);
-  }
-  const place = r => { const s = order(); put("sort", s[0] === r ? [r, !s[1]] : [r, get("columns").find(c => c.name === r)?.worst_last ?? false]); };
+  // ---- headings, and what lies out of view
+  const columns = () => get("columns");
+  const place = name => {
+    const s = order(), first = columns().find(c => c.name === name)?.worst_last ?? false;
+    put("sort", s[0] === name ? [name, !s[1]] : [name, first]);
+  };
   function head() {
-    fit();
-    const s = order(), mark = n => s[0] === n ? (s[1] ? " ↓" : " ↑") : "";
-    const b = (name, label, cls) => h("button", { class: cls, "aria-pressed": s[0] === name, "data-column": name, title: `sort by ${label}`, text: label + mark(name), onclick: () => place(name) });
-    headings.replaceChildren(...(get("pictures") ? [h("span")] : []), b("", get("id_label"), "vl-first"), ...shown.map(c => b(c.name, c.label, c.words ? "vl-first" : "")));
+    const s = order(), mark = n => s[0] === n ? (s[1] ? " ↓" : " ↑") : "", wide = columns().map(c => c.width + "px");
+    const first = Math.min(FIRST, .45 * (root.clientWidth || 600));
+    root.style.setProperty("--cut", [...(get("pictures") ? [PICTURE + "px"] : []), `minmax(${first}px, 1fr)`, ...wide].join(" "));
+    const least = columns().reduce((w, c) => w + c.width + GAP, first + 12 + (get("pictures") ? PICTURE + GAP : 0));
+    root.style.setProperty("--wide", least + "px");
+    root.style.setProperty("--first", get("pictures") ? PICTURE + GAP + "px" : "0px");
+    const heading = (name, label, cls) => h("span", { class: cls, role: "columnheader", "data-of": name,
+      "aria-sort": s[0] !== name ? "none" : s[1] ? "descending" : "ascending" },
+      h("button", { "data-column": name, "aria-pressed": s[0] === name, title: `sort by ${label}`, text: label + mark(name), onclick: () => place(name) }));
+    const held = headings.contains(document.activeElement) ? document.activeElement.dataset.column : null;
+    headings.replaceChildren(...(get("pictures") ? [h("span", { class: "vl-fixed vl-picture-place" })] : []), heading("", get("id_label"), "vl-fixed vl-main"),
+      ...columns().map(c => heading(c.name, c.label, c.words ? "vl-words" : "")));
+    if (held !== null) headings.querySelector(`[data-column="${CSS.escape(held)}"]`)?.focus();
     title.replaceChildren(get("title") + " ", count);
     list.setAttribute("aria-label", get("title") || "list");
-    count.textContent = get("count") === get("total") ? `${get("total").toLocaleString("en")}` : `${get("count").toLocaleString("en")} of ${get("total").toLocaleString("en")}`;
+    count.textContent = get("count") === get("total") ? number(get("total")) : `${number(get("count"))} of ${number(get("total"))}`;
     note.textContent = get("note");
     note.hidden = !get("note");
+    edges();
   }
+  function edges() {                                     // which columns are out of view, on which side
+    const seen = list.getBoundingClientRect(), fixed = headings.querySelector(".vl-main").getBoundingClientRect().right;
+    const out = [[], []];
+    for (const e of headings.querySelectorAll("[data-of]:not(.vl-main)")) {
+      const b = e.getBoundingClientRect(), name = columns().find(c => c.name === e.dataset.of)?.label;
+      if (b.right > seen.left + list.clientWidth + 2) out[1].push(name); else if (b.left < fixed - 2) out[0].push(name);
+    }
+    const words = (n, arrow) => `${n} column${n > 1 ? "s" : ""} ${arrow}`;
+    left.hidden = !out[0].length; right.hidden = !out[1].length;
+    left.textContent = "← " + words(out[0].length, ""); right.textContent = words(out[1].length, "→");
+    left.title = `out of view on the left: ${out[0].join(", ")}`; right.title = `out of view on the right: ${out[1].join(", ")}`;
+    root.dataset.left = out[0].length; root.dataset.right = out[1].length;
+  }
+
+  // ---- what filters, switches and sorts
   function drawControls() {
-    const selects = get("filters").map(f => {
-      const s = h("select", { "aria-label": f.name, "data-filter": f.name, onchange: () => put("filters", get("filters").map(g => g.name === f.name ? { ...g, value: s.value } : g)) },
-        h("option", { value: "", text: `${f.name}: any` }), ...f.options.map(o => h("option", { value: o, text: o })));
-      s.value = f.value; return s;
-    });
-    const switches = get("switches").map(w => {
-      const s = h("select", { "aria-label": w.name, "data-switch": w.name, onchange: () => put("switches", get("switches").map(g => g.name === w.name ? { ...g, value: s.value } : g)) }, ...w.options.map(o => h("option", { value: o, text: `${w.name}: ${o}` })));
-      s.value = w.value; return s;
-    });
+    const pick = (kind, all, one, first) => {
+      const change = () => put(kind, get(kind).map(g => g.name === one.name ? { ...g, value: s.value } : g));
+      const s = h("select", { "aria-label": one.name, [`data-${kind === "filters" ? "filter" : "switch"}`]: one.name, onchange: change }, ...first, ...all);
+      s.value = one.value;
+      return s;
+    };
+    const filters = get("filters").map(f => pick("filters", f.options.map(o => h("option", { value: o, text: o })), f,
+      [h("option", { value: "", text: `${f.name}: any` })]));
+    const switches = get("switches").map(w => pick("switches", w.options.map(o => h("option", { value: o, text: `${w.name}: ${o}` })), w, []));
     const down = c => order()[0] === c.name ? order()[1] : c.worst_last;
-    const sort = h("select", { "aria-label": "sort by", class: "vl-sort", onchange: () => put("sort", [sort.value, get("columns").find(c => c.name === sort.value)?.worst_last ?? false]) },
-      h("option", { value: "", text: `sort by ${get("id_label")}` }), ...get("columns").map(c => h("option", { value: c.name, text: c.words ? `sort by ${c.label}` : `${down(c) ? "highest" : "lowest"} ${c.label} first` })));
+    const says = c => c.words ? `sort by ${c.label}` : `${down(c) ? "highest" : "lowest"} ${c.label} first`;
+    const sorted = () => put("sort", [sort.value, columns().find(c => c.name === sort.value)?.worst_last ?? false]);
+    const sort = h("select", { "aria-label": "sort by", class: "vl-sort", onchange: sorted },
+      h("option", { value: "", text: `sort by ${get("id_label")}` }), ...columns().map(c => h("option", { value: c.name, text: says(c) })));
     sort.value = order()[0];
-    const busy = rest.contains(document.activeElement) ? (document.activeElement.dataset.filter ? `[data-filter="${CSS.escape(document.activeElement.dataset.filter)}"]` : document.activeElement.dataset.switch ? `[data-switch="${CSS.escape(document.activeElement.dataset.switch)}"]` : ".vl-sort") : null;
-    rest.replaceChildren(...selects, ...switches, ...(get("columns").length ? [sort] : []));
-    controls.hidden = get("total") <= 12 && !selects.length && !switches.length;      // a short list needs no search, and its headings sort
-    if (busy) controls.querySelector(busy)?.focus();
+    const held = rest.contains(document.activeElement) ? document.activeElement.dataset : null;
+    const again = held && (held.filter ? `[data-filter="${CSS.escape(held.filter)}"]` : held.switch ? `[data-switch="${CSS.escape(held.switch)}"]` : ".vl-sort");
+    rest.replaceChildren(...filters, ...switches, ...(columns().length ? [sort] : []));
+    controls.hidden = get("total") <= 12 && !filters.length && !switches.length;      // a short list needs no search, and its headings sort
+    if (again) controls.querySelector(again)?.focus();
     if (document.activeElement !== search) search.value = get("text");
   }
 
-  function window_() {
-    const hgt = rowHeight(), top = Math.floor(list.scrollTop / hgt), fitIn = Math.ceil((list.clientHeight || get("height")) / hgt);
-    return [Math.max(0, top - 4), Math.min(get("count"), top + fitIn + 5)];
+  // ---- the rows in view
+  const high = () => headings.offsetHeight;
+  function inView() {
+    const hgt = rowHeight(), top = Math.floor(list.scrollTop / hgt), fit = Math.ceil((list.clientHeight || get("height")) / hgt);
+    return [Math.max(0, top - 4), Math.min(get("count"), top + fit + 5)];
+  }
+  function ask(from, to) {
+    for (let p = Math.floor(from / PAGE); p <= Math.floor(Math.max(from, to - 1) / PAGE); p++) {
+      if (!get("count") || asked.has(p)) continue;
+      asked.add(p);
+      model.send({ ask: "rows", from: p * PAGE, to: (p + 1) * PAGE, version: get("version") });
+    }
   }
   function draw() {
-    const [from, to] = window_(), hgt = rowHeight();
+    const [from, to] = inView(), hgt = rowHeight();
     sizer.style.height = get("count") * hgt + "px";
-    list.style.height = Math.min(get("height"), Math.max(2, get("count")) * hgt) + "px";
-    headings.style.paddingRight = 6 + list.offsetWidth - list.clientWidth + "px";
-    for (let p = Math.floor(from / PAGE); p <= Math.floor(Math.max(from, to - 1) / PAGE); p++) if (get("count") && !asked.has(p)) { asked.add(p); model.send({ ask: "rows", from: p * PAGE, to: (p + 1) * PAGE, version: get("version") }); }
+    list.style.height = Math.min(get("height"), get("count") * hgt + high() + (list.offsetHeight - list.clientHeight) + 2) + "px";
+    ask(from, to);
     for (const [i, e] of drawn) if (i < from || i >= to) { e.remove(); drawn.delete(i); }
     for (let i = from; i < to; i++) if (!drawn.has(i) && rows.has(i)) { const e = line(i, rows.get(i)); drawn.set(i, e); sizer.append(e); }
     list.setAttribute("aria-rowcount", get("count"));
     nothing.hidden = get("count") > 0;
+    nothing.textContent = get("empty");
     if (get("pictures")) { clearTimeout(pictureTimer); pictureTimer = setTimeout(askPictures, 90); }
   }
+  const image = id => {                                  // a clip without a picture keeps an empty place, never a broken image
+    const url = pictures.get(id);
+    return url ? h("img", { class: "vl-picture", src: url, alt: "" }) : h("span", { class: "vl-picture" });
+  };
+  const said = (c, v) => v === null || v === undefined ? "–" : c.words ? v : (c.signed && v > 0 ? "+" : "") + v.toFixed(c.digits).replace("-", "−");
   function line(i, row) {
-    const picture = get("pictures") ? (pictures.has(row.id) ? h("img", { class: "vl-picture", src: pictures.get(row.id), alt: "" }) : h("span", { class: "vl-picture" })) : null;
-    return h("div", { class: "vl-line", role: "row", id: `${uid}-${i}`, "aria-rowindex": i + 1, "aria-selected": row.id === get("selected"), "data-id": row.id, style: `top:${i * rowHeight()}px;height:${rowHeight()}px`, onclick: () => choose(row.id, i) },
-      picture, h("div", { class: "vl-main", role: "gridcell", title: `${row.main}\n${row.sub || ""}` }, h("span", { class: "vl-id", text: row.main }), get("subtitle") ? h("span", { class: "vl-sub", text: row.sub || "" }) : null),
-      ...shown.map(c => { const v = row.cells[c.name]; return h("div", { class: "vl-cell" + (c.words ? " vl-words" : ""), role: "gridcell", title: c.words ? v || "" : c.label, text: v === null || v === undefined ? "–" : c.words ? v : (c.signed && v > 0 ? "+" : "") + v.toFixed(c.digits).replace("-", "−") }); }));
+    const on = row.id === get("selected"), id = `${uid}-${i}`;
+    const main = h("div", { class: "vl-main vl-fixed", role: "gridcell", title: `${row.main}\n${row.sub || ""}` },
+      h("span", { class: "vl-id", text: row.main }), get("subtitle") ? h("span", { class: "vl-sub", text: row.sub || "" }) : null);
+    const cell = c => h("div", { class: "vl-cell" + (c.words ? " vl-words" : ""), role: "gridcell", "data-cell": c.name,
+      title: c.words ? row.cells[c.name] || "" : c.label, text: said(c, row.cells[c.name]) });
+    if (on) list.setAttribute("aria-activedescendant", id);
+    return h("div", { class: "vl-line", role: "row", id, "aria-rowindex": i + 1, "aria-selected": on, "data-id": row.id,
+      style: `top:${i * rowHeight()}px;height:${rowHeight()}px`, onclick: () => choose(row.id, i) },
+      get("pictures") ? h("span", { class: "vl-fixed vl-picture-place" }, image(row.id)) : null, main, ...columns().map(cell));
   }
   function again() { for (const e of drawn.values()) e.remove(); drawn.clear(); draw(); }
   function choose(id, i) { put("selected", id); model.send({ do: "open", id }); bring(i); }
-  function bring(i) { const hgt = rowHeight(), y = i * hgt; if (y < list.scrollTop) list.scrollTop = y; else if (y + hgt > list.scrollTop + list.clientHeight) list.scrollTop = y + hgt - list.clientHeight; }
-  function select() { for (const [i, e] of drawn) { const on = e.dataset.id === get("selected"); e.setAttribute("aria-selected", on); if (on) list.setAttribute("aria-activedescendant", e.id); } }
+  function bring(i) {
+    const hgt = rowHeight(), y = i * hgt, room = list.clientHeight - high();
+    if (y < list.scrollTop) list.scrollTop = y; else if (y + hgt > list.scrollTop + room) list.scrollTop = y + hgt - room;
+  }
+  function select() {
+    list.removeAttribute("aria-activedescendant");
+    for (const e of drawn.values()) {
+      const on = e.dataset.id === get("selected");
+      e.setAttribute("aria-selected", on);
+      if (on) list.setAttribute("aria-activedescendant", e.id);
+    }
+  }
   function askPictures() {
-    const [from, to] = window_(), ids = [];
-    for (let i = from; i < to; i++) { const id = rows.get(i)?.id; if (id && !pictures.has(id) && !wanted.has(id)) { wanted.add(id); ids.push(id); } }
+    const [from, to] = inView(), ids = [];
+    for (let i = from; i < to; i++) {
+      const id = rows.get(i)?.id;
+      if (id && !pictures.has(id) && !wanted.has(id)) { wanted.add(id); ids.push(id); }
+    }
     if (ids.length) model.send({ ask: "pictures", ids });
   }
   function arrived(m, buffers) {
-    if (m.kind === "rows" && m.version === get("version")) { m.rows.forEach((r, k) => rows.set(m.from + k, r)); draw(); root.dataset.ready = get("version"); }
-    if (m.kind === "picture") {
-      wanted.delete(m.id);
-      if (!m.size) { pictures.set(m.id, ""); return; }
-      pictures.set(m.id, URL.createObjectURL(new Blob([buffers[0]], { type: "image/jpeg" })));
-      for (const e of drawn.values()) if (e.dataset.id === m.id) e.querySelector(".vl-picture").replaceWith(h("img", { class: "vl-picture", src: pictures.get(m.id), alt: "" }));
-    }
+    if (m.kind === "rows" && m.version === get("version")) { m.rows.forEach((r, k) => rows.set(m.from + k, r)); draw(); }
     if (m.kind === "row") bring(m.row);
+    if (m.kind !== "picture") return;
+    wanted.delete(m.id);
+    pictures.set(m.id, m.size ? URL.createObjectURL(new Blob([buffers[0]], { type: "image/jpeg" })) : "");
+    for (const e of drawn.values()) if (e.dataset.id === m.id) e.querySelector(".vl-picture").replaceWith(image(m.id));
   }
-  function renew() { drawControls(); rows.clear(); asked.clear(); for (const e of drawn.values()) e.remove(); drawn.clear(); head(); if (get("rewind")) list.scrollTop = 0; draw(); }
+  function renew() {
+    drawControls();
+    rows.clear();
+    asked.clear();
+    for (const e of drawn.values()) e.remove();
+    drawn.clear();
+    head();
+    if (get("rewind")) list.scrollTop = 0;
+    draw();
+  }
 
   ownKeys(root, e => {
-    if (typing(e)) return false;
-    if (e.target !== list) return false;
-    const page = Math.floor(list.clientHeight / rowHeight()), by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page }[e.key], to = { Home: 0, End: get("count") - 1 }[e.key];
+    if (typing(e) || e.target !== list || e.ctrlKey || e.metaKey || e.altKey) return false;
+    if (e.key === " " || e.key === "Enter") { toPlayer(root, e.key === " " ? "play" : "focus"); return true; }
+    if (e.key === "ArrowLeft" || e.key === "ArrowRight") { list.scrollBy({ left: e.key === "ArrowLeft" ? -90 : 90 }); return true; }
+    const page = Math.floor((list.clientHeight - high()) / rowHeight()), by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page }[e.key];
+    const to = { Home: 0, End: get("count") - 1 }[e.key];
     if (by === undefined && to === undefined) return false;
     model.send(to === undefined ? { do: "move", by } : { do: "move", to });   // Python knows what is selected, however fast the keys come
     return true;
   });
-  list.addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
+  list.addEventListener("scroll", () => requestAnimationFrame(() => { draw(); edges(); }), { passive: true });
 
-  const uid = "vl" + Math.random().toString(36).slice(2);
-  const listen = [["msg:custom", arrived], ["change:version", renew], ["change:sort", () => { head(); drawControls(); }], ["change:filters", drawControls], ["change:text", drawControls], ["change:switches", drawControls], ["change:columns", () => { head(); drawControls(); again(); }], ["change:title", head], ["change:note", head], ["change:selected", select]];
+  const shaped = () => { head(); drawControls(); again(); };
+  const listen = [["msg:custom", arrived], ["change:version", renew], ["change:sort", () => { head(); drawControls(); }],
+    ["change:filters", drawControls], ["change:text", drawControls], ["change:switches", drawControls], ["change:columns", shaped],
+    ["change:title", head], ["change:note", head], ["change:empty", draw], ["change:selected", select]];
   for (const [k, f] of listen) model.on(k, f);
-  const plain = theme(root);
-  head(); drawControls(); draw();
+  const plain = theme(root), watched = watchKernel(model, root);
+  head();
+  drawControls();
+  draw();
   let width = 0;
   const resized = new ResizeObserver(() => { if (root.clientWidth === width) return; width = root.clientWidth; head(); again(); });
   resized.observe(root);
-  return () => { for (const [k, f] of listen) model.off(k, f); plain(); resized.disconnect(); for (const u of pictures.values()) if (u) URL.revokeObjectURL(u); };
+  return () => {
+    for (const [k, f] of listen) model.off(k, f);
+    plain();
+    watched();
+    resized.disconnect();
+    for (const u of pictures.values()) if (u) URL.revokeObjectURL(u);
+  };
 }
 export default { render };
