@@ -15,11 +15,13 @@ SIZES = {"valor": asdict(PUBLISHED["valor"]), "han": asdict(PUBLISHED["han-2020"
 def test_a_network_has_as_many_parameters_as_its_paper_says(paper):
     assert count_parameters(make_model(paper.backbone, **SIZES.get(paper.layout, {}))) == paper.parameters
 
-SMALL = {"mm-pyramid": dict(d_model=16, d_ff=16, n_heads=2, d_audio=5, d_visual=6, d_motion=4), "mgn": dict(d_model=16, n_heads=2, d_audio=5, d_visual=6, d_motion=4),
-         "leap": dict(d_model=16, d_ff=16, n_heads=2, d_audio=5, d_visual=6, d_motion=4, d_label=7), "mm-cse": dict(d_model=16, d_class=8, n_heads=2, d_ff=8, d_audio=5, d_visual=6, d_motion=4),
-         "cmpae": dict(d_model=16, d_ff=16, d_audio=5, d_visual=6, d_motion=4), "coleaf": dict(d_model=16, d_ff=16, d_audio=5, d_visual=6, d_motion=4),
-         "nrep": dict(d_model=16, d_ff=16, d_audio=5, d_visual=6, d_motion=4), "psp": dict(d_visual=6), "cmran": dict(d_visual=6, d_model=16, d_ff=16),
-         "cmbs": dict(d_visual=6, d_model=16), "em-mil-conv": dict(d_rgb=5, d_flow=5, d_model=16)}
+D = dict(d_audio=5, d_visual=6, d_motion=4)
+SMALL = {
+    "mm-pyramid": dict(d_model=16, d_ff=16, n_heads=2, **D), "mgn": dict(d_model=16, n_heads=2, **D),
+    "leap": dict(d_model=16, d_ff=16, n_heads=2, d_label=7, **D), "mm-cse": dict(d_model=16, d_class=8, n_heads=2, d_ff=8, **D),
+    "cmpae": dict(d_model=16, d_ff=16, **D), "coleaf": dict(d_model=16, d_ff=16, **D), "nrep": dict(d_model=16, d_ff=16, **D),
+    "psp": dict(d_visual=6), "cmran": dict(d_visual=6, d_model=16, d_ff=16), "cmbs": dict(d_visual=6, d_model=16),
+    "em-mil-conv": dict(d_rgb=5, d_flow=5, d_model=16)}
 BACK = [(".self_attention.", ".self_attn."), (".cross_attention.", ".cm_attn."), (".in_proj.", ".in_proj_")]
 
 def released(name, model):
@@ -27,7 +29,8 @@ def released(name, model):
     state = dict(model.state_dict())
     if name in ("mm-pyramid", "leap"):
         heads = {"heads.event.": "fc_prob.", "heads.time.": "fc_frame_att.", "heads.modality.": "fc_av_att."}
-        state = {next((k.replace(a, b) for a, b in heads.items() if k.startswith(a)), k): v for k, v in state.items() if k != "label_embeddings"}
+        state = {next((k.replace(a, b) for a, b in heads.items() if k.startswith(a)), k): v for k, v in state.items()
+                 if k != "label_embeddings"}
         state |= {k.replace(".conv1.", ".net.0.").replace(".conv2.", ".net.2."): v for k, v in state.items() if ".conv" in k}
     if name in ("cmpae", "coleaf", "nrep"):
         for ours, theirs in BACK: state = {k.replace(ours, theirs): v for k, v in state.items()}
@@ -54,7 +57,8 @@ def test_a_released_state_dict_loads_strictly_and_is_known_by_its_keys(name, kin
     for network in (None, layout):
         again = from_published({f"module.{k}": v.double() for k, v in state.items()}, network=network, **extra)
         assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items() if k != "label_embeddings")
-    with pytest.raises(ParameterError, match="missing|without|not of the released"): from_published(dict(list(state.items())[1:]), network=layout, **extra)
+    with pytest.raises(ParameterError, match="missing|without|not of the released"):
+        from_published(dict(list(state.items())[1:]), network=layout, **extra)
 
 def inputs(name, b=3):
     torch.manual_seed(1)

@@ -28,7 +28,8 @@ PUBLISHED_NAMES = [   # released -> ours, applied in this order
     ("fc_a.", "audio_in."), ("fc_v.", "visual_in."), ("fc_st.", "motion_in."), ("fc_fusion.", "fusion."),
     ("fc_prob.", "heads.event."), ("fc_frame_att.", "heads.time."), ("fc_av_att.", "heads.modality."),
 ]
-IDLE = ("audio_encoder.", "visual_encoder.", "cmt_encoder.", "t_att.", "t_att2.", "fc1.", "fc2.")   # in files of HAN and MA, used by no forward pass
+# in files of HAN and MA, used by no forward pass
+IDLE = ("audio_encoder.", "visual_encoder.", "cmt_encoder.", "t_att.", "t_att2.", "fc1.", "fc2.")
 
 # %% ../../nbs/api/models/04_checkpoints.ipynb #1847769e
 def _our_name(name):
@@ -48,7 +49,8 @@ def read_state_dict(
     try: state = safe.load_file(path) if path.suffix == ".safetensors" else _plain(path)
     except Exception as e:   # whatever a damaged or hostile file provokes
         said = str(e).split("\n")[0][:120]
-        raise ParameterError(f"{path.name}: cannot be read as a file of plain tensors ({type(e).__name__}: {said}). A whole pickled module has to be "
+        raise ParameterError(f"{path.name}: cannot be read as a file of plain tensors ({type(e).__name__}: {said}). A whole pickled "
+                             "module has to be "
                              "converted where its own code is at hand: torch.save(module.state_dict(), 'weights.pt')") from e
     return state_of(state, path.name)
 
@@ -65,11 +67,13 @@ def state_of(
     found,             # what a file of weights held
     name="the file",   # for messages
 ) -> dict:             # name -> tensor
-    "The state dict in it: nested under `model` or `state_dict`, with DataParallel's prefix, or in double precision; generator and optimiser states beside it are left out."
+    """The state dict in it: nested under `model` or `state_dict`, with DataParallel's prefix, or in double precision;
+    generator and optimiser states beside it are left out."""
     tensors = lambda d: isinstance(d, dict) and len(d) and all(isinstance(v, torch.Tensor) for v in d.values())
     if not tensors(found):
         inner = [k for k in ("model", "state_dict", "net", "network") if isinstance(found, dict) and tensors(found.get(k))]
-        if not inner: raise ParameterError(f"{name}: expected a dict of tensors, bare or under 'model' or 'state_dict'; it holds {_kinds(found)}")
+        if not inner:
+            raise ParameterError(f"{name}: expected a dict of tensors, bare or under 'model' or 'state_dict'; it holds {_kinds(found)}")
         found = found[inner[0]]
     if all(k.startswith("module.") for k in found): found = {k[7:]: v for k, v in found.items()}
     return {k: v.float() if v.dtype == torch.float64 else v for k, v in found.items()}
@@ -100,17 +104,28 @@ def published_config(
                      visual_head_dropout=.5 if jomold else 0.)
 
 # %% ../../nbs/api/models/04_checkpoints.ipynb #30fc8886
-LAYOUTS = {p.layout: f"zoo.{p.layout}" for p in PAPERS if p.layout not in ("", "han", "valor", "lsld")}   # released layout -> the room that reads it
-MARKS = {"leap": "fc_l.weight", "mm_pyramid": "MMP.fusion.vselectfusion.weight", "mgn": "audio_cug.grouping.norm_x.weight", "mm_cse": "a_unmix.0.1.weight",
-         "coleaf": "hat_encoder.layers.0.cls_tokens_a", "cmpae": "fc_prob_beta.weight", "nrep": "fc_sl_fore.0.weight", "psp": "psp.layer_norm.weight", "em_mil": "key_tail_rgb.1.weight",
-         "cmbs": "audio_gated.0.weight", "cmran": "localize_module.event_classifier.weight"}              # a key that only this layout has; the first that fits counts
+# released layout -> the room that reads it
+LAYOUTS = {p.layout: f"zoo.{p.layout}" for p in PAPERS if p.layout not in ("", "han", "valor", "lsld")}
+MARKS = {   # a key that only this layout has; the first that fits counts
+    "leap": "fc_l.weight",
+    "mm_pyramid": "MMP.fusion.vselectfusion.weight",
+    "mgn": "audio_cug.grouping.norm_x.weight",
+    "mm_cse": "a_unmix.0.1.weight",
+    "coleaf": "hat_encoder.layers.0.cls_tokens_a",
+    "cmpae": "fc_prob_beta.weight",
+    "nrep": "fc_sl_fore.0.weight",
+    "psp": "psp.layer_norm.weight",
+    "em_mil": "key_tail_rgb.1.weight",
+    "cmbs": "audio_gated.0.weight",
+    "cmran": "localize_module.event_classifier.weight"}
 HANS = ("han", "ma", "jomold", "valor", "lsld")   # read as HAN
 
 def layout_of(state) -> str:
     "The name of a released layout, told by its keys."
     if (found := next((name for name, key in MARKS.items() if key in state), None)): return found
     if "fc_a.weight" in state: return "lsld" if "fc_st.weight" not in state else "valor"
-    raise ParameterError(f"not a released layout that is known here: keys like {', '.join(list(state)[:5])}, …; there are readers for {', '.join(sorted((*LAYOUTS, *HANS)))}")
+    raise ParameterError(f"not a released layout that is known here: keys like {', '.join(list(state)[:5])}, …; there are readers for "
+                         f"{', '.join(sorted((*LAYOUTS, *HANS)))}")
 
 # %% ../../nbs/api/models/04_checkpoints.ipynb #dbee3afd
 def from_published(
@@ -121,13 +136,17 @@ def from_published(
     network=None,          # the released layout, e.g. "mm_pyramid"; None: told by its keys
     **more,                # what else the file does not hold, e.g. `label_embeddings` of LEAP
 ):
-    "A network with released weights, in evaluation mode. Every weight must have its place: `ParameterError` names what is missing or too much."
+    """A network with released weights, in evaluation mode.
+
+    Every weight must have its place: `ParameterError` names what is missing or too much."""
     state = state_of(weights) if isinstance(weights, dict) else read_state_dict(weights)
     name = layout_of(state) if network is None else one_of("network", network, [*LAYOUTS, *HANS])
     if name in LAYOUTS:
         if n_heads: more["n_heads"] = n_heads
         try: model, ours = importlib.import_module(f"valor_lab.models.{LAYOUTS[name]}").published(state, **more)
-        except KeyError as e: raise ParameterError(f"weights without {e.args[0]!r} are not of the released layout {name!r}; they hold {', '.join(list(state)[:5])}, …") from None
+        except KeyError as e:
+            raise ParameterError(f"weights without {e.args[0]!r} are not of the released layout {name!r}; they hold "
+                                 f"{', '.join(list(state)[:5])}, …") from None
     else:
         model = HAN(**asdict(published_config(state, n_heads, norm, visual_attends)) | more)
         ours = {_our_name(k): v for k, v in state.items() if not k.startswith(IDLE)}

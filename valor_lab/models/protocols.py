@@ -77,7 +77,8 @@ def parse(
 ):                     # bool tensors (audio[B,T,C], visual[B,T,C])
     "Which events are heard and which are seen in each segment, under a named protocol."
     one_of("protocol", protocol, PROTOCOLS)
-    if (gates is not None) != (protocol == "per_event"): raise ParameterError(f"protocol {protocol!r} {'needs gates: tune_gates makes them' if gates is None else 'takes no gates'}")
+    if (gates is not None) != (protocol == "per_event"):
+        raise ParameterError(f"protocol {protocol!r} {'needs gates: tune_gates makes them' if gates is None else 'takes no gates'}")
     segments = output.segment_prob >= threshold                                                # [B,T,2,C]
     clip = torch.stack([output.audio_prob, output.visual_prob], 1)                             # [B,2,C]
     if protocol == "avvp": gate = (output.video_prob >= threshold)[:, None]                    # [B,1,C]

@@ -26,11 +26,21 @@ class Networks(dict):
     def items(self): return [(name, self[name]) for name in self]
     def values(self): return [self[name] for name in self]
 
-BACKBONES = Networks({"han": ("han", "HAN", "HANConfig"), "ppl": ("zoo.ppl", "PPLNet", "PPLConfig"), "ave": ("zoo.ave", "AVENet", "AVEConfig"),
-    "mm-pyramid": ("zoo.mm_pyramid", "MMPyramid", "PyramidConfig"), "mgn": ("zoo.mgn", "MGN", "MGNConfig"), "cmpae": ("zoo.cmpae", "CMPAE", "CMPAEConfig"),
-    "leap": ("zoo.leap", "LEAP", "LEAPConfig"), "mm-cse": ("zoo.mm_cse", "MMCSE", "CSEConfig"), "coleaf": ("zoo.coleaf", "CoLeaF", "CMPAEConfig"),
-    "nrep": ("zoo.nrep", "NREP", "NREPConfig"), "psp": ("zoo.psp", "PSP", "PSPConfig"), "cmran": ("zoo.cmran", "CMRAN", "CMRANConfig"),
-    "cmbs": ("zoo.cmbs", "CMBS", "CMBSConfig"), "em-mil-conv": ("zoo.em_mil", "EMMIL", "EMMILConfig")})
+BACKBONES = Networks({
+    "han": ("han", "HAN", "HANConfig"),
+    "ppl": ("zoo.ppl", "PPLNet", "PPLConfig"),
+    "ave": ("zoo.ave", "AVENet", "AVEConfig"),
+    "mm-pyramid": ("zoo.mm_pyramid", "MMPyramid", "PyramidConfig"),
+    "mgn": ("zoo.mgn", "MGN", "MGNConfig"),
+    "cmpae": ("zoo.cmpae", "CMPAE", "CMPAEConfig"),
+    "leap": ("zoo.leap", "LEAP", "LEAPConfig"),
+    "mm-cse": ("zoo.mm_cse", "MMCSE", "CSEConfig"),
+    "coleaf": ("zoo.coleaf", "CoLeaF", "CMPAEConfig"),
+    "nrep": ("zoo.nrep", "NREP", "NREPConfig"),
+    "psp": ("zoo.psp", "PSP", "PSPConfig"),
+    "cmran": ("zoo.cmran", "CMRAN", "CMRANConfig"),
+    "cmbs": ("zoo.cmbs", "CMBS", "CMBSConfig"),
+    "em-mil-conv": ("zoo.em_mil", "EMMIL", "EMMILConfig")})
 
 # %% ../../nbs/api/models/03_registry.ipynb #de1d750f
 def register_backbone(
@@ -53,7 +63,8 @@ def make_model(
 # %% ../../nbs/api/models/03_registry.ipynb #a4d69b07
 def backbones() -> pd.DataFrame:
     "The networks that can be built, with their options."
-    rows = [(name, cls.__name__, (cls.__doc__ or "").split("\n")[0], ", ".join(f.name for f in fields(config))) for name, (cls, config) in BACKBONES.items()]
+    rows = [(name, cls.__name__, (cls.__doc__ or "").split("\n")[0], ", ".join(f.name for f in fields(config))) for name,
+            (cls, config) in BACKBONES.items()]
     return pd.DataFrame(rows, columns=["name", "class", "what", "options"]).set_index("name")
 
 # %% ../../nbs/api/models/03_registry.ipynb #69589e38
@@ -77,19 +88,28 @@ PLACES = "audio [B,10,128], places [B,10,7,7,512]"
 PAPERS = [
     Paper("han", "han", "HAN, Tian et al., ECCV 2020", 2020, 4_571_723, "avvp", POOLED, "in the authors' repository"),
     Paper("han", "valor", "VALOR, Lai et al., NeurIPS 2023", 2023, 5_096_523, "avvp", POOLED, "`valor fetch valor-checkpoints`"),
-    Paper("mm-pyramid", "mm_pyramid", "MM-Pyramid, Yu et al., ACM MM 2022", 2022, 43_995_725, "avvp", POOLED, "not released", "the release calls the visual stream audio"),
-    Paper("mgn", "mgn", "MGN, Mo and Tian, NeurIPS 2022", 2022, 4_366_065, "avvp", POOLED, "in the authors' repository", "ten segments; hardly localises"),
+    Paper("mm-pyramid", "mm_pyramid", "MM-Pyramid, Yu et al., ACM MM 2022", 2022, 43_995_725, "avvp", POOLED, "not released",
+          "the release calls the visual stream audio"),
+    Paper("mgn", "mgn", "MGN, Mo and Tian, NeurIPS 2022", 2022, 4_366_065, "avvp", POOLED, "in the authors' repository",
+          "ten segments; hardly localises"),
     Paper("cmpae", "cmpae", "CMPAE, Gao et al., CVPR 2023", 2023, 5_660_822, "avvp", FRAMES, "in the authors' repository"),
-    Paper("han", "lsld", "LSLD, Fan et al., NeurIPS 2023", 2023, 11_080_267, "avvp", "audio [B,10,512], visual [B,10,512]", "in the authors' repository", "CLAP's checkpoint has heard AudioSet"),
-    Paper("nrep", "nrep", "NREP, CFM-MSG, 2023", 2023, 4_833_480, "avvp", "audio [B,64,768], visual [B,10,768], motion [B,10,512]", "in the authors' repository", "a pair of networks"),
-    Paper("leap", "leap", "LEAP, Zhou et al., ECCV 2024", 2024, 52_005_380, "avvp", POOLED, "elsewhere, see its repository", "needs the embeddings of the events' names"),
+    Paper("han", "lsld", "LSLD, Fan et al., NeurIPS 2023", 2023, 11_080_267, "avvp", "audio [B,10,512], visual [B,10,512]",
+          "in the authors' repository", "CLAP's checkpoint has heard AudioSet"),
+    Paper("nrep", "nrep", "NREP, CFM-MSG, 2023", 2023, 4_833_480, "avvp", "audio [B,64,768], visual [B,10,768], motion [B,10,512]",
+          "in the authors' repository", "a pair of networks"),
+    Paper("leap", "leap", "LEAP, Zhou et al., ECCV 2024", 2024, 52_005_380, "avvp", POOLED, "elsewhere, see its repository",
+          "needs the embeddings of the events' names"),
     Paper("coleaf", "coleaf", "CoLeaF, Sardari et al., ECCV 2024", 2024, 5_686_422, "avvp", FRAMES, "in the authors' repository"),
     Paper("ppl", "", "PPL, Rachavarapu et al., CVPR 2024", 2024, 3_354_955, "avvp", POOLED, "not released", "from its supplement"),
-    Paper("mm-cse", "mm_cse", "MM-CSE, Zhao et al., AAAI 2025", 2025, 6_160_845, "avvp", "audio [B,10,768], visual [B,10,768], motion [B,10,512]", "in the authors' repository"),
+    Paper("mm-cse", "mm_cse", "MM-CSE, Zhao et al., AAAI 2025", 2025, 6_160_845, "avvp",
+          "audio [B,10,768], visual [B,10,768], motion [B,10,512]", "in the authors' repository"),
     Paper("cmran", "cmran", "CMRAN, Xu et al., ACM MM 2020", 2020, 15_863_519, "ave", PLACES, "in the authors' repository"),
-    Paper("psp", "psp", "PSP, Zhou et al., CVPR 2021", 2021, 1_254_251, "ave", PLACES, "as whole pickles: to be converted with the authors' code"),
-    Paper("cmbs", "cmbs", "CMBS, Xia and Zhao, CVPR 2022", 2022, 14_789_439, "ave", PLACES, "in the authors' repository", "weakly supervised, every second of a clip gets one class"),
-    Paper("em-mil-conv", "em_mil", "EM-MIL, Luo et al., ECCV 2020", 2020, 3_157_546, "tal", "rgb [B,T,1024], flow [B,T,1024]", "not released")]
+    Paper("psp", "psp", "PSP, Zhou et al., CVPR 2021", 2021, 1_254_251, "ave", PLACES,
+          "as whole pickles: to be converted with the authors' code"),
+    Paper("cmbs", "cmbs", "CMBS, Xia and Zhao, CVPR 2022", 2022, 14_789_439, "ave", PLACES, "in the authors' repository",
+          "weakly supervised, every second of a clip gets one class"),
+    Paper("em-mil-conv", "em_mil", "EM-MIL, Luo et al., ECCV 2020", 2020, 3_157_546, "tal", "rgb [B,T,1024], flow [B,T,1024]",
+          "not released")]
 
 def list_models(task:str|None=None) -> pd.DataFrame:
     "The networks of the field that can be built here: paper, year, parameters, inputs, where the weights are."

@@ -32,7 +32,8 @@ class CMBSConfig:
     def __post_init__(self):
         one_of("supervision", self.supervision, ("weak", "full"))
         for name in ("n_events", "d_audio", "d_visual", "d_model"): at_least(name, getattr(self, name), 1)
-    def of(self, name, full, weak): return getattr(self, name) if getattr(self, name) is not None else full if self.supervision == "full" else weak
+    def of(self, name, full, weak):
+        return getattr(self, name) if getattr(self, name) is not None else full if self.supervision == "full" else weak
 
 # %% ../../../nbs/api/models/zoo/14_cmbs.ipynb #cdac298e
 class OwnPlaces(ChannelPlaces):
@@ -40,7 +41,8 @@ class OwnPlaces(ChannelPlaces):
     def __init__(self, d_audio, d, beta):
         super().__init__(d_audio, d)
         self.beta, self.drop, self.norm = beta, nn.Dropout(.2), nn.LayerNorm(d)
-        linears(self, video_query=(d, 128), video_key=(d, 128), video_value=(d, d), affine_video_ave=(d, 256), affine_video_3=(d, 256), ave_v_att=(256, 1),
+        linears(self, video_query=(d, 128), video_key=(d, 128), video_value=(d, d), affine_video_ave=(d, 256), affine_video_3=(d, 256),
+                ave_v_att=(256, 1),
                 ave_bottleneck=(d, 256))
         self.ave_bottleneck.requires_grad_(False)                                         # idle
 
@@ -57,7 +59,8 @@ class Recurrent(nn.Module):
     "A bidirectional LSTM for each stream."
     def __init__(self, d_audio, d_visual):
         super().__init__()
-        self.audio_rnn, self.visual_rnn = (nn.LSTM(k, h, batch_first=True, bidirectional=True) for k, h in ((d_audio, 128), (d_visual, 256)))
+        self.audio_rnn, self.visual_rnn = (nn.LSTM(k, h, batch_first=True, bidirectional=True) for k,
+                                           h in ((d_audio, 128), (d_visual, 256)))
     def forward(self, a, v): return self.audio_rnn(a)[0], self.visual_rnn(v)[0]           # [B,T,256] [B,T,512]
 
 class Activations(nn.Module):
@@ -73,7 +76,8 @@ def greatest(x, k=4): return x.topk(min(k, x.shape[1]), 1)[0].mean(1)           
 class CMBS(nn.Module):
     """CMBS (Xia and Zhao, CVPR 2022).
 
-    Fully: `segment_logits` [B,T] relevance, `video_logits` [B,28], `gate` [B,T], `evidence` [B,28]. Weakly: `gate`, `video_logits` [B,29] before the gate, `video_prob` [B,29]."""
+    Fully: `segment_logits` [B,T] relevance, `video_logits` [B,28], `gate` [B,T], `evidence` [B,28]. Weakly: `gate`, `video_logits`
+    [B,29] before the gate, `video_prob` [B,29]."""
     def __init__(self, **options):
         super().__init__()
         c = self.config = make_config(CMBSConfig, options)
@@ -94,7 +98,8 @@ class CMBS(nn.Module):
 
     def forward(self, audio, visual, motion=None, *, mask=None):                          # [B,T,128] [B,T,7,7,512]
         places, c = check_places(self, audio, visual), self.config
-        if mask is not None and not mask.all(): raise ParameterError("CMBS cannot leave segments out: its greatest seconds are taken from all of them")
+        if mask is not None and not mask.all():
+            raise ParameterError("CMBS cannot leave segments out: its greatest seconds are taken from all of them")
         a, v = audio, self.spatial_channel_att(audio, self.drop(self.v_fc(places).relu()))
         if c.supervision == "full": a, v = self.audio_visual_rnn_layer(a, v)
         k_v, k_a = self.video_encoder(v), self.audio_encoder(a)
@@ -127,5 +132,6 @@ class CMBS(nn.Module):
 def published(state, **more) -> tuple:
     "(network, weights) of a released CMBS; the kind is told by the keys."
     full = "localize_module.classifier.weight" in state
-    return CMBS(**dict(supervision="full" if full else "weak", n_events=len(state["audio_cas.bias"]) - (not full), d_model=len(state["audio_encoder.affine_matrix.bias"]),
+    return CMBS(**dict(supervision="full" if full else "weak", n_events=len(state["audio_cas.bias"]) - (not full),
+                       d_model=len(state["audio_encoder.affine_matrix.bias"]),
                        d_visual=state["v_fc.weight"].shape[1]) | more), dict(state)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ...core import ParameterError, need
 from ..options import HANConfig, at_least, make_config
 from ..han import HANOutput, over_time
-from .evidence import Elu, Encoder, Leaky, check_streams, encoder_sizes, evidence, pooled, presence, refuse_mask, renamed
+from .evidence import Elu, Encoder, Leaky, check_streams, encoder_sizes, evidence
+from .evidence import pooled, presence, refuse_mask, renamed
 
 torch = need("torch", "models")
 nn, F = torch.nn, torch.nn.functional
@@ -32,7 +33,8 @@ class CMPAEConfig:
     cross_share:float = .8         # of the features with the look across; the rest are those without
 
     def __post_init__(self):
-        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_ff", "n_layers", "n_heads"): at_least(name, getattr(self, name), 1)
+        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_ff", "n_layers", "n_heads"):
+            at_least(name, getattr(self, name), 1)
 
 # %% ../../../nbs/api/models/zoo/08_cmpae.ipynb #fbbc7a44
 class CMPAE(nn.Module):
@@ -91,12 +93,14 @@ class CMPAE(nn.Module):
 def published(state, **more) -> tuple:
     "(network, weights under our names) of a released CMPAE."
     size = lambda k: state[k].shape
-    return CMPAE(**dict(n_events=len(state["fc_prob.bias"]), d_audio=size("fc_a.0.weight")[1], d_visual=size("fc_v.0.weight")[1], d_motion=size("fc_st.0.weight")[1])
+    return CMPAE(**dict(n_events=len(state["fc_prob.bias"]), d_audio=size("fc_a.0.weight")[1], d_visual=size("fc_v.0.weight")[1],
+                        d_motion=size("fc_st.0.weight")[1])
                  | encoder_sizes(state) | more), renamed(state)
 
 # %% ../../../nbs/api/models/zoo/08_cmpae.ipynb #5739eae8
 def mutual(output, y, odd:bool):
-    """The mutual term of CMPAE [B,C]: clip and modality pull at each other, by turns of batches. `y` [B,C], `odd` the number of the batch in its epoch.
+    """The mutual term of CMPAE [B,C]: clip and modality pull at each other, by turns of batches. `y` [B,C], `odd` the number of the
+    batch in its epoch.
 
     The weights are uncertainties and carry gradient; what is pulled at does not."""
     e = output.extra

@@ -128,7 +128,8 @@ class CMRAN(nn.Module):
         super().__init__()
         c = self.config = make_config(CMRANConfig, options)
         full, d = c.supervision == "full", c.d_model
-        self.spatial_channel_att, self.v_fc, self.drop = GuidedPlaces(c.d_audio, c.d_visual), nn.Linear(c.d_visual, c.d_visual), nn.Dropout(c.dropout)
+        self.spatial_channel_att, self.v_fc, self.drop = GuidedPlaces(c.d_audio, c.d_visual), nn.Linear(c.d_visual,
+                                                                                                        c.d_visual), nn.Dropout(c.dropout)
         self.video_encoder, self.audio_encoder = StreamEncoder(c.d_visual, d, c.d_ff), StreamEncoder(c.d_audio, d, c.d_ff)
         self.video_decoder, self.audio_decoder = StreamDecoder(c.d_visual, d, c.d_ff), StreamDecoder(c.d_audio, d, c.d_ff)
         self.AVInter = Interaction(d, c.interaction_heads or (4 if full else 2))
@@ -146,8 +147,10 @@ class CMRAN(nn.Module):
 
 # %% ../../../nbs/api/models/zoo/13_cmran.ipynb #ec776ab8
 def published(state, **more) -> tuple:
-    "(network, weights) of a released CMRAN: fully supervised with 28 events, weakly with background as a 29th; `n_events` other than AVE's 28 has to be given."
+    """(network, weights) of a released CMRAN: fully supervised with 28 events, weakly with background as a 29th;
+    `n_events` other than AVE's 28 has to be given."""
     n = len(state["localize_module.event_classifier.bias"])
     kind = more.pop("supervision", "full" if n == 28 else "weak")
     d_ff, d = state["video_encoder.encoder_layer.linear1.weight"].shape
-    return CMRAN(**dict(supervision=kind, n_events=n - (kind == "weak"), d_model=d, d_ff=d_ff, d_visual=state["v_fc.weight"].shape[1]) | more), dict(state)
+    return CMRAN(**dict(supervision=kind, n_events=n - (kind == "weak"), d_model=d, d_ff=d_ff,
+                        d_visual=state["v_fc.weight"].shape[1]) | more), dict(state)

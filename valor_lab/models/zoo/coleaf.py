@@ -26,7 +26,8 @@ class CoLeaF(CMPAE):
         super().__init__(**options)
         c = self.config
         for layer in self.hat_encoder.layers:
-            layer.cls_tokens_a, layer.cls_tokens_v = (nn.Parameter(torch.zeros(1, c.n_events, c.d_model), requires_grad=False) for _ in range(2))
+            layer.cls_tokens_a, layer.cls_tokens_v = (nn.Parameter(torch.zeros(1, c.n_events, c.d_model), requires_grad=False)
+                                                      for _ in range(2))
 
 # %% ../../../nbs/api/models/zoo/09_coleaf.ipynb #074aeb75
 class Reference(nn.Module):
@@ -59,7 +60,8 @@ class Reference(nn.Module):
 def published(state, **more) -> tuple:
     "(network, weights under our names) of a released anchor of CoLeaF."
     size = lambda k: state[k].shape
-    return CoLeaF(**dict(n_events=len(state["fc_prob.bias"]), d_audio=size("fc_a.0.weight")[1], d_visual=size("fc_v.0.weight")[1], d_motion=size("fc_st.0.weight")[1])
+    return CoLeaF(**dict(n_events=len(state["fc_prob.bias"]), d_audio=size("fc_a.0.weight")[1], d_visual=size("fc_v.0.weight")[1],
+                         d_motion=size("fc_st.0.weight")[1])
                   | encoder_sizes(state) | more), renamed(state)
 
 # %% ../../../nbs/api/models/zoo/09_coleaf.ipynb #b586ac7a

@@ -45,7 +45,8 @@ class EMMIL(nn.Module):
 
     def forward(self, rgb, flow):                                                         # [B,T,D] each
         for name, x, d in (("rgb", rgb, self.config.d_rgb), ("flow", flow, self.config.d_flow)):
-            if x.ndim != 3 or x.shape[-1] != d or x.shape[:2] != rgb.shape[:2]: raise ParameterError(f"{name} features of shape {list(x.shape)}: expected [B,T,{d}], the same T in both streams")
+            if x.ndim != 3 or x.shape[-1] != d or x.shape[:2] != rgb.shape[:2]:
+                raise ParameterError(f"{name} features of shape {list(x.shape)}: expected [B,T,{d}], the same T in both streams")
         run = lambda conv, tail, x: tail(conv(x.mT).mT).float()                            # [B,T,n]
         keys = torch.cat([run(self.key_rgb, self.key_tail_rgb, rgb), run(self.key_flow, self.key_tail_flow, flow)], -1)
         return KeyOutput(torch.stack([run(self.cls_rgb, self.cls_tail_rgb, rgb), run(self.cls_flow, self.cls_tail_flow, flow)], 2), keys)
@@ -54,4 +55,5 @@ class EMMIL(nn.Module):
 def published(state, **more) -> tuple:
     "(network, weights) of a released EM-MIL."
     d, d_rgb, _ = state["key_rgb.0.weight"].shape
-    return EMMIL(**dict(n_events=len(state["cls_tail_rgb.1.bias"]), d_rgb=d_rgb, d_flow=state["key_flow.0.weight"].shape[1], d_model=d) | more), dict(state)
+    return EMMIL(**dict(n_events=len(state["cls_tail_rgb.1.bias"]), d_rgb=d_rgb, d_flow=state["key_flow.0.weight"].shape[1],
+                        d_model=d) | more), dict(state)

@@ -30,17 +30,22 @@ def presence(x0, x1):
 def check_streams(model, audio, visual, motion, frames=8):
     "Raise `ParameterError` unless there are `frames` pictures for each segment, and motion."
     c, name = model.config, type(model).__name__
-    if audio.ndim != 3 or audio.shape[-1] != c.d_audio: raise ParameterError(f"audio features of shape {list(audio.shape)}: expected [B,T,{c.d_audio}]")
+    if audio.ndim != 3 or audio.shape[-1] != c.d_audio:
+        raise ParameterError(f"audio features of shape {list(audio.shape)}: expected [B,T,{c.d_audio}]")
     t = audio.shape[1]
     if motion is None or list(motion.shape) != [len(audio), t, c.d_motion]:
-        raise ParameterError(f"motion features {'missing' if motion is None else f'of shape {list(motion.shape)}'}: expected {[len(audio), t, c.d_motion]}")
+        raise ParameterError(f"motion features {'missing' if motion is None else f'of shape {list(motion.shape)}'}: expected "
+                             f"{[len(audio), t, c.d_motion]}")
     if list(visual.shape) != [len(audio), frames*t, c.d_visual]:
-        raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {[len(audio), frames*t, c.d_visual]}, {frames} frames for each segment, not pooled: "
+        raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {[len(audio), frames*t, c.d_visual]}, "
+                             f"{frames} frames for each segment, not pooled: "
                              "it bends them before it averages")
 
 def refuse_mask(model, mask):
     "These networks cannot leave segments out."
-    if mask is not None and not mask.all(): raise ParameterError(f"{type(model).__name__} cannot leave segments out of a clip; train it on whole clips, or on a network that takes a mask")
+    if mask is not None and not mask.all():
+        raise ParameterError(f"{type(model).__name__} cannot leave segments out of a clip; train it on whole clips, or on a network "
+                             "that takes a mask")
 
 def pooled(x, t): return x.unflatten(1, (t, -1)).mean(2)                                  # [B,nT,d] -> [B,T,d]
 
@@ -51,7 +56,8 @@ class Elu(nn.Sequential):
 
 class Leaky(nn.Sequential):
     "A linear, perhaps dropout, and a leaky ReLU of slope 0.2."
-    def __init__(self, d, dropout=None): super().__init__(nn.Linear(d, d), *([] if dropout is None else [nn.Dropout(dropout)]), nn.LeakyReLU(.2))
+    def __init__(self, d, dropout=None):
+        super().__init__(nn.Linear(d, d), *([] if dropout is None else [nn.Dropout(dropout)]), nn.LeakyReLU(.2))
 
 # %% ../../../nbs/api/models/zoo/07_evidence.ipynb #e0261ce9
 class Encoder(nn.Module):

@@ -50,7 +50,8 @@ class Decoder(Template):
         super().__init__(c)
         self.lv_cma_network, self.la_cma_network = (nn.ModuleList(Ask(c) for _ in range(c.n_decoder)) for _ in range(2))
         for layer in (*self.lv_cma_network, *self.la_cma_network):
-            layer.self_attn.load_state_dict(self.multiheadattn.state_dict()), layer.feed_forward.load_state_dict(self.feedforward.state_dict())
+            layer.self_attn.load_state_dict(self.multiheadattn.state_dict())
+            layer.feed_forward.load_state_dict(self.feedforward.state_dict())
 
     def forward(self, labels, a, v, seen=None):                                         # [B,C,d] [B,T,d] [B,T,d]
         out = []
@@ -64,11 +65,13 @@ class Decoder(Template):
 class LEAP(nn.Module):
     """LEAP (Zhou et al., ECCV 2024): label embeddings ask both streams.
 
-    `label_embeddings` [C,d_label] are an input that no checkpoint holds. `video_prob` is 1 where either modality's probability reaches 1/2, else 0, without gradient: so the release."""
+    `label_embeddings` [C,d_label] are an input that no checkpoint holds. `video_prob` is 1 where either modality's probability reaches
+    1/2, else 0, without gradient: so the release."""
     def __init__(self, label_embeddings=None, **options):
         super().__init__()
         c = self.config = make_config(LEAPConfig, options)
-        self.fc_a, self.fc_v, self.fc_st = nn.Linear(c.d_audio, c.d_model), nn.Linear(c.d_visual, c.d_model), nn.Linear(c.d_motion, c.d_model)
+        self.fc_a, self.fc_v = nn.Linear(c.d_audio, c.d_model), nn.Linear(c.d_visual, c.d_model)
+        self.fc_st = nn.Linear(c.d_motion, c.d_model)
         self.fc_fusion, self.fc_l = nn.Linear(2*c.d_model, c.d_model), nn.Linear(c.d_label, c.d_model)
         self.MMP, self.AVL = Pyramid(c), Decoder(c)
         self.fc_la, self.fc_lv = nn.Linear(c.d_model, 1), nn.Linear(c.d_model, 1)
@@ -78,14 +81,17 @@ class LEAP(nn.Module):
     def set_labels(self, embeddings):
         "Give the network the word vectors of its events."
         e = torch.as_tensor(embeddings, dtype=torch.float32)
-        if e.shape != self.label_embeddings.shape: raise ParameterError(f"label embeddings of shape {list(e.shape)}: expected {list(self.label_embeddings.shape)}, events and d_label")
+        if e.shape != self.label_embeddings.shape:
+            raise ParameterError(f"label embeddings of shape {list(e.shape)}: expected {list(self.label_embeddings.shape)}, events and "
+                                 "d_label")
         self.label_embeddings.copy_(e)
         return self
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         check_features(self, audio, visual, motion)
         if cross_attention is False: raise ParameterError("LEAP cannot be run without cross-attention: its encoder mixes both streams")
-        if not self.label_embeddings.any(): raise ParameterError("LEAP needs the embeddings of its events' names: give label_embeddings [C,d_label], or call set_labels")
+        if not self.label_embeddings.any():
+            raise ParameterError("LEAP needs the embeddings of its events' names: give label_embeddings [C,d_label], or call set_labels")
         a, v = self.fc_a(audio), self.fc_fusion(torch.cat([self.fc_v(visual), self.fc_st(motion)], -1))
         inputs = torch.stack([a, v], 2)
         v, a = self.MMP(v, a, mask)                                                     # [B,T,d] each
@@ -93,12 +99,16 @@ class LEAP(nn.Module):
         (q_a, s_a), (q_v, s_v) = self.AVL(labels, a, v, None if mask is None else mask[:, None].expand(-1, labels.shape[1], -1))
         p_a, p_v = self.fc_la(q_a).squeeze(-1).float().sigmoid(), self.fc_lv(q_v).squeeze(-1).float().sigmoid()   # [B,C]
         video = ((p_a >= .5) | (p_v >= .5)).float()
-        return HANOutput(video, p_a, p_v, torch.stack([s_a.mT, s_v.mT], 2).float(), features=torch.stack([a, v], 2).float(), inputs=inputs.float())
+        return HANOutput(video, p_a, p_v, torch.stack([s_a.mT, s_v.mT], 2).float(), features=torch.stack([a, v], 2).float(),
+                         inputs=inputs.float())
 
 # %% ../../../nbs/api/models/zoo/05_leap.ipynb #784813b0
 def published(state, label_embeddings=None, **more) -> tuple:
     "(network, weights) of a released LEAP; the label embeddings are not in the file."
     decoders = {k.split(".")[2] for k in state if k.startswith("AVL.la_cma_network.")}
-    if label_embeddings is None: raise ParameterError("a released LEAP holds no label embeddings: give label_embeddings=[25,300], the GloVe vectors of the events' names")
-    net = LEAP(label_embeddings, **dict(n_events=len(label_embeddings), d_label=state["fc_l.weight"].shape[1], n_decoder=len(decoders)) | pyramid_config(state, **more))
+    if label_embeddings is None:
+        raise ParameterError("a released LEAP holds no label embeddings: give label_embeddings=[25,300], the GloVe vectors of the "
+                             "events' names")
+    net = LEAP(label_embeddings, **dict(n_events=len(label_embeddings), d_label=state["fc_l.weight"].shape[1],
+                                        n_decoder=len(decoders)) | pyramid_config(state, **more))
     return net, pyramid_weights(state) | {"label_embeddings": net.label_embeddings}

@@ -35,9 +35,11 @@ class MGNConfig:
     crossmodal:str = "soft"        # of the audio tokens to the visual ones
 
     def __post_init__(self):
-        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "n_segments", "n_heads"): at_least(name, getattr(self, name), 1)
+        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "n_segments", "n_heads"):
+            at_least(name, getattr(self, name), 1)
         for name in ("unimodal", "crossmodal"):
-            if getattr(self, name) not in ("soft", "hard"): raise ParameterError(f"{name}={getattr(self, name)!r}: expected 'soft' or 'hard'")
+            if getattr(self, name) not in ("soft", "hard"):
+                raise ParameterError(f"{name}={getattr(self, name)!r}: expected 'soft' or 'hard'")
 
 # %% ../../../nbs/api/models/zoo/04_mgn.ipynb #0637b3c0
 class MLP(nn.Module):
@@ -150,23 +152,29 @@ class Gather(nn.Module):
 class MGN(nn.Module):
     """MGN (Mo and Tian, NeurIPS 2022): no pooling over time; every event has a token.
 
-    `segments` of the output are probabilities as published; `segment_logits` are their logits, cut off below one. The number of segments is part of the weights."""
+    `segments` of the output are probabilities as published; `segment_logits` are their logits, cut off below one. The number of
+    segments is part of the weights."""
     def __init__(self, **options):
         super().__init__()
         c = self.config = make_config(MGNConfig, options)
         d, hard = c.d_model, c.unimodal == "hard"
-        self.fc_a, self.fc_v, self.fc_st, self.fc_fusion = nn.Linear(c.d_audio, d), nn.Linear(c.d_visual, d), nn.Linear(c.d_motion, d), nn.Linear(2*d, d)
+        self.fc_a, self.fc_v = nn.Linear(c.d_audio, d), nn.Linear(c.d_visual, d)
+        self.fc_st, self.fc_fusion = nn.Linear(c.d_motion, d), nn.Linear(2*d, d)
         self.audio_cug, self.visual_cug = Gather(c, c.depth_audio, hard, exchange=not hard), Gather(c, c.depth_visual, hard)
         self.av_mcg = Gather(c, c.depth_cross, c.crossmodal == "hard")
-        self.fc_prob, self.fc_prob_a, self.fc_prob_v, self.fc_cls = nn.Linear(d, 1), nn.Linear(d, 1), nn.Linear(d, 1), nn.Linear(d, c.n_events)
+        self.fc_prob, self.fc_prob_a, self.fc_prob_v = (nn.Linear(d, 1) for _ in range(3))
+        self.fc_cls = nn.Linear(d, c.n_events)
         self.audio_token, self.visual_token = (nn.Parameter(torch.zeros(c.n_events, d)) for _ in range(2))
         self.apply(_start)
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         check_features(self, audio, visual, motion)
-        if audio.shape[1] != self.config.n_segments: raise ParameterError(f"MGN was built for {self.config.n_segments} segments, these clips have {audio.shape[1]}")
-        if cross_attention is False: raise ParameterError("MGN cannot be run without cross-attention: its audio is sorted by visual segments")
-        if mask is not None and not mask.all(): raise ParameterError("MGN cannot leave segments out: its weights run over all of them; train it on whole clips")
+        if audio.shape[1] != self.config.n_segments:
+            raise ParameterError(f"MGN was built for {self.config.n_segments} segments, these clips have {audio.shape[1]}")
+        if cross_attention is False:
+            raise ParameterError("MGN cannot be run without cross-attention: its audio is sorted by visual segments")
+        if mask is not None and not mask.all():
+            raise ParameterError("MGN cannot leave segments out: its weights run over all of them; train it on whole clips")
         a, v = self.fc_a(audio), self.fc_fusion(torch.cat([self.fc_v(visual), self.fc_st(motion)], -1))          # [B,T,d]
         tokens = lambda t: t.expand(len(audio), -1, -1)                                                          # [B,C,d]
         seen, map_v = self.visual_cug(v, tokens(self.visual_token))
@@ -188,6 +196,8 @@ def published(state, **more) -> tuple:
     "(network, weights) of a released MGN; heads and kinds of assignment are not told by the file."
     size, depth = lambda k: list(state[k].shape), lambda part: len({k.split(".")[2] for k in state if k.startswith(f"{part}.blocks.")})
     c, d = size("audio_token")
-    return MGN(**dict(n_events=c, d_model=d, d_audio=size("fc_a.weight")[1], d_visual=size("fc_v.weight")[1], d_motion=size("fc_st.weight")[1],
-                      n_segments=size("audio_cug.han_encoder.mlp_inter.fc1.weight")[1], depth_audio=depth("audio_cug"), depth_visual=depth("visual_cug"),
+    return MGN(**dict(n_events=c, d_model=d, d_audio=size("fc_a.weight")[1], d_visual=size("fc_v.weight")[1],
+                      d_motion=size("fc_st.weight")[1],
+                      n_segments=size("audio_cug.han_encoder.mlp_inter.fc1.weight")[1], depth_audio=depth("audio_cug"),
+                      depth_visual=depth("visual_cug"),
                       depth_cross=depth("av_mcg")) | more), dict(state)

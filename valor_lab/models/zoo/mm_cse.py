@@ -32,7 +32,8 @@ class CSEConfig:
     dropout:float = .1
 
     def __post_init__(self):
-        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_class", "d_ff", "n_layers", "n_heads"): at_least(name, getattr(self, name), 1)
+        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_class", "d_ff", "n_layers", "n_heads"):
+            at_least(name, getattr(self, name), 1)
 
 # %% ../../../nbs/api/models/zoo/06_mm_cse.ipynb #309ec0f8
 def stacked(x, linears):                                                                 # [...,d] or [...,J,d] -> [...,J,k]
@@ -117,15 +118,18 @@ class Enhance(nn.Module):
 class MMCSE(nn.Module):
     """MM-CSE (Zhao et al., AAAI 2025): events as vectors, attention among them.
 
-    `extra` holds what its losses ask for: the vectors of events and background, what the decoders rebuild and from what, the attention maps of the last layer."""
+    `extra` holds what its losses ask for: the vectors of events and background, what the decoders rebuild and from what, the attention
+    maps of the last layer."""
     def __init__(self, **options):
         super().__init__()
         c = self.config = make_config(CSEConfig, options)
         d, k, n = c.d_model, c.d_class, c.n_events + 1
         drop = lambda: nn.Dropout(c.dropout)
-        self.fc_a, self.fc_v, self.fc_st, self.fc_fusion = nn.Linear(c.d_audio, d), nn.Linear(c.d_visual, d), nn.Linear(c.d_motion, d), nn.Linear(2*d, d)
+        self.fc_a, self.fc_v = nn.Linear(c.d_audio, d), nn.Linear(c.d_visual, d)
+        self.fc_st, self.fc_fusion = nn.Linear(c.d_motion, d), nn.Linear(2*d, d)
         self.a_unmix = nn.ModuleList(nn.Sequential(nn.ReLU(), nn.Linear(d, k), nn.ReLU()) for _ in range(n))
-        self.v_unmix = nn.ModuleList(nn.Sequential(nn.ReLU(), nn.Linear(d, k), nn.ReLU(), drop(), nn.Linear(k, k), nn.ReLU()) for _ in range(n))
+        self.v_unmix = nn.ModuleList(nn.Sequential(nn.ReLU(), nn.Linear(d, k), nn.ReLU(), drop(), nn.Linear(k, k), nn.ReLU())
+                                     for _ in range(n))
         self.alpha_a, self.alpha_v = Gate(d, k, c.dropout), Gate(d, k, c.dropout)
         self.reduce_a, self.reduce_v = (nn.Sequential(nn.Linear(2*k, k), nn.ReLU()) for _ in range(2))
         self.av_enhance = Enhance(c)
@@ -157,7 +161,8 @@ class MMCSE(nn.Module):
         audio_prob, visual_prob = weighted.sum(1).unbind(1)
         rebuilt = torch.stack([self.a_recon(e[0].flatten(2)), self.v_recon(e[1].flatten(2))], 2)
         extra = dict(vectors=torch.stack(e, 2), source=torch.stack([a, v], 2), rebuilt=rebuilt, maps=maps)
-        return HANOutput((beta*weighted).sum((1, 2)), audio_prob, visual_prob, logits, inputs=torch.stack([a, v], 2).float(), time_attention=alpha,
+        return HANOutput((beta*weighted).sum((1, 2)), audio_prob, visual_prob, logits, inputs=torch.stack([a, v], 2).float(),
+                         time_attention=alpha,
                          modality_attention=beta, extra=extra)
 
 # %% ../../../nbs/api/models/zoo/06_mm_cse.ipynb #a7c64b95
@@ -168,7 +173,8 @@ def rebuilding(extra, weight=None):
 def orthogonality(extra):
     "Cosine between events and background, `(audio, visual)`: of each event in the sound, of the mean event in the picture, as released."
     heard, seen = extra["vectors"].unbind(2)                                              # [B,T,C+1,k]
-    return (F.cosine_similarity(heard[:, :, :-1], heard[:, :, -1:], -1).mean(), F.cosine_similarity(seen[:, :, :-1].mean(2), seen[:, :, -1], -1).mean())
+    return (F.cosine_similarity(heard[:, :, :-1], heard[:, :, -1:], -1).mean(),
+            F.cosine_similarity(seen[:, :, :-1].mean(2), seen[:, :, -1], -1).mean())
 
 def cooccurring(extra, audio, visual):                                                    # labels [B,T,C] each
     "Mean squared errors of the four attention maps against the outer products of the labels."
@@ -180,6 +186,8 @@ def published(state, **more) -> tuple:
     "(network, weights) of a released MM-CSE; the number of heads is not told by the file."
     size = lambda k: list(state[k].shape)
     layers = {k.split(".")[2] for k in state if k.startswith("av_enhance.layers.")}
-    return MMCSE(**dict(n_events=len({k.split(".")[2] for k in state if k.startswith("fc_prob.fc.")}), d_audio=size("fc_a.weight")[1], d_visual=size("fc_v.weight")[1],
-                        d_motion=size("fc_st.weight")[1], d_model=size("fc_a.weight")[0], d_class=size("reduce_a.0.weight")[0], n_layers=len(layers),
+    return MMCSE(**dict(n_events=len({k.split(".")[2] for k in state if k.startswith("fc_prob.fc.")}), d_audio=size("fc_a.weight")[1],
+                        d_visual=size("fc_v.weight")[1],
+                        d_motion=size("fc_st.weight")[1], d_model=size("fc_a.weight")[0], d_class=size("reduce_a.0.weight")[0],
+                        n_layers=len(layers),
                         d_ff=size("av_enhance.layers.0.linear1.weight")[0]) | more), dict(state)

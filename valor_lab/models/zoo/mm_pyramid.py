@@ -33,7 +33,8 @@ class PyramidConfig:
     streams:str = "published"     # the released code hands (visual, audio) on as (audio, visual); "fixed" does not
 
     def __post_init__(self):
-        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_ff", "n_heads", "n_levels"): at_least(name, getattr(self, name), 1)
+        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_ff", "n_heads", "n_levels"):
+            at_least(name, getattr(self, name), 1)
         if self.streams not in ("published", "fixed"): raise ParameterError(f"streams={self.streams!r}: expected 'published' or 'fixed'")
 
 # %% ../../../nbs/api/models/zoo/03_mm_pyramid.ipynb #bf71618a
@@ -153,7 +154,8 @@ class Fusion(Template):
         self.vadaptiveinteraction, self.aadaptiveinteraction = PyramidLayer(c), PyramidLayer(c)
         self.vselectfusion, self.aselectfusion = nn.Linear(c.d_model, 1), nn.Linear(c.d_model, 1)
         for layer in (self.vadaptiveinteraction, self.aadaptiveinteraction):
-            layer.self_attn.load_state_dict(self.multiheadattn.state_dict()), layer.feed_forward.load_state_dict(self.feedforward.state_dict())
+            layer.self_attn.load_state_dict(self.multiheadattn.state_dict())
+            layer.feed_forward.load_state_dict(self.feedforward.state_dict())
 
     def forward(self, v, a):                                                            # [B,T,L,d] each
         out = []
@@ -173,11 +175,13 @@ class Pyramid(nn.Module):
 class MMPyramid(nn.Module):
     """MM-Pyramid (Yu et al., ACM Multimedia 2022): windows that double, one feature for each segment and modality.
 
-    With `streams="published"`, the default, index 0 of every output is the visual stream and index 1 the audio stream, as in the released code."""
+    With `streams="published"`, the default, index 0 of every output is the visual stream and index 1 the audio stream, as in the
+    released code."""
     def __init__(self, **options):
         super().__init__()
         c = self.config = make_config(PyramidConfig, options)
-        self.fc_a, self.fc_v, self.fc_st = nn.Linear(c.d_audio, c.d_model), nn.Linear(c.d_visual, c.d_model), nn.Linear(c.d_motion, c.d_model)
+        self.fc_a, self.fc_v = nn.Linear(c.d_audio, c.d_model), nn.Linear(c.d_visual, c.d_model)
+        self.fc_st = nn.Linear(c.d_motion, c.d_model)
         self.fc_fusion = nn.Linear(2*c.d_model, c.d_model)
         self.MMP = Pyramid(c)
         self.heads = MMIL(c.d_model, c.n_events)
@@ -200,7 +204,8 @@ def pyramid_weights(state) -> dict:
     "Released names -> ours: HAN's heads, and each convolution once."
     twice = {k: k.replace(".net.0.", ".conv1.").replace(".net.2.", ".conv2.") for k in state if ".net." in k}
     for second, first in twice.items():
-        if first not in state or not torch.equal(state[second], state[first]): raise ParameterError(f"{second} is not the {first} that it should repeat")
+        if first not in state or not torch.equal(state[second], state[first]):
+            raise ParameterError(f"{second} is not the {first} that it should repeat")
     names = {"fc_prob.": "heads.event.", "fc_frame_att.": "heads.time.", "fc_av_att.": "heads.modality."}
     ours = lambda k: next((k.replace(a, b, 1) for a, b in names.items() if k.startswith(a)), k)
     return {ours(k): v for k, v in state.items() if k not in twice}
@@ -209,7 +214,8 @@ def pyramid_config(state, **more) -> dict:
     "The options of a released state dict; heads (8) and the swap are not told by it."
     size = lambda k: list(state[k].shape)
     levels = {k.split(".")[3] for k in state if k.startswith("MMP.capture.msa.")}
-    return dict(d_audio=size("fc_a.weight")[1], d_visual=size("fc_v.weight")[1], d_motion=size("fc_st.weight")[1], d_model=size("fc_a.weight")[0],
+    return dict(d_audio=size("fc_a.weight")[1], d_visual=size("fc_v.weight")[1], d_motion=size("fc_st.weight")[1],
+                d_model=size("fc_a.weight")[0],
                 d_ff=size("MMP.capture.feedforward.w_1.weight")[0], n_levels=len(levels), **more)
 
 def published(state, **more) -> tuple:

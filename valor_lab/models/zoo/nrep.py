@@ -31,7 +31,8 @@ class NREPConfig:
     n_segments:int = 10            # of a clip whose sound comes as 64 tokens
 
     def __post_init__(self):
-        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_ff", "n_layers", "n_heads", "n_segments"): at_least(name, getattr(self, name), 1)
+        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_ff", "n_layers", "n_heads", "n_segments"):
+            at_least(name, getattr(self, name), 1)
 
 # %% ../../../nbs/api/models/zoo/10_nrep.ipynb #394886a8
 def stretched(y, t):                                                                      # [B,64,d] projected tokens -> [B,T,d]
@@ -44,7 +45,8 @@ def stretched(y, t):                                                            
 class NREP(nn.Module):
     """NREP (2023): one of its two copies.
 
-    Audio [B,64,D] tokens or [B,T,D]; visual [B,T,D] or 8 frames for each segment. `extra` holds the two-class logits [..., (presence, absence)] and attentions for its losses."""
+    Audio [B,64,D] tokens or [B,T,D]; visual [B,T,D] or 8 frames for each segment. `extra` holds the two-class logits [..., (presence,
+    absence)] and attentions for its losses."""
     def __init__(self, **options):
         super().__init__()
         c = self.config = make_config(NREPConfig, options)
@@ -59,8 +61,10 @@ class NREP(nn.Module):
     def project(self, audio, visual, motion):                                             # -> [B,T,d] each
         c, name = self.config, "NREP"
         t = c.n_segments if audio.shape[1] == 64 else audio.shape[1]
-        if motion is None or list(motion.shape) != [len(audio), t, c.d_motion]: raise ParameterError(f"{name} needs motion features [B,{t},{c.d_motion}]")
-        if visual.shape[1] not in (t, 8*t): raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {t} segments or {8*t} frames")
+        if motion is None or list(motion.shape) != [len(audio), t, c.d_motion]:
+            raise ParameterError(f"{name} needs motion features [B,{t},{c.d_motion}]")
+        if visual.shape[1] not in (t, 8*t):
+            raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {t} segments or {8*t} frames")
         for what, x, d in (("audio", audio, c.d_audio), ("visual", visual, c.d_visual)):
             if x.shape[-1] != d: raise ParameterError(f"{what} features of shape {list(x.shape)}: expected {d} numbers each")
         a = stretched(self.fc_a[0](audio), t) if audio.shape[1] == 64 else self.fc_a(audio)
@@ -83,8 +87,10 @@ class NREP(nn.Module):
         temporal, temporal_attention = pairs(self.fc_joint_sl(joint)), softmax(pairs(self.fc_temporal_att(joint)))   # [B,T,C,2]
         whole = (temporal_attention*temporal).sum(1)                                      # [B,C,2]
         p_a, p_v = strength(clip).sigmoid().unbind(1)
-        extra = dict(frame=frame, clip=clip, temporal=temporal, whole=whole, frame_attention=frame_attention, temporal_attention=temporal_attention)
-        return HANOutput(strength(whole).sigmoid(), p_a, p_v, strength(frame), features=torch.stack([a_f, v_f], 2).float(), inputs=torch.stack([a, v], 2).float(), extra=extra)
+        extra = dict(frame=frame, clip=clip, temporal=temporal, whole=whole, frame_attention=frame_attention,
+                     temporal_attention=temporal_attention)
+        return HANOutput(strength(whole).sigmoid(), p_a, p_v, strength(frame), features=torch.stack([a_f, v_f], 2).float(),
+                         inputs=torch.stack([a, v], 2).float(), extra=extra)
 
 def strength(x):
     "The logit of evidence over total strength, e0/(e0 + e1 + 2), of two-class logits [...,2]."
@@ -113,5 +119,6 @@ def attention_agreement(temporal, frame):
 def published(state, **more) -> tuple:
     "(network, weights under our names) of one of the two state dicts of a released NREP."
     size = lambda k: state[k].shape
-    return NREP(**dict(n_events=len(state["fc_sl_fore.0.bias"]), d_audio=size("fc_a.0.weight")[1], d_visual=size("fc_v.0.weight")[1], d_motion=size("fc_st.0.weight")[1])
+    return NREP(**dict(n_events=len(state["fc_sl_fore.0.bias"]), d_audio=size("fc_a.0.weight")[1], d_visual=size("fc_v.0.weight")[1],
+                       d_motion=size("fc_st.0.weight")[1])
                 | encoder_sizes(state, "inter_encoder") | more), renamed(state)

@@ -27,9 +27,12 @@ class PlaceOutput(NamedTuple):
 def check_places(model, audio, visual):
     "Raise `ParameterError` unless audio is [B,T,Da] and visual [B,T,7,7,Dv]; the places, flat: [B,T,49,Dv]."
     c, name = model.config, type(model).__name__
-    if audio.ndim != 3 or audio.shape[-1] != c.d_audio: raise ParameterError(f"audio features of shape {list(audio.shape)}: expected [B,T,{c.d_audio}]")
+    if audio.ndim != 3 or audio.shape[-1] != c.d_audio:
+        raise ParameterError(f"audio features of shape {list(audio.shape)}: expected [B,T,{c.d_audio}]")
     want = [*audio.shape[:2], 7, 7, c.d_visual]
-    if list(visual.shape) != want: raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {want}, a map of 7 × 7 places for each second; pooled features hold no places")
+    if list(visual.shape) != want:
+        raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {want}, a map of 7 × 7 places for each "
+                             "second; pooled features hold no places")
     return visual.flatten(2, 3)
 
 def weighed(weight, places):                                             # [B,T,49] [B,T,49,D] -> [B,T,D]

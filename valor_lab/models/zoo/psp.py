@@ -41,7 +41,8 @@ class PlaceAttention(nn.Module):
         self.affine_h = nn.Linear(places, 1, bias=False)
 
     def forward(self, audio, places):                                                     # [B,T,Da] [B,T,49,Dv]
-        content = self.affine_v(self.affine_video(places).relu()) + self.affine_g(self.affine_audio(audio).relu())[..., None]   # [B,T,49,49]
+        # [B,T,49,49]
+        content = self.affine_v(self.affine_video(places).relu()) + self.affine_g(self.affine_audio(audio).relu())[..., None]
         return weighed(self.affine_h(content.tanh()).squeeze(-1).softmax(-1), places)     # [B,T,Dv]
 
 # %% ../../../nbs/api/models/zoo/12_psp.ipynb #da10da93
@@ -86,7 +87,8 @@ class Pair(nn.Module):
 class PSP(nn.Module):
     """PSP (Zhou et al., CVPR 2021).
 
-    Fully: `segment_logits` [B,T,29] and `similarity` [B,T]. Weakly: weighted `segment_logits` and `video_prob` [B,29]. The last class is background."""
+    Fully: `segment_logits` [B,T,29] and `similarity` [B,T]. Weakly: weighted `segment_logits` and `video_prob` [B,29]. The last class
+    is background."""
     def __init__(self, **options):
         super().__init__()
         c = self.config = make_config(PSPConfig, options)
@@ -98,7 +100,8 @@ class PSP(nn.Module):
         if full:
             chain = lambda a, b, d: nn.Sequential(nn.Linear(a, b, bias=False), nn.Linear(b, d, bias=False))
             self.fa, self.fv = chain(c.d_audio, 256, 128), chain(c.d_visual, 256, 128)
-            self.v_classify, self.a_classify, self.L3, self.L4 = Pair(c.n_events), Pair(c.n_events), nn.Linear(256, 64), nn.Linear(64, 2)   # idle
+            # idle
+            self.v_classify, self.a_classify, self.L3, self.L4 = Pair(c.n_events), Pair(c.n_events), nn.Linear(256, 64), nn.Linear(64, 2)
         else:
             self.W3, self.W1, self.W2 = (nn.Linear(k, 1, bias=False) for k in (n, 256, 64))   # the last two, and temperature, are idle
             self.temperature = nn.Parameter(torch.ones(1, n))
@@ -118,7 +121,8 @@ class PSP(nn.Module):
 # %% ../../../nbs/api/models/zoo/12_psp.ipynb #0857d6e6
 def published(state, **more) -> tuple:
     "(network, weights) of a released PSP; the kind is told by the keys."
-    return PSP(**dict(supervision="full" if "fa.0.weight" in state else "weak", n_events=len(state["L2.weight"]) - 1, d_visual=state["linear_v.weight"].shape[1]) | more), dict(state)
+    return PSP(**dict(supervision="full" if "fa.0.weight" in state else "weak", n_events=len(state["L2.weight"]) - 1,
+                      d_visual=state["linear_v.weight"].shape[1]) | more), dict(state)
 
 def similarity_target(present):                                                           # [B,T] bool
     "What PSP's similarity shall be: 1/n on the n seconds of the event; 1/T everywhere without one."
