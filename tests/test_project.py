@@ -65,7 +65,7 @@ def test_a_notebook_says_its_kernel_and_holds_no_path_of_a_machine(path):
 @pytest.mark.parametrize("path", sorted((ROOT/"nbs"/"api").rglob("*.ipynb")), ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_each_library_notebook_exports_the_module_of_its_name_and_asserts_something(path):
     cells = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
-    wing = path.parent.name + "." if path.parent.name != "api" else ""
+    wing = "".join(f"{folder}." for folder in path.relative_to(ROOT/"nbs"/"api").parts[:-1])
     assert f"#| default_exp {wing}{'__init__' if path.stem == 'index' else re.sub(r'^[0-9]+_', '', path.stem)}" in cells and any("assert " in c for c in cells)
 
 def test_the_captions_and_thresholds_are_the_published_ones():

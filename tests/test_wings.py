@@ -1,5 +1,5 @@
 """The house: which room may import from which. Every import is seen, at the top of a file and inside functions, relative or absolute."""
-import ast, importlib
+import ast, importlib, re
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ ORDER = {                                                       # inside a wing,
     "datasets": ["fetch", "dataset"],
     "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
     "tasks": ["heads", "ave", "tal"],
-    "workbench": ["tuning", "jobs", "page", "clipset", "player", "table", "panel", "bench", "compare", "launcher", "app"],
+    "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
@@ -79,7 +79,10 @@ def faults(path, library=LIBRARY, order=ORDER):
 FILES = sorted(p for p in LIBRARY.rglob("*.py") if p.name != "_modidx.py" and p != LIBRARY/"__init__.py")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: ".".join(p.relative_to(LIBRARY).with_suffix("").parts))
+def name(path): return ".".join(path.relative_to(LIBRARY).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
 def test_a_room_imports_only_downwards_and_through_doors(path):
     wing, room = place(path)
     assert not wing or not room or room in ORDER[wing], f"{wing}.{room} has no place: give it one here and in the design"
@@ -129,3 +132,55 @@ def test_each_room_has_its_notebook_and_each_wing_a_door():
     for wing in WINGS:
         names = {p.stem for p in (ROOT/"nbs"/"api"/wing).glob("*.ipynb")}
         assert "index" in names and {n.partition("_")[2] for n in names - {"index"}} == set(ORDER[wing]) - {"zoo"}, wing
+
+
+def test_the_guide_links_every_door_from_the_ground_up_in_twelve_lines():
+    text = (ROOT/"nbs"/"api"/"README.md").read_text()
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert len(lines) == 12 and len(lines[-8:]) == len(FLOORS)
+    for floor, line in zip(FLOORS[1:], lines[-7:]):
+        assert set(re.findall(r"\]\((\w+)/index\.ipynb\)", line)) == set(floor), line
+    assert all((ROOT/"nbs"/"api"/link).is_file() for link in re.findall(r"\]\(([^)]+)\)", text))
+
+
+TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
+WIDE = {
+    "cli.fetch", "cli.harvest", "cli.parse",
+    "core", "files", "grid", "vocab",
+    "datasets.dataset", "datasets.fetch",
+    "demo.figures", "demo.pen", "demo.plan", "demo.render", "demo.scenes", "demo.simple", "demo.sounds", "demo.teachers",
+    "harvest.clap", "harvest.clip", "harvest.extractors", "harvest.live", "harvest.pipeline", "harvest.published", "harvest.scores", "harvest.statistics", "harvest.store", "harvest.teachers", "harvest.thresholds",
+    "labels.labels", "labels.overlays",
+    "media.clips", "media.decode",
+    "metrics.avvp",
+    "models.checkpoints", "models.han", "models.protocols", "models.registry", "models.zoo.ppl",
+    "plots.changes", "plots.content", "plots.curves", "plots.lanes", "plots.literature", "plots.look", "plots.scores",
+    "tasks.ave", "tasks.heads", "tasks.tal",
+    "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "workbench.app", "workbench.bench", "workbench.clipset", "workbench.launcher"}
+
+
+def wide_lines(path): return [n for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 140]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_room_has_at_most_500_lines_of_at_most_140_characters(path):
+    length, wide = len(path.read_text(encoding="utf-8").splitlines()), wide_lines(path)
+    assert length <= 500 or name(path) in TOO_LONG, f"{length} lines: two rooms"
+    assert not wide or name(path) in WIDE, f"lines over 140 characters: {wide[:9]}"
+
+
+def test_the_lists_of_rooms_that_break_the_law_only_shrink():
+    rooms = {name(p): p for p in FILES}
+    assert TOO_LONG == {n for n in TOO_LONG if n in rooms and len(rooms[n].read_text(encoding="utf-8").splitlines()) > 500}, "take what is mended off the list"
+    assert not [n for n in WIDE if n not in rooms or not wide_lines(rooms[n])], "take what is mended off the list"
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_what_a_door_hands_on_is_defined_in_one_room_of_its_wing(wing):
+    where = {n: [] for n in importlib.import_module(f"valor_lab.{wing}").__all__}
+    for path in FILES:
+        if place(path)[0] == wing and place(path)[1]:
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in where: where[node.name].append(name(path))
+    assert not {n: rooms for n, rooms in where.items() if len(rooms) > 1}

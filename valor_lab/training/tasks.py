@@ -143,6 +143,7 @@ class Task:
     protocols = ()         # how outputs may become predictions
     features = ("classic", "clipclap", "simple")   # kinds of features that `load_dataset` has for it
     published = ""         # the data set of its rows in published_results.csv; "": there are none
+    backbones = ()         # names of networks that `networks` registers
     shows = ()             # sections of nbs/train.ipynb that make sense: "fidelity", "gains", "nonaligned", "timelines"
     Options = None         # a dataclass of numbers, words and switches, with defaults: what `task_options` may set
 
