@@ -24,7 +24,7 @@ def valor_fetch(
     split:Annotated[str, typer.Option(help="which clips: train, val or test (llp-videos)")] = "test",
     limit:Annotated[int|None, typer.Option(min=1, help="at most so many clips (llp-videos)")] = None,
     retry:Annotated[bool, typer.Option("--retry", help="ask again for clips that are entered as gone (llp-videos)")] = False,
-    url:Annotated[str|None, typer.Option(help="another source: a base address (llp-annotations), one with {video} (llp-videos), a hub")] = None,
+    url:Annotated[str|None, typer.Option(help="another source: a base address, one with {video} (llp-videos), or a hub")] = None,
     revision:Annotated[str, typer.Option(help="2020: also the audio file as first published (llp-annotations)")] = "",
 ):
     "Fetch what others published for LLP into the data folder."

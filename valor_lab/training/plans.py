@@ -61,5 +61,6 @@ def train_all(
     done = {}
     for n, (config, model) in plan.items():
         s = splits(config.features)
-        done[n] = [fit(replace(config, seed=seed), s["train"], folder, s["val"], s["test"], model=model, **options) for seed, folder in todo[n].items()]
+        train = lambda seed, folder: fit(replace(config, seed=seed), s["train"], folder, s["val"], s["test"], model=model, **options)
+        done[n] = [train(seed, folder) for seed, folder in todo[n].items()]
     return done
