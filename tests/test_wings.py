@@ -14,7 +14,7 @@ FLOORS = [                                                      # from the groun
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
     "labels": ["labels", "overlays"],
-    "media": ["decode", "clips"],
+    "media": ["files", "packets", "decode", "clips"],
     "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
     "metrics": ["avvp", "detection"],
     "harvest": ["teachers", "clip", "clap", "extractors", "scores", "store", "published", "pipeline", "statistics", "thresholds", "live"],
@@ -151,7 +151,7 @@ WIDE = {
     "demo.figures", "demo.pen", "demo.plan", "demo.render", "demo.scenes", "demo.simple", "demo.sounds", "demo.teachers",
     "harvest.clap", "harvest.clip", "harvest.extractors", "harvest.live", "harvest.pipeline", "harvest.published", "harvest.scores", "harvest.statistics", "harvest.store", "harvest.teachers", "harvest.thresholds",
     "labels.labels", "labels.overlays",
-    "media.clips", "media.decode",
+    "media.clips",
     "metrics.avvp",
     "models.checkpoints", "models.han", "models.protocols", "models.registry", "models.zoo.ppl",
     "plots.changes", "plots.content", "plots.curves", "plots.lanes", "plots.literature", "plots.look", "plots.scores",
