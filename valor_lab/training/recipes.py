@@ -94,7 +94,7 @@ def _harvested(path, ids, videos, progress):
     "The feature store of these clips; the teachers are loaded only if a clip is missing."
     from valor_lab import demo
     from valor_lab import harvest as h
-    if (path/"manifest.json").exists():
+    if h.has_store(path):
         store = h.FeatureStore.open(path)
         if set(ids) <= {*store.ids, *store.failures["id"]}: return store
     return h.harvest(ids, *demo.demo_teachers(device="auto"), path, folder=videos, progress=progress)
