@@ -157,7 +157,7 @@ WIDE = {
     "plots.changes", "plots.content", "plots.curves", "plots.lanes", "plots.literature", "plots.look", "plots.scores",
     "tasks.ave", "tasks.heads", "tasks.tal",
     "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
-    "workbench.app", "workbench.bench", "workbench.clipset", "workbench.launcher"}
+    "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
 def wide_lines(path): return [n for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 140]
