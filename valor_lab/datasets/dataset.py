@@ -252,7 +252,7 @@ def read_split(
     audio, visual = (folder/f"AVVP_{'train' if split == 'train' else 'eval'}_{m}.csv" for m in ("audio", "visual"))
     if revision:
         audio = folder/safe_name(f"revision-{revision}", "revision")/audio.name
-        if not audio.exists(): raise FileNotFoundError(f"{audio} does not exist; data/README.md says where this revision comes from")
+        if not audio.exists(): raise FileNotFoundError(f"{audio} does not exist. Fetch it with: valor fetch llp-annotations --revision {revision}")
     return weak, read_segments(audio, visual, weak.ids, weak.vocab) if audio.exists() and visual.exists() else None
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #5fda9f23
