@@ -90,7 +90,7 @@ def test_table_filters_sorts_and_pages_as_pandas_does():
     assert [r["id"] for r in rows] == want.index.tolist() and rows[-1]["cells"]["F"] is None
 
 
-def test_stills_stand_in_where_no_browser_is_and_escape_what_they_show():
+def test_stills_go_with_every_widget_and_escape_what_they_show():
     c = clips()
     assert "image/png" in w.Player(c)._repr_mimebundle_()[0]
     t = w.Table(pd.DataFrame(dict(what=["<b>x</b>"]), index=["<script>1</script>"]), [w.Column("what", words=True)], title="<i>")
@@ -98,9 +98,10 @@ def test_stills_stand_in_where_no_browser_is_and_escape_what_they_show():
     assert "<script>" not in text and "<b>x" not in text and "<i>" not in text
 
 
-def test_widgets_are_shown_where_a_browser_is(monkeypatch):
-    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
-    assert "application/vnd.jupyter.widget-view+json" in w.Player(clips())._repr_mimebundle_()[0]
+def test_the_widget_and_its_still_are_always_sent_together(monkeypatch):
+    for name in ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG", "VOILA_REQUEST_URL"): monkeypatch.delenv(name, raising=False)
+    shown = w.Player(clips())._repr_mimebundle_()[0]
+    assert shown["image/png"] and shown["application/vnd.jupyter.widget-view+json"]["model_id"]
 
 
 def test_the_player_is_told_in_parts_that_can_be_read_alone_and_are_all_loaded():
@@ -212,7 +213,7 @@ def test_what_counts_as_truth_can_be_a_correction(tmp_path):
 
 
 def test_an_overlay_that_does_not_fit_is_a_sentence_and_no_fault(tmp_path, monkeypatch):
-    from valor_lab.workbench.clipset import _gather
+    from valor_lab.workbench.sources import _gather
     c, d = clips(), tmp_path/"data"
     o = w.Player(c, folder=d/"overlays").correct("truth", "mine", "Ada")
     o.paint("clip0", "Dog", "audio", 0, 10, True)
@@ -260,7 +261,7 @@ def test_pages_have_no_cells_for_coders_and_speak_of_the_set_that_is_asked_for(t
         with pytest.raises(ParameterError): command(folder, **bad)
 
 def test_scores_that_a_data_set_brings_are_shown_where_no_store_is():
-    from valor_lab.workbench.clipset import _scores
+    from valor_lab.workbench.sources import _scores
     from valor_lab.labels import WeakLabels
     from valor_lab.harvest import Scores
     rng = np.random.default_rng(0)

@@ -40,8 +40,10 @@ class Grid:
     alignment:str = "clip"             # "clip": each stream where it lies; "published": each stream stretched over the T segments
 
     def __post_init__(self):
-        if int(self.n_segments) != self.n_segments or self.n_segments < 1: raise ParameterError(f"n_segments must be a whole number of at least 1, found {self.n_segments}")
-        if self.segment_seconds is not None and not 0 < self.segment_seconds < np.inf: raise ParameterError(f"segment_seconds must be positive, found {self.segment_seconds}")
+        if int(self.n_segments) != self.n_segments or self.n_segments < 1:
+            raise ParameterError(f"n_segments must be a whole number of at least 1, found {self.n_segments}")
+        if self.segment_seconds is not None and not 0 < self.segment_seconds < np.inf:
+            raise ParameterError(f"segment_seconds must be positive, found {self.segment_seconds}")
         one_of("alignment", self.alignment, ("clip", "published"))
 
     def length(self, duration=None) -> float:
@@ -50,7 +52,9 @@ class Grid:
         if duration is None: raise ParameterError(f"{self} need the clip's duration")
         return float(duration)
 
-    def __str__(self): return f"{self.n_segments} equal parts" if self.segment_seconds is None else f"{self.n_segments} segments of {self.segment_seconds:g} s"
+    def __str__(self):
+        if self.segment_seconds is None: return f"{self.n_segments} equal parts"
+        return f"{self.n_segments} segments of {self.segment_seconds:g} s"
 
 # %% ../nbs/api/02_grid.ipynb #aca44589
 def borders(self:Grid, duration=None) -> np.ndarray:
@@ -145,7 +149,8 @@ def check_grids(
     other = np.flatnonzero(np.abs(a - b)*t > np.minimum(a, b)/2 + 1e-6)
     if len(other):
         brief = ", ".join(f"{ids[i]} ({names[0]}: {t} segments of {a[i]:g} s, {names[1]}: of {b[i]:g} s)" for i in other[:5])
-        raise ParameterError(f"two grids in {len(other)} of {n} clips: {brief}. Cut both the same way: harvest with segment_seconds, or give the labels their durations")
+        raise ParameterError(f"two grids in {len(other)} of {n} clips: {brief}. "
+                             "Cut both the same way: harvest with segment_seconds, or give the labels their durations")
 
 # %% ../nbs/api/02_grid.ipynb #05839a8c
 def dump_indices(
@@ -166,7 +171,7 @@ def dump_indices(
         if len(kept) >= n: break
     return np.array((kept + [len(times) - 1]*n)[:n], int)
 
-# %% ../nbs/api/02_grid.ipynb #bae2ad38
+# %% ../nbs/api/02_grid.ipynb #041294a5
 def sample_indices(
     times,                      # time of every source picture in seconds, ascending
     n:int,                      # how many pictures are wanted
@@ -177,7 +182,7 @@ def sample_indices(
     "The source picture for each of `n` samples."
     one_of("sampling", sampling, ("published", "centres"))
     if n < 1: raise ParameterError(f"n={n}: at least one picture must be wanted")
-    if sampling == "centres": return np.maximum(np.searchsorted(times, (np.arange(n) + .5)*duration/n + 1e-6, side="right") - 1, 0)
+    if sampling == "centres": return np.maximum(np.searchsorted(times, (np.arange(n) + .5)*duration/n, side="right") - 1, 0)
     dump = dump_indices(times, fps, duration)
     return dump[np.round(np.linspace(0, len(dump) - 1, n)).astype(int)]
 
@@ -208,7 +213,8 @@ class Window:
 
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
-        if not 0 <= self.start < self.end: raise ParameterError(f"a window begins before it ends and not before 0; found {self.start:g} to {self.end:g} s of {self.path.name}")
+        if not 0 <= self.start < self.end:
+            raise ParameterError(f"a window begins at 0 or later and before it ends; found {self.start:g} to {self.end:g} s of {self.path.name}")
 
     @property
     def id(self): return window_id(self.path.stem, self.start, self.end)
@@ -238,7 +244,8 @@ def put_together(
     "The segments of a recording out of those of its windows."
     x, first = np.asarray(x, float), np.asarray(starts, float)/seconds
     place = np.round(first).astype(int)
-    if np.abs(place - first).max(initial=0) > .01: raise ParameterError(f"windows must begin on borders of segments, which are {seconds:g} s long; found one at {np.asarray(starts)[np.abs(place - first).argmax()]:g} s")
+    if len(off := np.flatnonzero(np.abs(place - first) > .01)):
+        raise ParameterError(f"windows must begin on borders of segments, which are {seconds:g} s long; found one at {starts[off[0]]:g} s")
     total = np.zeros((place.max(initial=0) + x.shape[1], *x.shape[2:]))
     count = np.zeros_like(total)
     for k, w in zip(place, x):

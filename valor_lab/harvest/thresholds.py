@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['Thresholds', 'own_thresholds', 'caption_mark', 'origin', 'tune', 'tune_global', 'tune_pooled', 'TunedHereWarning',
-           'ForeignThresholdsWarning', 'report', 'save', 'load', 'curves', 'spread', 'tune_bagged', 'ascend',
-           'tuned_on', 'clip_scores', 'tune_gate', 'predict_weak']
+           'ForeignThresholdsWarning', 'report', 'curves', 'spread', 'tune_bagged', 'ascend', 'tuned_on', 'clip_scores',
+           'tune_gate', 'predict_weak']
 
 # %% ../../nbs/api/harvest/09_thresholds.ipynb #d74c52c5
-import json, re, tomllib, warnings
+import json, re, warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, atomic_path, fingerprint, one_of
+from ..core import ParameterError, fingerprint, one_of
+from ..files import read_toml, save_file
 from .scores import Scores, elaborate, gate_of, thresholds_of
 from .statistics import TEACHER, aligned_truth, best_cut, best_threshold, count, resampled, statistics_of
 from ..labels import SegmentLabels, WeakLabels
@@ -155,51 +156,6 @@ def _toml(x, what="provenance"):
     raise ParameterError(f"{what} cannot be saved: expected a text, a number or a list of these, found {type(x).__name__} {x!r:.60}")
 
 def _key(k): return k if re.fullmatch("[A-Za-z0-9_-]+", k) else _toml(k)
-
-# %% ../../nbs/api/harvest/09_thresholds.ipynb #644a002f
-def save(
-    self:Thresholds,
-    path,   # a .toml file
-) -> Path:
-    "Write a small readable file: provenance, one line per event, and the clips that they were tuned on."
-    about = {"vocabulary": self.vocab.name, **{k: v for k, v in self.provenance.items() if k != "clips" and v is not None}}
-    lines = ["# Labels are set where a teacher's score is above the threshold.", "[provenance]",
-             *(f"{_key(k)} = {_toml(v, f'provenance[{k!r}]')}" for k, v in about.items()), "", "[events]"]
-    lines += [f"{_toml(e)} = {{clip = {_toml(a)}, clap = {_toml(b)}}}" for e, a, b in zip(self.vocab.events, self.clip, self.clap)]
-    lines += ["", "[tuned_on]", f"clips = {_toml(list(self.provenance.get('clips') or []))}", ""]
-    with atomic_path(path) as tmp: tmp.write_text("\n".join(lines), encoding="utf-8")
-    return Path(path)
-
-# %% ../../nbs/api/harvest/09_thresholds.ipynb #15d7862b
-def load(
-    path,              # a file that `save` has written
-    vocab:Vocab=None,  # None: the vocabulary of that name
-) -> Thresholds:
-    "Read thresholds; events other than the vocabulary's are refused."
-    path = Path(path)
-    try: found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise ParameterError(f"{path.name} is no file of thresholds ({e})") from None
-    if not {"provenance", "events"} <= set(found):
-        raise ParameterError(f"{path.name}: expected the tables [provenance] and [events], found {', '.join(found) or 'nothing'}")
-    name = found["provenance"].get("vocabulary")
-    if vocab is None and name not in VOCABS:
-        raise ParameterError(f"{path.name} is for the vocabulary {name!r}, which is not known here: pass it as vocab=")
-    vocab = vocab or VOCABS[name]
-    if set(found["events"]) != set(vocab.events):
-        raise ParameterError(f"{path.name}: expected the {len(vocab)} events of {vocab.name}; missing "
-                             f"{sorted(set(vocab.events) - set(found['events']))[:5]}, unknown "
-                             f"{sorted(set(found['events']) - set(vocab.events))[:5]}")
-    return Thresholds(*(_column(found["events"], vocab, t, path) for t in ("clip", "clap")), vocab,
-                      {**found["provenance"], "clips": found.get("tuned_on", {}).get("clips", [])})
-
-# %% ../../nbs/api/harvest/09_thresholds.ipynb #f5117b62
-def _column(events, vocab, teacher, path):
-    "One teacher's thresholds in the order of the vocabulary."
-    values = [events[e].get(teacher) if isinstance(events[e], dict) else None for e in vocab.events]
-    for e, v in zip(vocab.events, values):
-        if isinstance(v, bool) or not isinstance(v, (int, float)):
-            raise ParameterError(f"{path.name}: {e} has no number for {teacher}, found {v!r}")
-    return values
 
 # %% ../../nbs/api/harvest/09_thresholds.ipynb #164a94e3
 Thresholds.save, Thresholds.load = save, staticmethod(load)

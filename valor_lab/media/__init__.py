@@ -9,7 +9,8 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    decode=["write_clip", "MediaError", "Probe", "probe", "dump_indices", "sample_indices", "Clip", "read_clip", "read_frames",
-            "read_audio", "thumbnails", "waveform"],
+    files=["write_clip", "MediaError", "Probe", "probe", "open_media", "choose_stream"],
+    packets=["Stamps", "Reel", "wind", "measure"],
+    decode=["dump_indices", "sample_indices", "Clip", "read_clip", "read_frames", "read_audio", "thumbnails", "waveform"],
     clips=["SUFFIXES", "find_clips"],
 ))

@@ -9,7 +9,7 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    offers=["OBJECTIVE_ROOMS", "OBJECTIVE_NAMES", "BAG_PRESETS", "DENOISE_PRESETS", "OFFERED"],
+    offers=["OBJECTIVE_ROOMS", "OBJECTIVE_NAMES", "known_objectives", "BAG_PRESETS", "DENOISE_PRESETS", "OFFERED"],
     objectives=["TERMS", "bce", "bce_logits", "smooth", "distil", "Objective", "check_needs", "Context", "SupervisionConfig", "dense",
                 "rows_of", "modality_term", "union", "joint_term", "Supervision", "register_objective", "Relabelled", "Copied",
                 "Momentum", "offer_presets"],

@@ -204,6 +204,7 @@ class Localisation(Task):
     "Audio-visual event localisation: one event or background in each second."
     scores, headline, curves, protocols = ACCURACIES, "accuracy", ("accuracy", "accuracy/background"), FUSIONS
     published, shows = "AVE (weakly supervised)", ("fidelity", "timelines")
+    backbones = ("han-average",)
 
     def networks(self): from valor_lab.tasks import heads
 

@@ -15,7 +15,7 @@ import pandas as pd
 from .. import models
 from ..core import ParameterError, atomic_path, check_ids, fingerprint, later, one_of
 from ..datasets import save_labels
-from ..files import read_arrays
+from ..files import read_arrays, read_table
 from ..labels import SegmentLabels
 from ..metrics import DETECTION_SCORES, Actions, detection_scores, match, on_grid, proposals, resampled_scores, to_segments
 from .madeup import make_videos
@@ -188,7 +188,7 @@ class _Kept(_Described):
     def read(self, folder, split, vocab):
         ids, durations, lengths = read_arrays(folder/f"{split}.npz", ("ids", "durations", "lengths")).values()
         kinds = dict(dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip")
-        return Detections(tuple(ids.tolist()), durations, lengths, pd.read_csv(folder/f"{split}.csv", **kinds), vocab)
+        return Detections(tuple(ids.tolist()), durations, lengths, read_table(folder/f"{split}.csv", **kinds), vocab)
 
     def as_labels(self, said): return said.to_segments()
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ParameterError, find_data, one_of
+from ..files import visible
 from ..datasets import Dataset, dataset_folder, read_feature, register_dataset
 from ..metrics import Actions, bare_vocab, read_actions, to_segments
 
@@ -56,7 +57,7 @@ class Ragged:
 # %% ../../nbs/api/tasks/02_videos.ipynb #39bb7dfc
 def find_streams(folder) -> dict:
     "Every feature file below `folder`: name of the video -> path."
-    return {p.stem: p for p in sorted(Path(folder).rglob("*.npy"))}
+    return {p.stem: p for p in visible(folder, "**/*.npy")}
 
 # %% ../../nbs/api/tasks/02_videos.ipynb #6e3ac1d5
 def read_streams(

@@ -16,6 +16,7 @@ from .. import methods, models          # by their doors: networks are loaded wh
 from ..core import ParameterError, atomic_path, fingerprint, later, load_extension, one_of
 from ..files import read_arrays
 from ..datasets import Dataset, save_labels
+from ..files import read_arrays
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import SCORES, avvp_scores
 from ..vocab import LLP, Vocab
@@ -143,6 +144,7 @@ class Task:
     protocols = ()         # how outputs may become predictions
     features = ("classic", "clipclap", "simple")   # kinds of features that `load_dataset` has for it
     published = ""         # the data set of its rows in published_results.csv; "": there are none
+    backbones = ()         # names of networks that `networks` registers
     shows = ()             # sections of nbs/train.ipynb that make sense: "fidelity", "gains", "nonaligned", "timelines"
     Options = None         # a dataclass of numbers, words and switches, with defaults: what `task_options` may set
 

@@ -5,20 +5,19 @@
 # %% auto #0
 __all__ = ['MODALITIES', 'STRIP', 'UNKNOWN', 'Clips', 'padded', 'invented', 'invented_scores', 'cells', 'occurring', 'heat',
            'score_range', 'short_names', 'implied_thresholds', 'lanes', 'media_file', 'film', 'peaks', 'spectrogram',
-           'alignment', 'disagreement', 'weak_words', 'clip_scores', 'clip_frame', 'clip_masks', 'load_clips',
-           'media_files', 'saved_labelings', 'run_labelings', 'changed_labelings', 'first_picture', 'rescorer']
+           'alignment', 'disagreement', 'weak_words', 'clip_scores', 'clip_frame', 'clip_masks', 'first_picture']
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #fed1533d
-import io, os, re, warnings
-from dataclasses import dataclass, field, replace
+import io, os, re
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, check_ids, fingerprint, one_of, resolve
-from ..labels import SegmentLabels, WeakLabels, concat, open_overlay, overlay_base, list_overlays
+from ..core import ParameterError, check_ids, one_of, resolve
+from ..labels import SegmentLabels, WeakLabels
 from ..vocab import LLP, Vocab
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #383dbd0a
@@ -341,145 +340,6 @@ def clip_masks(frame:pd.DataFrame, clips:Clips) -> dict:
         if found: out[name] = {"any finding" if name == "audit" else "failed": (frame[column] != "").to_numpy(), **{w: frame[column].str.contains(w, regex=False).to_numpy() for w in found}}
     return out
 
-# %% ../../nbs/api/workbench/03_clipset.ipynb #470c0b21
-def load_clips(
-    name:str="demo",      # data set
-    split:str="val",      # "train", "val", "test", several of them with commas, or "all"
-    size:str="small",     # of the demo set
-    root="data",
-    runs_folder="runs",   # None: no runs
-    truth:str="truth",    # what the others are compared with: the annotation, or the name of another labeling, such as an overlay
-) -> Clips:
-    "Everything that is known of one or several splits, ready for the workbench."
-    from valor_lab.datasets import dataset_folder
-    from valor_lab.training import recipe
-    has = recipe(name).splits
-    splits = list(has) if split == "all" else [one_of("split", s.strip(), has) for s in split.split(",")]
-    parts, place = _parts(name, splits, root, size)
-    weak, where = concat(*(w for w, *_ in parts.values())), dataset_folder(name, root, size)
-    store, found = _store_of(name, root, size), {}
-    for w, t, *_ in parts.values(): found |= _found(w, t)
-    clips = Clips({}, weak, None, media_files(weak.ids, where/"videos"), _scores(store, weak, [s for *_, s in parts.values() if s is not None]), findings=found, failures=_failed(store, weak.ids), folders=(where,),
-                  partial=True, splits=place if len(splits) > 1 else {}, split=split.strip(), name=name, store=store)
-    _gather(clips, parts, root, size, runs_folder)
-    if truth in clips.labelings: clips.truth = truth
-    elif truth != "truth": raise ParameterError(f"there is no labeling {truth!r} to compare with; there are {', '.join(clips.labelings)}")
-    if clips.scores is not None and clips.harvested in clips.labelings and clips.knows(clips.harvested)[np.isin(clips.ids, clips.scores.ids)].all():
-        clips.thresholds = implied_thresholds(clips.scores, clips.labelings[clips.harvested], weak)
-    heard, seen = (any(getattr(l, m).any() for l in clips.labelings.values()) for m in ("audio", "visual"))
-    if heard != seen and clips.scores is None: clips.modalities = ("audio",) if heard else ("visual",)
-    return clips
-
-# %% ../../nbs/api/workbench/03_clipset.ipynb #8dc081b6
-def _parts(name, splits, root, size):
-    "`{split: (weak, truth, dense labels, scores)}` and `{clip: split}`; a clip that stands in two splits is shown in the first."
-    from valor_lab.datasets import load_dataset, read_split
-    parts, place = {}, {}
-    for s in splits:
-        d = load_dataset(name, root, s, None, None, size)
-        if d.truth is not None and not isinstance(d.truth, SegmentLabels): d = replace(d, truth=read_split(name, s, root, size)[1], labels=None)   # spans of time: shown on the grid that its lists are read on
-        new = [c for c in d.ids if c not in place]
-        place |= dict.fromkeys(new, s)
-        parts[s] = tuple(x if x is None or len(new) == len(d.ids) else x.select(new) for x in (d.weak, d.truth, d.labels, d.scores))
-    return parts, place
-
-def _scores(store, weak, given):
-    "The scores of the clips that the store holds, else those that the data set brings for all its clips, or None."
-    here = [] if store is None else [c for c in weak.ids if c in set(store.ids)]
-    if here: return store.select(here).scores(weak.vocab)
-    if not given: return None
-    join = lambda f: None if any(getattr(s, f) is None for s in given) else np.concatenate([getattr(s, f) for s in given])
-    return replace(given[0], ids=tuple(c for s in given for c in s.ids), audio=join("audio"), visual=join("visual"), durations=join("durations"))
-
-# %% ../../nbs/api/workbench/03_clipset.ipynb #e45ebf5d
-def _gather(clips, parts, root, size, runs_folder):
-    "Every labeling on the disk that speaks of some of these clips, in the order of the lanes."
-    for kind, name in ((1, "truth"), (2, clips.harvested)):
-        if some := [p[kind] for p in parts.values() if p[kind] is not None]: clips.add(name, concat(*some), True)
-    from valor_lab.training import RECIPES, place
-    others = tuple(f"{n}-" for n, r in RECIPES.items() if r.sizes)                        # the ids of a rendered set are the same in all its sizes
-    saved = saved_labelings(clips.ids, clips.vocab, root, f"{place(clips.name, size)}-", others)
-    saved = {n: l for n, l in saved.items() if n != f"{place(clips.name, size)}-harvested"}
-    runs = run_labelings(clips.weak, list(parts), runs_folder)
-    clips.runs = tuple(runs)
-    for name, labels in (saved | runs | changed_labelings(clips.weak, list(parts), runs_folder)).items(): _try(clips, name, labels)
-    for name in list_overlays(resolve(root)/"overlays"): _correct(clips, name, resolve(root)/"overlays", {"truth", clips.harvested, *runs})
-    if not clips.labelings: clips.add("weak label, copied", clips.weak.copied())
-
-def _try(clips, name, labels):
-    "Add a labeling if it fits; else keep the reason."
-    try: clips.add(name, labels, True)
-    except ParameterError as e: clips.complaints += (str(e),)
-
-def _correct(clips, name, folder, taken):
-    "Add the labels that an overlay corrects, where they are those that the person saw."
-    try:
-        base = overlay_base(name, folder)
-        if base not in clips.labelings or name == base or name in taken: return
-        o = open_overlay(name, clips.labelings[base], folder=folder)
-        if not any(e["clip"] in o.place for e in o.edits): return
-        clips.add(name, o.apply())
-        clips.corrected[name] = base
-        if base in clips.known: clips.known[name] = clips.known[base]
-    except ParameterError as e: clips.complaints += (str(e),)
-
-# %% ../../nbs/api/workbench/03_clipset.ipynb #5230ecae
-def media_files(ids, folder) -> dict:
-    "Clip id -> media file, for those that have one."
-    from valor_lab.media import find_clips
-    if not Path(folder).is_dir(): return {}
-    return {r.id: r.path for r in find_clips(list(ids), folder).itertuples() if r.path is not None}
-
-# %% ../../nbs/api/workbench/03_clipset.ipynb #c74b09cd
-def _store_of(name, root, size):
-    from valor_lab.datasets import store_path
-    return store_path(name, root, size)
-
-def _found(weak, truth) -> dict:
-    "Clip id -> what the audit found there, kinds separated by semicolons."
-    from valor_lab.labels import audit
-    found = weak.findings if truth is None else audit(weak, truth)
-    found = found[found["clip"].isin(weak.ids)]
-    return {c: "; ".join(sorted(set(k))) for c, k in found.groupby("clip").kind}
-
-def _failed(store, ids) -> dict:
-    "Clip id -> why the harvest has nothing of one or both modalities."
-    if store is None: return {}
-    f = store.failures[store.failures["id"].isin(ids)]
-    return {c: "; ".join(f"{r.modality}: {r.reason}" for r in g.itertuples()) for c, g in f.groupby("id")}
-
-# %% ../../nbs/api/workbench/03_clipset.ipynb #6d660c6d
-def saved_labelings(ids, vocab, root="data", own=None, others=("demo-",)) -> dict:
-    "Labelings under `data/labels` that know some of these clips; of those whose name begins as one of `others`, only those that begin with `own`."
-    from valor_lab.datasets import list_labels, load_labels
-    names, ids = [n for n in list_labels(root) if not n.startswith(others) or own and n.startswith(own)], set(ids)
-    out = {n: load_labels(n, root) for n in names}
-    return {n: l for n, l in out.items() if ids & set(l.ids) and l.vocab.events == vocab.events}
-
-# %% ../../nbs/api/workbench/03_clipset.ipynb #eed85d87
-def run_labelings(weak:WeakLabels, splits, folder="runs") -> dict:
-    "What finished runs predicted for these very clips with these weak labels, under the names of the runs."
-    from valor_lab.training import run_labels
-    return _of_runs(weak, splits, folder, "predictions/{}.npz", run_labels)
-
-def changed_labelings(weak:WeakLabels, splits, folder="runs") -> dict:
-    "The labels of these clips that a method made before or while it trained: `labels/SPLIT` in a run's folder, under the name of the run and the split."
-    from valor_lab.datasets import load_labels
-    return _of_runs(weak, splits, folder, "labels/{}/about.json", lambda run, split: load_labels(split, run.path), "{} labels")
-
-def _of_runs(weak, splits, folder, pattern, read, name="{}"):
-    "Name -> labels, all splits together, for every finished run that has a file of this pattern and saw these clips with these weak labels."
-    if folder is None or not resolve(folder).is_dir(): return {}
-    from valor_lab.training import open_run
-    out, ids = {}, set(weak.ids)
-    for split in splits:
-        for path in sorted(resolve(folder).glob("*/" + pattern.format(split))):
-            run = open_run(resolve(folder)/path.relative_to(resolve(folder)).parts[0])
-            if not run.finished: continue
-            labels = read(run, split)
-            if set(labels.ids) <= ids and labels.vocab.events == weak.vocab.events and run.data[split]["weak"] == fingerprint(weak.select(labels.ids).mask): out.setdefault(name.format(run.name), []).append(labels)
-    return {n: concat(*parts) for n, parts in out.items()}
-
 # %% ../../nbs/api/workbench/03_clipset.ipynb #afe32518
 def first_picture(clips:Clips):
     "A function from a clip's id to a small JPEG of its middle, or None where there is none."
@@ -501,24 +361,3 @@ def _widen(self, vocab:Vocab):
     self.vocab = vocab
 
 Clips.widen = _widen
-
-# %% ../../nbs/api/workbench/03_clipset.ipynb #cff84f47
-def rescorer(clips:Clips):
-    "A function from a vocabulary to the scores of these clips, or None where there is no store."
-    if clips.store is None or clips.scores is None: return None
-    @lru_cache(1)
-    def teachers():
-        if clips.name == "demo":
-            from valor_lab.demo import demo_teachers
-            return demo_teachers()
-        from valor_lab.harvest import ClapTeacher, ClipTeacher
-        return ClipTeacher(), ClapTeacher()
-    def rescore(vocab):
-        clip, clap = teachers()
-        unknown = [c for t, captions in ((clip, vocab.clip_captions), (clap, vocab.clap_captions)) for c in t.unknown_captions(captions)]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*mean nothing to it")   # said below, once and in the words of the panel
-            scores = clips.store.select(list(clips.scores.ids)).scores(vocab, clip, clap)
-        for c in dict.fromkeys(unknown): warnings.warn(f"“{c}” means nothing to the demo teachers, which know only the captions of the demo set: these scores are noise.", stacklevel=2)
-        return scores
-    return rescore

@@ -13,7 +13,7 @@ import pandas as pd
 from ..core import ParameterError, need
 from .bench import score_names, show_bench, spoken_score
 from .clipset import Clips, clip_frame, clip_masks, clip_scores, disagreement, first_picture, short_names, weak_words
-from .page import attached, static
+from .page import show, static
 from .player import Player
 from .table import Column, Table
 
@@ -225,17 +225,13 @@ CompareBench.fill_scores, CompareBench.fill_events, CompareBench.fill_nothing = 
 
 # %% ../../nbs/api/workbench/10_compare.ipynb #679a382c
 def _compare_show(self):
-    "The workbench, or its stills."
-    from IPython.display import display
+    "The workbench."
     tables = [self.scores, self.pairs, self.events] if self.clips.truth else []
-    if attached():
-        box = widgets.Box(tables)
-        box.add_class("vl-tables")
-        outer = widgets.Box([box])
-        outer.add_class("vl-outer")
-        display(self.choice, outer)
-    else:
-        for t in tables: display(t)
+    box = widgets.Box(tables)
+    box.add_class("vl-tables")
+    outer = widgets.Box([box])
+    outer.add_class("vl-outer")
+    show(widgets.VBox([self.choice, outer]), tables)
     show_bench(self.player, self.table)
 
 CompareBench.show = _compare_show

@@ -1,0 +1,188 @@
+"Time, right on every kind of file: each segment sees and hears the second that it is, or is missing."
+from pathlib import Path
+
+import numpy as np, pytest
+
+av = pytest.importorskip("av")
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from films import RATE, film, joined, second_heard, second_seen
+from valor_lab.core import ParameterError
+from valor_lab.grid import Grid, Window
+from valor_lab.media import MediaError, measure, read_audio, read_clip, read_frames
+
+EVEN = np.arange(250)/25
+SLOW = np.array([0, 1, 2, 3, 4, *5 + np.arange(125)/25])
+
+
+def seen(clip): return np.array([second_seen(f) for f in clip.frames])
+
+
+def heard(clip, length=10):
+    "Which second is heard in the middle of each second; None where it is silent."
+    x = clip.sound(length)
+    return [second_heard(x[round((k + .3)*clip.rate):round((k + .7)*clip.rate)], clip.rate) for k in range(length)]
+
+
+def right(clip, length=10, tolerance=.05):
+    "At the centres every picture is the one of its second, and every sound."
+    reached = Grid(length, 1.).reached(clip.spans.get("visual", ()))
+    assert np.abs(seen(clip)[reached] - (np.arange(length) + .5)[reached]).max(initial=0) <= tolerance
+    for k, (s, has) in enumerate(zip(heard(clip, length), Grid(length, 1.).reached(clip.spans.get("audio", ())))): assert s is None if not has else abs(s - k) < .3, (k, s)
+
+
+STARTS = [("x.mp4", None, ("libx264", "aac")), ("x.mkv", None, ("libx264", "aac")), ("x.ts", "mpegts", ("libx264", "aac")), ("x.webm", None, ("libvpx", "libopus")), ("x.mov", None, ("libx264", "aac"))]
+
+
+@pytest.mark.parametrize("start", [0, 1.46, 3, 7.6, 1000])
+@pytest.mark.parametrize("name,container,codecs", STARTS, ids=[s[0] for s in STARTS])
+def test_a_file_that_starts_at_any_time_is_whole_and_its_axis_begins_at_zero(tmp_path, name, container, codecs, start):
+    clip = read_clip(film(tmp_path/name, EVEN, (0, 10), start, container, codecs), sampling="centres", rate=RATE)
+    assert clip.reasons == {} and clip.duration == pytest.approx(10, abs=.12) and clip.start == pytest.approx(start, abs=.1)
+    right(clip, tolerance=.09)
+
+
+def test_slow_then_fast_is_seen_as_ffmpeg_shows_it(tmp_path):
+    file = film(tmp_path/"x.mp4", SLOW)
+    assert np.allclose(seen(read_clip(file)), [0, 1, 2, 3, 4, 5.36, 6.48, 7.48, 8.6, 9.72], atol=.05)
+    assert np.allclose(seen(read_clip(file, sampling="centres")), [0, 1, 2, 3, 4, 5.48, 6.48, 7.48, 8.48, 9.48], atol=.05)
+
+
+def test_a_picture_that_begins_late_is_seen_as_ffmpeg_shows_it_and_known_to_be_late(tmp_path):
+    clip = read_clip(film(tmp_path/"x.mp4", 2 + np.arange(200)/25))
+    assert np.allclose(seen(clip)[:4], [2, 2, 2.12, 3.08], atol=.05) and clip.spans["visual"][0] == pytest.approx((2, 10), abs=.05)
+    assert Grid(10, 1.).reached(clip.spans["visual"]).tolist() == [False]*2 + [True]*8
+
+
+def test_sound_that_ends_early_lies_where_it_lies(tmp_path):
+    clip = read_clip(film(tmp_path/"x.mp4", EVEN, (0, 5)), sampling="centres", rate=RATE)
+    assert clip.reasons == {} and clip.duration == pytest.approx(10, abs=.05) and clip.spans["audio"][-1][1] == pytest.approx(5, abs=.1)
+    assert [None if s is None else round(s) for s in heard(clip)] == [0, 1, 2, 3, 4] + [None]*5
+    right(clip)
+
+
+def test_a_hole_in_the_sound_is_known_as_one(tmp_path):
+    file = film(tmp_path/"x.mkv", EVEN, (0, 10))
+    with av.open(str(file)) as src, av.open(str(tmp_path/"hole.mkv"), "w") as out:
+        pairs = {s: out.add_stream_from_template(s) for s in src.streams}
+        for p in src.demux():
+            if p.dts is None or p.stream.type == "audio" and 3 <= p.pts*p.time_base < 7: continue
+            p.stream = pairs[p.stream]
+            out.mux(p)
+    clip = read_clip(tmp_path/"hole.mkv", sampling="centres", rate=RATE)
+    assert Grid(10, 1.).reached(clip.spans["audio"]).tolist() == [True]*3 + [False]*4 + [True]*3
+    right(clip)
+
+
+def test_time_stamps_that_begin_anew_go_on_where_they_were(tmp_path):
+    parts = [film(tmp_path/f"{k}.ts", times, sound, -times[0], "mpegts") for k, times, sound in ((0, EVEN[:125], (0, 5)), (1, EVEN[125:], (5, 10)))]
+    clip = read_clip(joined(tmp_path/"x.ts", *parts), sampling="centres", rate=RATE)
+    assert clip.duration == pytest.approx(10, abs=.3) and np.abs(seen(clip) - np.arange(10) - .5).max() < .2
+    assert [round(s) for s in heard(clip)] == list(range(10))
+
+
+@pytest.mark.parametrize("jump", [40, 12, -3, 3600])
+def test_time_stamps_that_jump_go_on_where_they_were(tmp_path, jump):
+    parts = [film(tmp_path/f"{k}.ts", times, sound, 5 + k*jump, "mpegts") for k, times, sound in ((0, EVEN[:125], (0, 5)), (1, EVEN[125:], (5, 10)))]
+    clip = read_clip(joined(tmp_path/"x.ts", *parts), sampling="centres", rate=RATE)
+    assert clip.duration == pytest.approx(10, abs=.3) and np.abs(seen(clip) - np.arange(10) - .5).max() < .2
+    assert [round(s) for s in heard(clip)] == list(range(10))
+
+
+def test_a_slide_show_in_matroska_is_no_jump(tmp_path):
+    clip = read_clip(film(tmp_path/"x.mkv", np.array([0., 15, 30]), (0, 40)), n=40, sampling="centres", rate=RATE)
+    assert clip.reasons == {} and seen(clip).tolist() == [0]*15 + [15]*15 + [30]*10 and clip.duration == pytest.approx(40, abs=.1)
+
+
+@pytest.mark.parametrize("name", ["x.mp3", "x.aac"])
+def test_raw_sound_is_not_called_truncated_by_a_guess(tmp_path, name):
+    "Five seconds of silence at a low rate, then noise: FFmpeg's guess of the duration is many times too long."
+    x = np.concatenate([np.zeros(5*48_000), np.random.default_rng(0).uniform(-.5, .5, 5*48_000)]).astype(np.float32)
+    with av.open(str(tmp_path/name), "w", options={"write_xing": "0"} if name == "x.mp3" else {}) as out:
+        a = out.add_stream("libmp3lame" if name == "x.mp3" else "aac", rate=48_000, layout="mono", options={"q": "2", "b": "0"} if name == "x.mp3" else {})
+        if name == "x.mp3": a.codec_context.options = {"global_quality": "236"}
+        f = av.AudioFrame.from_ndarray(x[None], format="fltp", layout="mono")
+        f.sample_rate, f.pts = 48_000, 0
+        for p in [*a.encode(f), *a.encode(None)]: out.mux(p)
+    clip = read_clip(tmp_path/name)
+    assert clip.reasons == {"visual": "no video stream"} and clip.duration == pytest.approx(10, abs=.1)
+
+
+def test_matroska_that_breaks_off_is_known_by_its_bytes(tmp_path):
+    data = film(tmp_path/"x.mkv", EVEN, (0, 10), 7).read_bytes()
+    (tmp_path/"cut.mkv").write_bytes(data[:len(data)*6//10])
+    clip = read_clip(tmp_path/"cut.mkv")
+    assert clip.truncated and "bytes are lacking" in clip.reasons["truncated"]
+
+
+@pytest.mark.parametrize("name,container", [("x.mp4", None), ("x.mkv", None), ("x.ts", "mpegts")])
+@pytest.mark.parametrize("start", [0, 7.6])
+def test_a_window_is_read_alone_and_holds_what_the_whole_holds_there(tmp_path, name, container, start):
+    file = film(tmp_path/name, np.arange(1500)/25, (0, 60), start, container, gop=50)
+    for a in (0, 20, 41.5, 50):
+        clip = read_clip(Window(file, a, a + 10), sampling="centres", rate=RATE)
+        assert clip.duration == pytest.approx(10, abs=.1) and np.abs(seen(clip) - a - np.arange(10) - .5).max() < .1
+        got = [second_heard(clip.audio[round((k + .6)*RATE):round((k + .9)*RATE)], RATE) for k in range(10)]
+        assert np.abs(np.array(got, float) - np.floor(a + np.arange(10) + .6)).max() < .4
+    late = read_clip(Window(file, 55, 65), sampling="centres", rate=RATE)
+    assert late.duration == pytest.approx(5, abs=.15) and Grid(10, 1.).reached(late.spans["visual"]).tolist() == [True]*5 + [False]*5
+    with pytest.raises(MediaError, match="ends at"): read_clip(Window(file, 70, 80))
+
+
+def test_a_window_reads_only_its_own_packets(tmp_path):
+    from valor_lab.media.files import open_media
+    from valor_lab.media.packets import wind
+    file = film(tmp_path/"x.mp4", np.arange(7500)/25, (0, 300), gop=50)
+    with open_media(file) as f: reel = wind(f, file, start=200, stop=210)
+    assert sum(reel.counts.values()) < 900 and len(reel.packets) < 900     # of 21,563
+
+
+def test_duration_is_measured_and_never_claimed(tmp_path):
+    zero, duration, ends = measure(film(tmp_path/"x.mkv", EVEN, (0, 5), 7))
+    assert zero == pytest.approx(7, abs=.1) and duration == pytest.approx(10, abs=.1) and ends["audio"] == pytest.approx(5, abs=.1)
+
+
+def test_pictures_alone_and_sound_alone_lie_on_the_same_axis(tmp_path):
+    file = film(tmp_path/"x.mp4", 2 + np.arange(200)/25, (0, 10))
+    both, pictures, sound = read_clip(file, rate=RATE), read_clip(file, rate=None), read_clip(file, None, rate=RATE)
+    assert np.array_equal(both.frame_times, pictures.frame_times) and np.array_equal(both.audio, sound.audio)
+    assert both.duration == pytest.approx(pictures.duration, abs=.03) and both.duration == pytest.approx(sound.duration, abs=.03)
+
+
+def test_what_is_skipped_changes_no_picture(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = np.cumsum(rng.integers(-3, 4, (120, 64, 96, 3)), 0).clip(0, 255).astype(np.uint8)
+    from valor_lab.media import write_clip
+    file = write_clip(tmp_path/"x.mp4", frames, None, fps=12, options={"preset": "medium", "bf": "3", "b-pyramid": "normal"})
+    with av.open(str(file)) as f: every = np.stack([x.to_ndarray(format="rgb24") for x in f.decode(video=0)])
+    for n, sampling in ((10, "published"), (7, "centres"), (80, "published")):
+        clip = read_clip(file, n, sampling)
+        assert np.array_equal(clip.frames, np.stack([x for x in every])[np.round(clip.frame_times*12).astype(int)])
+
+
+patterns = st.lists(st.tuples(st.sampled_from([.04, .12, .52, 1.]), st.integers(3, 30)), min_size=1, max_size=3)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(patterns, st.sampled_from([0., .5, 3., 7.6, 90.]), st.floats(0, 3).map(lambda x: round(x, 2)), st.floats(4, 12).map(lambda x: round(x, 2)), st.integers(0, 2),
+       st.sampled_from([("x.mp4", None), ("x.mkv", None), ("x.ts", "mpegts")]), st.sampled_from([None, (0, 5), (3, 8.5), (2.4, 20)]))
+def test_the_second_seen_and_heard_at_t_is_the_second_at_t(tmp_path_factory, pattern, start, begins, ends, late, kind, window):
+    "Any start, rates, stream lengths and window. The picture begins at `late` seconds, the sound lies from `begins` to `ends`."
+    times = late + np.concatenate([[0], np.cumsum(np.concatenate([[d]*n for d, n in pattern]))])
+    times, last = times[:-1], times[-1]
+    file = film(tmp_path_factory.mktemp("films")/kind[0], times, (begins, ends), start, kind[1])
+    zero = min(times[0], begins)
+    a, b = window or (0., max(last, ends) - zero)
+    try: clip = read_clip(Window(file, a, b) if window else file, 12, "centres", rate=RATE)
+    except MediaError as e:
+        assert window and a + zero >= min(last, ends) - .2, e
+        return
+    at = a + zero + (np.arange(12) + .5)*((b - a) if window else clip.duration)/12
+    here = (at > times[0] + .1) & (at < last - .1) if clip.frames is not None else np.zeros(12, bool)
+    shown = times[np.searchsorted(times, at, side="right") - 1]
+    for k in np.flatnonzero(here): assert min(abs(second_seen(clip.frames[k]) - times[max(0, np.searchsorted(times, at[k] + e, side="right") - 1)]) for e in (-.09, 0, .09)) < .045, (k, at[k])
+    if clip.audio is None: return
+    for t in np.arange(np.ceil(max(begins, a + zero)), np.floor(min(ends, b + zero))):
+        i = round((t + .3 - zero - a)*RATE)
+        piece = clip.audio[i:i + round(.4*RATE)] if i >= 0 else []
+        if len(piece) == round(.4*RATE): assert abs(second_heard(piece, RATE) - t) < .4, t
