@@ -151,6 +151,14 @@ def test_the_guide_links_every_door_from_the_ground_up_in_twelve_lines():
     assert all((ROOT/"nbs"/"api"/link).is_file() for link in re.findall(r"\]\(([^)]+)\)", text))
 
 
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_door_links_every_room_of_its_wing_and_nothing_that_is_not_there(wing):
+    folder = ROOT/"nbs"/"api"/wing
+    links = set(re.findall(r"\]\(([^)#]+\.ipynb)\)", (folder/"index.ipynb").read_text(encoding="utf-8")))
+    assert not [p.name for p in folder.glob("[0-9]*.ipynb") if p.name not in links], "rooms without a link"
+    assert not [link for link in links if not (folder/link).is_file()], "links without a room"
+
+
 TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
 WIDE = {
     "cli.fetch", "cli.harvest", "cli.parse",
