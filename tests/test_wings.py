@@ -17,15 +17,17 @@ ORDER = {                                                       # inside a wing,
     "labels": ["labels", "overlays"],
     "media": ["files", "packets", "decode", "clips"],
     "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
-    "metrics": ["avvp", "detection"],
-    "harvest": ["teachers", "clip", "clap", "extractors", "scores", "store", "published", "pipeline", "statistics", "thresholds", "live"],
+    "metrics": ["avvp", "detection", "intervals"],
+    "harvest": ["teachers", "clip", "clap", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "store",
+                "published", "pipeline", "statistics", "thresholds", "live"],
     "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"],
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes"],
     "demo": ["plan", "pen", "beings", "machines", "instruments", "figures", "sounds", "scenes", "simple", "render", "teachers"],
     "datasets": ["fetch", "dataset"],
     "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
-    "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "app"],
+    "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
+                  "server", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
@@ -161,14 +163,12 @@ def test_a_door_links_every_room_of_its_wing_and_nothing_that_is_not_there(wing)
 
 TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
 WIDE = {
-    "cli.fetch", "cli.harvest", "cli.parse",
     "core", "files", "grid", "vocab",
-    "harvest.pipeline", "harvest.published", "harvest.scores", "harvest.store",
+    "harvest.pipeline", "harvest.published", "harvest.scores",
     "media.clips",
-    "metrics.avvp",
     "models.checkpoints", "models.han", "models.protocols", "models.registry", "models.zoo.ppl",
     "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
-    "workbench.app", "workbench.bench", "workbench.clipset", "workbench.launcher"}
+    "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
 def wide_lines(path): return [n for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 140]

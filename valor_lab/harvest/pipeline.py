@@ -21,8 +21,8 @@ from ..core import ParameterError, need, one_of, resolve
 from .published import (HEARD, NOTE, PUBLISHED, PUBLISHED_LABELS, RELEASED, export_published, open_published,
                                          read_array, read_note)
 from .scores import Scores, elaborate, gate_of, thresholds_of
-from .store import (FORMAT, FeatureStore, MissingModalityWarning, adopt_parts, arrays_of, checked_rows, columns_of, data_files,
-                                     load_rows, locked_store, merge_parts, of_modality, settings_of, write_rows, open_store, read_manifest)
+from .rows import TABLE, Row, add_rows, arrays_of, checked_rows, open_table, read_small, settings_of, tidy, tried
+from .store import FeatureStore, MissingModalityWarning, begin_store, of_modality
 from ..vocab import LLP, VOCABS, Vocab
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #62ae3847
@@ -60,7 +60,10 @@ class _Task:
     inputs:dict = field(default_factory=dict)      # "visual": frames for CLIP, "audio": samples, "dump": 80 frames for student features
     out:dict = field(default_factory=dict)         # embeddings and features by column
     reasons:dict = field(default_factory=dict)     # modality -> why it is missing
-    had:frozenset|None = None                      # columns that an earlier attempt gave; None: it gave no row
+    had:frozenset = frozenset()                    # columns that an earlier attempt gave
+    spans:dict = field(default_factory=dict)       # modality -> (start, end) of its stream on the clip's axis, seconds
+
+    def row(self): return Row(self.id, str(self.path or ""), self.duration, self.spans, self.out, self.reasons)
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #bedfc0d5
 @dataclass
@@ -151,20 +154,11 @@ def _extract(task, extractors):
 def _chunks(items, size): return [items[i:i + size] for i in range(0, len(items), size)]
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #348f5d3c
-def _todo(table, columns, failures, settings, retry):
+def _todo(table, out, settings, retry):
     "The clips of `table` that were not attempted yet; with `retry` also those of which something is missing."
-    rows, tasks = {i: r for r, i in enumerate(columns.get("id", ()))}, []
-    for i, p in zip(table["id"], table["path"]):
-        if i in failures and not retry or i in rows and i not in failures: continue
-        tasks.append(_Task(i, p, had=frozenset(c for c, *_ in arrays_of(settings) if not np.isnan(columns[c][rows[i]]).any()) if i in rows else None))
-    return tasks
-
-# %% ../../nbs/api/harvest/07_pipeline.ipynb #191692a1
-def _write_shard(folder, tasks, settings):
-    "Write the next shard."
-    files = data_files(folder)
-    k = int(files[-1].stem[6:]) + 1 if files else 0
-    write_rows(Path(folder)/f"{k:05d}-{k:05d}.arrow", columns_of(tasks, settings), [[t.id, m, r] for t in tasks for m, r in t.reasons.items()])
+    small = read_small(open_table(out/TABLE), settings, where=out)
+    had, failed = tried(small, settings), {i for i, why in zip(small["id"].to_pylist(), small["reasons"].to_pylist()) if why != "{}"}
+    return [_Task(i, p, had=had.get(i, frozenset())) for i, p in zip(table["id"], table["path"]) if i not in had or retry and i in failed]
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #df492af0
 def _run(todo, plan, folder, settings, batch, workers, shard, bar):
@@ -177,9 +171,9 @@ def _run(todo, plan, folder, settings, batch, workers, shard, bar):
                 tasks = [_extract(t, plan.extractors) or t for t in islice(decoded, size)]
                 for teacher in plan.teachers: _ask(teacher, tasks, plan.n_segments)
                 for t in tasks: t.inputs = {}
-                done += [t for t in tasks if t.had is None or set(t.out) > t.had]     # a second attempt that gains nothing leaves the row as it is
+                done += [t.row() for t in tasks if not t.had or set(t.out) > t.had]   # a second attempt that gains nothing leaves the row as it is
                 bar.update(size)
-            _write_shard(folder, done, settings)
+            add_rows(folder, done, settings)
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #8d64745f
 def harvest(
@@ -205,14 +199,13 @@ def harvest(
     table, out = find_clips(clips, folder), resolve(out)
     plan, workers = _Plan(teachers, _extractors(features, clap), n_segments, one_of("sampling", sampling, ("published", "centres"))), os.cpu_count() if workers is None else workers
     settings = settings_of(clip, clap, plan.extractors, n_segments, sampling)
-    with locked_store(out):
-        adopt_parts(out, settings)
-        todo = _todo(table, *load_rows(out), settings, retry)
-        with tqdm(total=len(table), initial=len(table) - len(todo), unit="clip", desc="harvest", disable=not progress) as bar:
-            _run(todo, plan, out, settings, batch, workers, shard, bar)
-        merge_parts(out)
-        store = FeatureStore.open(out)
-        if vocab is not None: store.remember(vocab, clip, clap)
+    begin_store(out, settings)
+    todo = _todo(table, out, settings, retry)
+    with tqdm(total=len(table), initial=len(table) - len(todo), unit="clip", desc="harvest", disable=not progress) as bar:
+        _run(todo, plan, out, settings, batch, workers, shard, bar)
+    if todo: tidy(out)
+    store = FeatureStore.open(out)
+    if vocab is not None: store.remember(vocab, clip, clap)
     if progress: print(summary(store, len(todo)))
     return store
 

@@ -16,7 +16,8 @@ import pandas as pd
 from ..core import ParameterError, atomic_path, check_ids
 from .. import files
 from ..labels import SegmentLabels
-from .store import FORMAT, FeatureStore, checked_rows
+from .rows import FORMAT, checked_rows
+from .store import FeatureStore
 from ..vocab import LLP, Vocab
 
 # %% ../../nbs/api/harvest/06_published.ipynb #506acc32
@@ -84,7 +85,8 @@ def open_published(
     settings = dict(format=FORMAT, n_segments=note["n_segments"], sampling=note["sampling"], rate=48_000, audio=None, visual=None if clip is None else note["visual"], features={k: "released" for k in there})
     lost = [[i, m, "not in the published folder: the clip lacks it"] for i in ids for m in ("audio", "visual") if i in note["lacks"][m]]
     has = np.zeros(len(ids), bool) if clip is None else ~np.isnan(clip).any((1, 2))
-    store = FeatureStore(settings, ids, np.full(len(ids), 10.), None, clip, found, np.zeros(len(ids), bool), has, ("",)*len(ids), pd.DataFrame(lost, columns=["id", "modality", "reason"]))
+    lost = pd.DataFrame(lost, columns=["id", "modality", "reason"])
+    store = FeatureStore.of_arrays(settings, ids, np.full(len(ids), 10.), visual=clip, features=found, has_visual=has, failures=lost)
     return store, _read_labels(root, ids, vocab) if labels_there else None
 
 # %% ../../nbs/api/harvest/06_published.ipynb #0d001a41
