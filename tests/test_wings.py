@@ -166,7 +166,6 @@ WIDE = {
     "core", "files", "grid", "vocab",
     "harvest.pipeline", "harvest.published", "harvest.scores",
     "media.clips",
-    "models.checkpoints", "models.han", "models.protocols", "models.registry", "models.zoo.ppl",
     "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 

@@ -13,6 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
            "RELEASES", "HUB", "YOUTUBE", "fetch_annotations", "unpack", "fetch_release", "split_id",
            "cut", "fetch_video", "fetch_videos", "read_ledger"],
     dataset=["FEATURES", "HOW", "LISTS", "PLACES", "STORES", "LOADERS", "READERS", "STOCKS", "Dataset", "read_feature",
-             "read_features", "save_labels", "load_labels", "list_labels", "known", "dataset_folder", "annotation_folder",
+             "read_features", "save_labels", "load_labels", "label_origin", "list_labels", "known", "dataset_folder", "annotation_folder",
              "read_split", "inventory", "store_path", "load_dataset", "find_features", "register_dataset"],
 ))

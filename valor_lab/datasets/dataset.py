@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FEATURES', 'HOW', 'LISTS', 'PLACES', 'STORES', 'LOADERS', 'READERS', 'STOCKS', 'Dataset', 'select', 'coverage',
-           'read_feature', 'read_features', 'save_labels', 'load_labels', 'list_labels', 'known', 'dataset_folder',
-           'annotation_folder', 'read_split', 'inventory', 'store_path', 'load_dataset', 'find_features',
-           'register_dataset']
+           'read_feature', 'read_features', 'save_labels', 'load_labels', 'label_origin', 'list_labels', 'known',
+           'dataset_folder', 'annotation_folder', 'read_split', 'inventory', 'store_path', 'load_dataset',
+           'find_features', 'register_dataset']
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #f73b97b3
 import json, re, secrets, shutil
@@ -215,6 +215,10 @@ def _bare_vocab(name, events):
     "A vocabulary of which only the events are known."
     nan = np.full(len(events), np.nan)
     return Vocab(name, events, events, events, nan, nan)
+
+def label_origin(name:str, root="data") -> dict:
+    "Where a labeling comes from, as whoever saved it said; empty if nothing was said."
+    return dict(_about(resolve(root)/"labels"/safe_name(name, "labels")/"about.json").get("about") or {})
 
 def list_labels(root="data") -> list:
     "Names of all labelings under `data/labels`."
