@@ -14,7 +14,7 @@ import torch
 
 from decode import dumped
 from valor_lab.demo import demo_teachers
-from valor_lab.harvest import LiveLabels, pipeline as H, store as disk
+from valor_lab.harvest import FORMAT, FeatureStore, LiveLabels, Row, Scores, add_rows, begin_store, harvest, tidy
 from valor_lab.media import decode as media
 from valor_lab.core import find_data
 from valor_lab.labels import SegmentLabels, WeakLabels
@@ -45,7 +45,7 @@ def whole_harvest(files, clip, clap, out):
     decoding, asking, real = Clock(), Clock(), media.read_clip
     media.read_clip = decoding(real)
     start = time.process_time()
-    try: H.harvest(files, Timed(clip, asking), Timed(clap, asking), out, workers=0, progress=False)
+    try: harvest(files, Timed(clip, asking), Timed(clap, asking), out, workers=0, progress=False)
     finally: media.read_clip = real
     return time.process_time() - start, decoding.seconds, asking.seconds
 
@@ -73,16 +73,19 @@ def large_store(folder, n=10_000):
     "A finished store of `n` clips."
     rng = np.random.default_rng(0)
     teacher = lambda name, width: dict(name=name, fingerprint=name, scale=100., width=width, config=None)
-    disk._adopt(folder, dict(format=H.FORMAT, n_segments=10, sampling="published", rate=48_000, audio=teacher("ear", 512), visual=teacher("eye", 768), features={}))
-    columns = dict(id=[f"{i:011d}_0_10" for i in range(n)], path=[f"videos/{i:011d}.mp4" for i in range(n)], duration=[10.]*n)
-    for m, d in (("audio", 512), ("visual", 768)): columns |= {f"has_{m}": [True]*n, m: rng.standard_normal((n, 10, d), np.float32).astype(np.float16)}
-    disk._write(folder/"00000-00156.arrow", columns, [])
+    settings = dict(format=FORMAT, n_segments=10, sampling="published", rate=48_000, audio=teacher("ear", 512), visual=teacher("eye", 768), features={})
+    begin_store(folder, settings)
+    for k in range(0, n, 64):                                     # as a harvest commits them
+        some = range(k, min(n, k + 64))
+        arrays = {m: rng.standard_normal((len(some), 10, d), np.float32).astype(np.float16) for m, d in (("audio", 512), ("visual", 768))}
+        add_rows(folder, [Row(f"{i:011d}_0_10", f"videos/{i:011d}.mp4", 10., {}, {m: x[i - k] for m, x in arrays.items()}) for i in some], settings)
+    tidy(folder)
 
 
 def live_labels(n=10_000):
     "Live labels of `n` clips with 25 events, truth and gate."
     rng, ids, shape = np.random.default_rng(0), [f"{i}" for i in range(n)], (n, 10, 25)
-    scores = H.Scores(ids, *rng.standard_normal((2, *shape), np.float32))
+    scores = Scores(ids, *rng.standard_normal((2, *shape), np.float32))
     return LiveLabels(scores, None, SegmentLabels(ids, rng.random(shape) < .1, rng.random(shape) < .1), WeakLabels(ids, rng.random((n, 25)) < .1))
 
 
@@ -97,7 +100,7 @@ def main():
     clip, clap = demo_teachers()
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
-        H.harvest(files[:4], clip, clap, tmp/"warm", workers=0, progress=False)
+        harvest(files[:4], clip, clap, tmp/"warm", workers=0, progress=False)
         rounds = [(*whole_harvest(files, clip, clap, tmp/f"{k}"), plain_way(files, clip, clap)) for k in range(3)]
         total, decoding, asking, plain = np.median(rounds, 0)/len(files)
         print(f"{len(files)} clips of {folder.parent.name}, demo teachers\n{'':34s}{'ms/clip':>9s}{'clips/s/core':>14s}{'share':>8s}")
@@ -108,7 +111,9 @@ def main():
         large_store(tmp/"large")
         live = live_labels()
         events = itertools.cycle(itertools.product(LLP.events, ("audio", "visual"), np.linspace(-2, 2, 7)))
-        rows = {"open a store of 10,000 clips": clock_ms(lambda: H.FeatureStore.open(tmp/"large"), 20), "move a threshold on 10,000 clips": clock_ms(lambda: live.move(*next(events)), 300)}
+        rows = {"open a store of 10,000 clips": clock_ms(lambda: FeatureStore.open(tmp/"large"), 20),
+                "open it and list its clips": clock_ms(lambda: FeatureStore.open(tmp/"large").ids, 20),
+                "move a threshold on 10,000 clips": clock_ms(lambda: live.move(*next(events)), 300)}
         print(f"{'':34s}{'median ms':>11s}{'slowest':>9s}")
         for name, (median, slowest) in rows.items(): print(f"{name:34s}{median:11.2f}{slowest:9.2f}")
 

@@ -1,19 +1,40 @@
-"""Jobs live without their starter, end when told to, and say how they ended."""
-import json, os, subprocess, sys
+"""Jobs wait for their turn, live without their starter, end when told to, and say how they ended."""
+import json, os, signal, subprocess, sys, time
 
 import nbformat
+import pandas as pd
 import pytest
 
 pytest.importorskip("papermill")
-from valor_lab.core import ParameterError
+from valor_lab.core import ParameterError, process
 from valor_lab.workbench import Job, guardian, list_jobs, launch
+from valor_lab.workbench import jobs
 
 
 @pytest.fixture
-def nap(tmp_path):
+def nap(tmp_path, monkeypatch):
+    monkeypatch.setenv("VALOR_JOBS", "4")
     cells = [nbformat.v4.new_code_cell("seconds = 0", metadata=dict(tags=["parameters"])), nbformat.v4.new_code_cell("import time, os; print(os.environ.get('JPY_SESSION_NAME'), os.environ.get('IN_TEST')); time.sleep(seconds)")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"))), tmp_path/"nap.ipynb")
-    return tmp_path/"nap.ipynb"
+    yield tmp_path/"nap.ipynb"
+    for j in (Job(p.parent) for p in (tmp_path/"jobs").glob("*/job.json")):
+        try: j.stop()
+        except ParameterError: pass
+
+@pytest.fixture
+def asleep(nap, monkeypatch):
+    "Jobs whose guardian sleeps instead of running papermill: what is tested is the queue."
+    real = subprocess.Popen
+    def popen(command, **kw): return real([sys.executable, "-c", "import time; time.sleep(600)"] if "valor_lab.workbench.jobs" in command else command, **kw)
+    monkeypatch.setattr(jobs.subprocess, "Popen", popen)
+    return nap
+
+def members(job): return jobs.family(job.about["token"])[job.about["token"]]
+
+def until(what, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := what()) and time.monotonic() < end: time.sleep(.1)
+    return found
 
 
 def test_a_job_outlives_its_starter_is_found_again_and_stopped(nap, tmp_path):
@@ -21,9 +42,9 @@ def test_a_job_outlives_its_starter_is_found_again_and_stopped(nap, tmp_path):
     subprocess.run([sys.executable, "-c", code, str(nap), str(tmp_path/"jobs")], check=True, env=dict(os.environ, JPY_SESSION_NAME="a", IN_TEST="1"))
     job = Job(tmp_path/"jobs/long")
     assert list_jobs(tmp_path/"jobs").state.tolist() == ["running"]
-    family = guardian(job.about).children(recursive=True)
+    assert until(lambda: len(members(job)) >= 3)                             # guardian, papermill, kernel
     job.stop()
-    assert job.state == "stopped" and guardian(job.about) is None and not any(p.is_running() and p.status() != "zombie" for p in family)
+    assert job.state == "stopped" and guardian(job.about) is None and not members(job)
     with pytest.raises(ParameterError): launch(nap, {}, "long", tmp_path/"jobs")
 
 
@@ -34,7 +55,7 @@ def test_a_failure_keeps_its_log_and_a_vanished_job_is_lost(nap, tmp_path):
     about = json.loads((bad.path/"job.json").read_text())
     for k in ("end", "ended", "code"): del about[k]
     (bad.path/"job.json").write_text(json.dumps(about))
-    assert bad.state == "lost"
+    assert bad.state == "lost" and "goes on where it was saved" in bad.says
 
 
 def test_bad_names_and_missing_notebooks_are_refused(nap, tmp_path):
@@ -42,8 +63,120 @@ def test_bad_names_and_missing_notebooks_are_refused(nap, tmp_path):
     with pytest.raises(ParameterError): launch(tmp_path/"none.ipynb", {}, "x", tmp_path)
 
 
-def test_jobs_without_a_name_get_names_of_their_own(nap, tmp_path):
-    two = [launch(nap, dict(seconds=600), folder=tmp_path/"jobs") for _ in range(2)]
+def test_the_same_job_twice_is_refused_with_the_first_and_others_have_names_of_their_own(asleep, tmp_path):
+    two = [launch(asleep, dict(seconds=s), folder=tmp_path/"jobs") for s in (600, 601)]
     assert len({j.name for j in two}) == 2 and all(j.name.startswith("nap-") for j in two)
+    with pytest.raises(jobs.SameJob, match=f"running already, as {two[0].name}") as e: launch(asleep, dict(seconds=600), folder=tmp_path/"jobs")
+    assert e.value.job.name == two[0].name and len(list_jobs(tmp_path/"jobs")) == 2
     for j in two: j.stop()
     assert list_jobs(tmp_path/"jobs").state.tolist() == ["stopped"]*2
+    assert launch(asleep, dict(seconds=600), folder=tmp_path/"jobs").state == "running"          # what has ended may be done again
+
+
+def test_two_who_start_the_same_job_at_once_start_it_once(asleep, tmp_path):
+    code = f"""
+import sys, time; sys.path.insert(0, {str(os.path.dirname(__file__))!r})
+from valor_lab.workbench import jobs
+real = jobs.subprocess.Popen
+jobs.subprocess.Popen = lambda command, **kw: real([sys.executable, '-c', 'import time; time.sleep(600)'], **kw)
+while time.time() < float(sys.argv[3]): pass
+try: jobs.launch(sys.argv[1], dict(seconds=600), folder=sys.argv[2]); print('started')
+except jobs.SameJob: print('same')
+"""
+    at = str(time.time() + 15)
+    both = [subprocess.Popen([sys.executable, "-c", code, str(asleep), str(tmp_path/"jobs"), at], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert sorted(p.communicate(timeout=120)[0].strip() for p in both) == ["same", "started"] and len(list_jobs(tmp_path/"jobs")) == 1
+
+
+def test_jobs_wait_for_their_turn_and_go_in_order(asleep, tmp_path, monkeypatch):
+    monkeypatch.setenv("VALOR_JOBS", "2")
+    made = [launch(asleep, dict(seconds=n), f"j{n}", tmp_path/"jobs") for n in range(5)]
+    assert [j.state for j in made] == ["running"] * 2 + ["waiting"] * 3
+    made[3].stop()                                                           # it never began
+    made[0].stop()
+    assert [j.state for j in made] == ["stopped", "running", "running", "stopped", "waiting"]
+    os.kill(made[1].about["pid"], signal.SIGKILL)                            # its guardian, here all there is of it
+    assert until(lambda: list_jobs(tmp_path/"jobs").set_index("name").state.to_dict() == dict(j0="stopped", j1="lost", j2="running", j3="stopped", j4="running"))
+
+
+def test_with_gpus_each_job_has_its_own(asleep, tmp_path, monkeypatch):
+    monkeypatch.delenv("VALOR_JOBS")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    made = [launch(asleep, dict(seconds=n), f"j{n}", tmp_path/"jobs") for n in range(3)]
+    assert [j.state for j in made] == ["running", "running", "waiting"]
+    assert [members(j)[0].environ()["CUDA_VISIBLE_DEVICES"] for j in made[:2]] == ["3", "5"]
+    made[0].stop()
+    assert until(lambda: members(made[2])) and members(made[2])[0].environ()["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+def test_the_queue_moves_on_without_anybody_looking(nap, tmp_path, monkeypatch):
+    monkeypatch.setenv("VALOR_JOBS", "1")
+    made = [launch(nap, dict(seconds=0, ), "a", tmp_path/"jobs"), launch(nap, dict(seconds=0.5), "b", tmp_path/"jobs")]
+    about = lambda j: json.loads((j.path/"job.json").read_text())
+    assert until(lambda: all(about(j).get("end") == "finished" for j in made), 300)
+
+
+def test_a_killed_guardian_leaves_an_orphan_that_holds_its_place_and_can_be_stopped(nap, tmp_path, monkeypatch):
+    monkeypatch.setenv("VALOR_JOBS", "1")
+    job = launch(nap, dict(seconds=600), "long", tmp_path/"jobs")
+    assert until(lambda: len(members(job)) >= 3)
+    guardian(job.about).kill()
+    assert until(lambda: job.state == "orphaned") and "stop ends it" in job.says
+    assert launch(nap, dict(seconds=601), "next", tmp_path/"jobs").state == "waiting"
+    with pytest.raises(jobs.SameJob, match="orphaned already"): launch(nap, dict(seconds=600), folder=tmp_path/"jobs")
+    job.stop()
+    assert job.state == "stopped" and not members(job)
+    assert Job(tmp_path/"jobs/next").state == "running"
+
+
+def test_a_clock_that_steps_changes_no_state_and_no_order(asleep, tmp_path, monkeypatch):
+    first = launch(asleep, dict(seconds=1), "first", tmp_path/"jobs")
+    later = jobs.utc().replace("20", "19", 1)                                # a hundred years back
+    monkeypatch.setattr(jobs, "utc", lambda: later)
+    second = launch(asleep, dict(seconds=2), "second", tmp_path/"jobs")
+    found = list_jobs(tmp_path/"jobs")
+    assert found.name.tolist() == ["second", "first"] and found.state.tolist() == ["running"] * 2
+    second.stop(), first.stop()
+    assert (list_jobs(tmp_path/"jobs").seconds >= 0).all()
+    assert "began" in first.about and abs(float(first.about["began"]) - time.time()) > 1e6       # not a time of the clock
+
+
+def test_a_process_that_was_given_the_same_number_is_another_one(asleep, tmp_path):
+    job = launch(asleep, dict(seconds=1), "a", tmp_path/"jobs")
+    about = json.loads((job.path/"job.json").read_text())
+    job.stop()
+    (job.path/"job.json").write_text(json.dumps(about | process(os.getpid()) | dict(began="1")))
+    assert job.state == "lost"
+
+
+def test_a_guardian_that_was_started_twice_runs_the_job_once(nap, tmp_path):
+    job = launch(nap, dict(seconds=600), "a", tmp_path/"jobs")
+    assert until(lambda: len(members(job)) >= 3)
+    again = subprocess.run([sys.executable, "-m", "valor_lab.workbench.jobs", str(job.path)], timeout=120)
+    assert again.returncode == 0 and job.state == "running" and len([p for p in members(job) if "papermill" in p.cmdline()]) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"notebook": 1, "parameters": {}, "started": 7}', '{"notebook": "x", "parameters": [], "started": "2026-01-01"}', "[" * 5000, '{"notebook": "x", "parameters": {}, "started": "2026-01-01", "pid": "x", "number": "y", "end": 3}'])
+def test_one_damaged_job_hides_no_other(asleep, tmp_path, text):
+    launch(asleep, dict(seconds=1), "good", tmp_path/"jobs")
+    (tmp_path/"jobs/bad").mkdir()
+    (tmp_path/"jobs/bad/job.json").write_text(text)
+    found = list_jobs(tmp_path/"jobs").set_index("name").state
+    assert found["good"] == "running" and found["bad"] == "damaged"
+    assert launch(asleep, dict(seconds=2), "better", tmp_path/"jobs").state == "running"
+
+
+def test_a_queue_of_200_is_listed_with_few_looks_at_the_machine(asleep, tmp_path, monkeypatch):
+    "What takes time is counted, not timed: one reading of each file, at most one look at all processes."
+    about = dict(notebook="nap.ipynb", parameters={}, started="2026-01-01T00:00:00+00:00", path=str(asleep), root=str(tmp_path))
+    for n in range(200):
+        (folder := tmp_path/"jobs"/f"j{n}").mkdir(parents=True)
+        (folder/"job.json").write_text(json.dumps(about | dict(number=n, token=f"{n:032x}", key=str(n), **(dict(pid=1, machine="x", began="1") if n % 3 == 0 else {}), **(dict(end="finished", ended="2026-01-01T00:00:09+00:00") if n % 3 == 1 else {}))))
+    monkeypatch.setattr(jobs, "capacity", lambda: 0)
+    looks, reads = [], []
+    iter_, read = jobs.psutil.process_iter, jobs.read_json
+    monkeypatch.setattr(jobs.psutil, "process_iter", lambda *a: looks.append(1) or iter_(*a))
+    monkeypatch.setattr(jobs, "read_json", lambda *a, **k: reads.append(1) or read(*a, **k))
+    found = list_jobs(tmp_path/"jobs")
+    assert len(found) == 200 and len(looks) == 1 and len(reads) == 200 and found.name.tolist()[:2] == ["j199", "j198"]
+    assert found.state.value_counts().to_dict() == dict(lost=67, finished=67, waiting=66)

@@ -217,7 +217,7 @@ def test_flips_lead_from_one_labeling_to_the_other():
 def test_files_bring_everything_back(tmp_path):
     events = ['say "hi"', "a\\b", "Ümläut 🎻", "tab\there", "del\x7f", "new\nline", "a.b = c"]
     v = Vocab("odd", events, events, events, np.zeros(7), np.zeros(7))
-    t = Thresholds([1/3, -2, 0, 1e-30, 1e30, np.inf, 5], np.arange(7.), v, dict(split="val", method="by hand", clips=["a", 'b"', "c"]))
+    t = Thresholds([1/3, -2, 0, 1e-30, 1e30, 1e300, 5], np.arange(7.), v, dict(split="val", method="by hand", clips=["a", 'b"', "c"]))
     back = Thresholds.load(t.save(tmp_path/"t.toml"), v)
     assert np.array_equal(back.clip, t.clip) and np.array_equal(back.clap, t.clap) and back.provenance == {**t.provenance, "vocabulary": "odd"}
 
@@ -228,7 +228,7 @@ def test_known_vocabularies_are_found_by_name(tmp_path):
     assert '"Speech" = {clip = 20.0, clap = 0.0}' in text and len(text) < 2500
 
 @pytest.mark.parametrize("old, new, words", [("[events]", "[event]", "tables"), ('"Dog"', '"Dogg"', "missing \\['Dog'\\], unknown \\['Dogg'\\]"), ("clip = 14.0", 'clip = "x"', "Dog has no number for clip"),
-                                             ("{clip = 14.0, clap = 4.0}", "3", "Dog has no number"), ('vocabulary = "llp"', 'vocabulary = "mine"', "'mine'"), ("[provenance]", "[provenance", "no file of thresholds")])
+                                             ("{clip = 14.0, clap = 4.0}", "3", "Dog has no number"), ('vocabulary = "llp"', 'vocabulary = "mine"', "'mine'"), ("[provenance]", "[provenance", "not a TOML file"), ("clip = 14.0", "clip = inf", "Dog has no number")])
 def test_files_with_a_fault_are_refused_by_name(tmp_path, old, new, words):
     text = own_thresholds(LLP).save(tmp_path/"t.toml").read_text()
     (tmp_path/"t.toml").write_text(text.replace(old, new, 1))

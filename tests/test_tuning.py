@@ -105,3 +105,26 @@ def test_more_events_leave_the_scores_of_the_others_alone():
     wider = tuning.rescored(Scores(scores.ids, more(scores.audio), more(scores.visual), vocab))
     assert np.allclose(wider.sums().value, tuning.sums().value) and np.isnan(wider.numbers().F["Rain"]) and "Rain" in wider.warning
     with pytest.raises(ParameterError): tuning.rescored(example(split="other")[0])
+
+
+def test_a_preset_of_somebody_else_is_replaced_only_by_who_asks_twice_and_is_kept(tmp_path):
+    from valor_lab.files import kept
+    ada, bob = (Tuning(*example()) for _ in range(2))
+    ada.move("Dog", "clip", 9)
+    ada.save("mine", tmp_path)
+    ada.move("Dog", "clip", 8)
+    ada.save("mine", tmp_path)                                        # her own
+    bob.move("Dog", "clip", 3)
+    with pytest.raises(ParameterError, match="already, saved by .*once more"): bob.save("mine", tmp_path)
+    assert Thresholds.load(tmp_path/"mine.toml").clip[LLP.index("Dog")] == 8
+    bob.save("mine", tmp_path)
+    with pytest.raises(ParameterError, match="already"): ada.save("mine", tmp_path)
+    ada.load("mine", tmp_path)
+    ada.save("mine", tmp_path)
+    dogs = [Thresholds.load(v["path"]).clip[LLP.index("Dog")] for v in kept(tmp_path/"mine.toml")]
+    assert dogs[:3] == [9, 8, 3] and presets(tmp_path) == ["mine"]
+
+
+def test_what_a_killed_writer_left_is_no_preset(tmp_path):
+    (tmp_path/".p.0123456789ab.toml").write_text("x")
+    assert presets(tmp_path) == []

@@ -94,6 +94,7 @@ def read_table(
     path,
     columns:dict=None,       # name -> str, float or int, those that are needed; None: all, as pandas understands them
     limit:int=128 << 20,     # bytes
+    **options,               # of `pandas.read_csv`, where `columns` is None
 ):
     "A CSV file as a DataFrame."
     import io
@@ -102,7 +103,7 @@ def read_table(
     lines, wide = data.count(b"\n") + data.count(b"\r") + 1, data[:1 << 20].split(b"\n")[0].count(b",") + 1
     if lines*wide > 20_000_000 or wide > 10_000: raise ParameterError(f"{path.name}: about {lines:,} lines of {wide:,} columns, more than is read")
     try:
-        if columns is None: return pd.read_csv(io.BytesIO(data), keep_default_na=True)
+        if columns is None: return pd.read_csv(io.BytesIO(data), **options)
         table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except Exception as e: raise ParameterError(f"{path.name}: not a table that can be read ({_cause(e)})") from None    # whatever a damaged file provokes
     lacks = [c for c in columns if c not in table]

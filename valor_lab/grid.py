@@ -230,7 +230,7 @@ class Window:
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
         if not 0 <= self.start < self.end:
-            raise ParameterError(f"a window begins at 0 or later and before it ends; found {self.start:g}–{self.end:g} s of {self.path.name}")
+            raise ParameterError(f"a window begins at 0 or later and ends later; found {self.start:g}–{self.end:g} s of {self.path.name}")
 
     @property
     def id(self): return window_id(self.path.stem, self.start, self.end)

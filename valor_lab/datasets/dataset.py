@@ -289,9 +289,8 @@ def _count(name, split, folder, ids, root, size):
 def store_path(name, root, size):
     "The feature store of a data set, if it was harvested: `data/stores/llp` or `data/stores/demo-SIZE`."
     folder = resolve(root)/"stores"/STORES.get(name, name).format(size=size)
-    if not (folder/"manifest.json").exists(): return None
-    from valor_lab.harvest import FeatureStore
-    return FeatureStore.open(folder)
+    from valor_lab.harvest import FeatureStore, has_store
+    return FeatureStore.open(folder) if has_store(folder) else None
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #37ae230a
 def load_dataset(
@@ -334,8 +333,9 @@ def find_features(name, folder, ids, features, store):
         lack += [(c, f"{features} {modality}") for c, h in zip(ids, here) if not h]
         has &= here
     def reader(ids, cache):
-        rows = None if not from_store else np.array([{c: i for i, c in enumerate(store.ids)}[c] for c in ids])
-        return {m: np.asarray(getattr(store, m)[rows], np.float16) if m in from_store else read_features(folder/sub, ids, shape, cache.with_name(f"{cache.name}-{features}-{m}.npy")) for m, (sub, shape) in parts.items()}
+        part = store.select(ids) if from_store else None
+        of_files = lambda m, sub, shape: read_features(folder/sub, ids, shape, cache.with_name(f"{cache.name}-{features}-{m}.npy"))
+        return {m: part.array(m, keep=False) if m in from_store else of_files(m, sub, shape) for m, (sub, shape) in parts.items()}
     return has, _ledger(lack, folder), reader
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #fb7c2653

@@ -22,8 +22,8 @@ from ..grid import Grid, Window, gaps_in_words, labelled_seconds, length_finding
 from .published import (HEARD, NOTE, PUBLISHED, PUBLISHED_LABELS, RELEASED, export_published, open_published,
                                          read_array, read_note)
 from .scores import Scores, elaborate, gate_of, thresholds_of
-from .store import (FORMAT, FeatureStore, MissingModalityWarning, adopt_parts, arrays_of, checked_rows, columns_of, data_files,
-                                     load_rows, locked_store, merge_parts, of_modality, settings_of, write_rows, open_store, read_manifest)
+from .rows import TABLE, Row, add_rows, arrays_of, checked_rows, has_table, open_table, read_small, settings_in, settings_of, tidy, tried
+from .store import FeatureStore, MissingModalityWarning, begin_store, of_modality
 from ..vocab import LLP, VOCABS, Vocab
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #62ae3847
@@ -60,10 +60,12 @@ class _Task:
     duration:float = np.nan
     inputs:dict = field(default_factory=dict)      # "visual": frames for CLIP, "audio": samples, "dump": 80 frames for student features
     out:dict = field(default_factory=dict)         # embeddings and features by column
-    reasons:dict = field(default_factory=dict)     # modality -> why it is missing, or why some segments are; "length": not as long as its labels
+    reasons:dict = field(default_factory=dict)     # modality -> why it, or some of its segments, is missing; "length": unlike its labels
+    had:frozenset = frozenset()                    # columns that an earlier attempt gave
     spans:dict = field(default_factory=dict)       # modality -> (start, end) of its stream on the clip's axis, seconds
     has:dict = field(default_factory=dict)         # modality -> [T] bool, which segments its stream reaches
-    had:frozenset|None = None                      # columns that an earlier attempt gave; None: it gave no row
+
+    def row(self): return Row(self.id, str(self.path or ""), self.duration, self.spans, self.out, self.reasons)
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #bedfc0d5
 @dataclass
@@ -179,20 +181,11 @@ def _extract(task, extractors):
 def _chunks(items, size): return [items[i:i + size] for i in range(0, len(items), size)]
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #348f5d3c
-def _todo(table, columns, failures, settings, retry):
+def _todo(table, out, settings, retry):
     "The clips of `table` that were not attempted yet; with `retry` also those of which something is missing."
-    rows, tasks = {i: r for r, i in enumerate(columns.get("id", ()))}, []
-    for i, p in zip(table["id"], table["path"]):
-        if i in failures and not retry or i in rows and i not in failures: continue
-        tasks.append(_Task(i, p, had=frozenset(c for c, *_ in arrays_of(settings) if not np.isnan(columns[c][rows[i]]).any()) if i in rows else None))
-    return tasks
-
-# %% ../../nbs/api/harvest/07_pipeline.ipynb #191692a1
-def _write_shard(folder, tasks, settings):
-    "Write the next shard."
-    files = data_files(folder)
-    k = int(files[-1].stem[6:]) + 1 if files else 0
-    write_rows(Path(folder)/f"{k:05d}-{k:05d}.arrow", columns_of(tasks, settings), [[t.id, m, r] for t in tasks for m, r in t.reasons.items()])
+    small = read_small(open_table(out/TABLE), settings, where=out)
+    had, failed = tried(small, settings), {i for i, why in zip(small["id"].to_pylist(), small["reasons"].to_pylist()) if why != "{}"}
+    return [_Task(i, p, had=had.get(i, frozenset())) for i, p in zip(table["id"], table["path"]) if i not in had or retry and i in failed]
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #df492af0
 def _run(todo, plan, folder, settings, batch, workers, shard, bar):
@@ -205,9 +198,9 @@ def _run(todo, plan, folder, settings, batch, workers, shard, bar):
                 tasks = [_extract(t, plan.extractors) or t for t in islice(decoded, size)]
                 for teacher in plan.teachers: _ask(teacher, tasks, plan.n_segments)
                 for t in tasks: t.inputs = {}
-                done += [t for t in tasks if t.had is None or set(t.out) > t.had]     # a second attempt that gains nothing leaves the row as it is
+                done += [t.row() for t in tasks if not t.had or set(t.out) > t.had]   # a second attempt that gains nothing leaves the row as it is
                 bar.update(size)
-            _write_shard(folder, done, settings)
+            add_rows(folder, done, settings)
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #b67fdc94
 def in_windows(
@@ -243,7 +236,8 @@ def time_settings(folder, settings, plan):
     import av, soxr
     decoder = ", ".join([f"PyAV {av.__version__}", "libavcodec " + ".".join(map(str, av.library_versions["libavcodec"])), f"soxr {soxr.__version__}"])
     more = dict(alignment=plan.alignment, segment_seconds=plan.segment_seconds, window=plan.window, decoder=decoder)
-    there = read_manifest(folder) if (Path(folder)/"manifest.json").exists() else more
+    if has_table(Path(folder)/TABLE): there = settings_in(open_table(Path(folder)/TABLE))
+    else: there = {} if (Path(folder)/"manifest.json").exists() else more      # one of version 0.1, which is converted
     if "decoder" in there: more["decoder"] = there["decoder"]                  # by which the store was begun
     elif (plan.alignment, plan.segment_seconds, plan.window) == ("published", None, None): return settings
     return {**settings, **more}
@@ -280,14 +274,13 @@ def harvest(
     plan = _Plan(teachers, _extractors(features, clap), n_segments, sampling, grid.alignment, segment_seconds, window)
     workers = os.cpu_count() if workers is None else workers
     settings = time_settings(out, settings_of(clip, clap, plan.extractors, n_segments, sampling), plan)
-    with locked_store(out):
-        adopt_parts(out, settings)
-        todo = _todo(table, *load_rows(out), settings, retry)
-        with tqdm(total=len(table), initial=len(table) - len(todo), unit="clip", desc="harvest", disable=not progress) as bar:
-            _run(todo, plan, out, settings, batch, workers, shard, bar)
-        merge_parts(out)
-        store = FeatureStore.open(out)
-        if vocab is not None: store.remember(vocab, clip, clap)
+    begin_store(out, settings)
+    todo = _todo(table, out, settings, retry)
+    with tqdm(total=len(table), initial=len(table) - len(todo), unit="clip", desc="harvest", disable=not progress) as bar:
+        _run(todo, plan, out, settings, batch, workers, shard, bar)
+    if todo: tidy(out)
+    store = FeatureStore.open(out)
+    if vocab is not None: store.remember(vocab, clip, clap)
     if progress: print(summary(store, len(todo)))
     return store
 
@@ -298,5 +291,10 @@ def summary(
 ) -> str:
     "What a store holds and what is missing, in one line."
     lost = set(store.failures["id"]) - set(store.ids)
-    half = len(set(store.failures["id"])) - len(lost)
-    return f"{len(store)} clips stored{'' if new is None else f' ({new} attempted now)'}; {len(lost)} failed, {half} have one modality only" + ("; `.failures` says why, `retry` tries them all again" if len(store.failures) else "")
+    wanted = [getattr(store, f"has_{m}") for m in ("audio", "visual") if store.settings[m]]
+    half = int((~np.all(wanted, 0)).sum()) if wanted and len(store) else 0
+    other = len(set(store.failures.loc[store.failures["modality"] == "length", "id"]))
+    partly = len(set(store.failures["id"])) - len(lost) - half
+    now, why = "" if new is None else f" ({new} attempted now)", "; `.failures` says why, `retry` tries them all again"
+    return f"{len(store)} clips stored{now}; {len(lost)} failed, {half} have one modality only" + \
+        (f", {partly} lack some segments or are not as long as their labels ({other})" if partly > 0 else "") + (why if len(store.failures) else "")

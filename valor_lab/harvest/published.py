@@ -16,7 +16,8 @@ import pandas as pd
 from ..core import ParameterError, atomic_path, check_ids
 from .. import files
 from ..labels import SegmentLabels
-from .store import FORMAT, FeatureStore, checked_rows
+from .rows import FORMAT, checked_rows
+from .store import FeatureStore
 from ..vocab import LLP, Vocab
 
 # %% ../../nbs/api/harvest/06_published.ipynb #506acc32
@@ -43,7 +44,7 @@ def read_array(
 def _read_folder(folder, ids, shape, dtype, left_out=()):
     "The arrays of all `ids` in a folder of the published layout, [N, *shape], NaN for those `left_out`. Sizes left open are those of the first file."
     folder = Path(folder)
-    have = {p.stem for p in folder.glob("*.npy")}
+    have = {p.stem for p in files.visible(folder, "*.npy")}
     left_out = {i for i in left_out if i[:11] not in have}
     check_ids([i for i in ids if i[:11] not in have and i not in left_out], (), f"a file in {folder}")
     out = None
@@ -62,9 +63,8 @@ def read_note(root) -> dict:
     "What is known of a published folder: teacher of the picture, number of segments, clips that lack a modality."
     path = Path(root)/NOTE
     if not path.exists(): return RELEASED
-    try: note = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e: raise ParameterError(f"{path} is not a note of export_published ({e})") from None
-    if not isinstance(note, dict) or not set(RELEASED) <= set(note): raise ParameterError(f"{path}: expected the keys {', '.join(RELEASED)}, found {', '.join(note) if isinstance(note, dict) else type(note).__name__}")
+    try: note = files.read_json(path, RELEASED)
+    except ParameterError as e: raise ParameterError(f"{path} is not a note of export_published ({e})") from None
     return note if note["visual"] else note | dict(visual=RELEASED["visual"])
 
 # %% ../../nbs/api/harvest/06_published.ipynb #1e536cc5
@@ -85,7 +85,8 @@ def open_published(
     settings = dict(format=FORMAT, n_segments=note["n_segments"], sampling=note["sampling"], rate=48_000, audio=None, visual=None if clip is None else note["visual"], features={k: "released" for k in there})
     lost = [[i, m, "not in the published folder: the clip lacks it"] for i in ids for m in ("audio", "visual") if i in note["lacks"][m]]
     has = np.zeros(len(ids), bool) if clip is None else ~np.isnan(clip).any((1, 2))
-    store = FeatureStore(settings, ids, np.full(len(ids), 10.), None, clip, found, np.zeros(len(ids), bool), has, ("",)*len(ids), pd.DataFrame(lost, columns=["id", "modality", "reason"]))
+    lost = pd.DataFrame(lost, columns=["id", "modality", "reason"])
+    store = FeatureStore.of_arrays(settings, ids, np.full(len(ids), 10.), visual=clip, features=found, has_visual=has, failures=lost)
     return store, _read_labels(root, ids, vocab) if labels_there else None
 
 # %% ../../nbs/api/harvest/06_published.ipynb #0d001a41
@@ -110,7 +111,7 @@ def _lacking(store, arrays):
 def _write_note(store, root, lacking):
     "Add the clips of `store` to the note in `root`, or begin one; refused where the files there are of another teacher."
     path, note, mine = Path(root)/NOTE, read_note(root), {k: store.settings.get(k) for k in ("n_segments", "sampling", "visual")}
-    if any((Path(root)/PUBLISHED["clip"][0]).glob("*.npy")):
+    if files.visible(Path(root)/PUBLISHED["clip"][0], "*.npy"):
         brief = lambda of: f"{of['visual']['name']} ({of['visual']['fingerprint']}), sampling {of['sampling']}"
         if store.visual is None: mine["visual"] = note["visual"]
         elif brief(note) != brief(mine): raise ParameterError(f"{root} holds features of {brief(note)}; these are of {brief(mine)}: export into another folder")

@@ -8,14 +8,15 @@ __all__ = ['Thresholds', 'own_thresholds', 'caption_mark', 'origin', 'tune', 'tu
            'tuned_on', 'clip_scores', 'tune_gate', 'predict_weak']
 
 # %% ../../nbs/api/harvest/09_thresholds.ipynb #d74c52c5
-import json, re, tomllib, warnings
+import json, re, warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, atomic_path, fingerprint, one_of
+from ..core import ParameterError, fingerprint, one_of
+from ..files import read_toml, save_file
 from .scores import Scores, elaborate, gate_of, thresholds_of
 from .statistics import TEACHER, aligned_truth, best_cut, best_threshold, count, resampled, statistics_of
 from ..labels import SegmentLabels, WeakLabels
@@ -148,15 +149,16 @@ def _key(k): return k if re.fullmatch("[A-Za-z0-9_-]+", k) else _toml(k)
 # %% ../../nbs/api/harvest/09_thresholds.ipynb #644a002f
 def save(
     self:Thresholds,
-    path,   # a .toml file
+    path,            # a .toml file
+    seen:str=None,   # `files.mark` of what the writer knows to be there; None: what is there now
 ) -> Path:
-    "Write a small readable file: provenance, one line per event, and the clips that they were tuned on."
+    "Write a small readable file: provenance, one line per event, and the clips that they were tuned on. What it was is kept."
+    if np.isinf([self.clip, self.clap]).any(): raise ParameterError("thresholds cannot be saved: one of them is infinite")
     about = {"vocabulary": self.vocab.name, **{k: v for k, v in self.provenance.items() if k != "clips" and v is not None}}
     lines = ["# Labels are set where a teacher's score is above the threshold.", "[provenance]", *(f"{_key(k)} = {_toml(v, f'provenance[{k!r}]')}" for k, v in about.items()), "", "[events]"]
     lines += [f"{_toml(e)} = {{clip = {_toml(a)}, clap = {_toml(b)}}}" for e, a, b in zip(self.vocab.events, self.clip, self.clap)]
     lines += ["", "[tuned_on]", f"clips = {_toml(list(self.provenance.get('clips') or []))}", ""]
-    with atomic_path(path) as tmp: tmp.write_text("\n".join(lines), encoding="utf-8")
-    return Path(path)
+    return save_file(path, "\n".join(lines), seen)
 
 # %% ../../nbs/api/harvest/09_thresholds.ipynb #15d7862b
 def load(
@@ -165,11 +167,12 @@ def load(
 ) -> Thresholds:
     "Read thresholds; events other than the vocabulary's are refused."
     path = Path(path)
-    try: found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise ParameterError(f"{path.name} is no file of thresholds ({e})") from None
-    if not {"provenance", "events"} <= set(found): raise ParameterError(f"{path.name}: expected the tables [provenance] and [events], found {', '.join(found) or 'nothing'}")
+    found = read_toml(path)
+    tables = [found.get(k) for k in ("provenance", "events")] + [found.get("tuned_on", {})]
+    if not all(isinstance(t, dict) for t in tables): raise ParameterError(f"{path.name}: expected the tables [provenance] and [events], found {', '.join(found) or 'nothing'}")
+    if not all(isinstance(c, str) for c in _list(tables[2].get("clips", []))): raise ParameterError(f"{path.name}: [tuned_on] clips is not a list of ids")
     name = found["provenance"].get("vocabulary")
-    if vocab is None and name not in VOCABS: raise ParameterError(f"{path.name} is for the vocabulary {name!r}, which is not known here: pass it as vocab=")
+    if vocab is None and (not isinstance(name, str) or name not in VOCABS): raise ParameterError(f"{path.name} is for the vocabulary {name!r}, which is not known here: pass it as vocab=")
     vocab = vocab or VOCABS[name]
     if set(found["events"]) != set(vocab.events):
         raise ParameterError(f"{path.name}: expected the {len(vocab)} events of {vocab.name}; missing {sorted(set(vocab.events) - set(found['events']))[:5]}, unknown {sorted(set(found['events']) - set(vocab.events))[:5]}")
@@ -180,8 +183,10 @@ def _column(events, vocab, teacher, path):
     "One teacher's thresholds in the order of the vocabulary."
     values = [events[e].get(teacher) if isinstance(events[e], dict) else None for e in vocab.events]
     for e, v in zip(vocab.events, values):
-        if isinstance(v, bool) or not isinstance(v, (int, float)): raise ParameterError(f"{path.name}: {e} has no number for {teacher}, found {v!r}")
+        if isinstance(v, bool) or not isinstance(v, (int, float)) or np.isinf(float(v)): raise ParameterError(f"{path.name}: {e} has no number for {teacher}, found {v!r:.60}")
     return values
+
+def _list(x): return x if isinstance(x, list) else [None]
 
 # %% ../../nbs/api/harvest/09_thresholds.ipynb #164a94e3
 Thresholds.save, Thresholds.load = save, staticmethod(load)

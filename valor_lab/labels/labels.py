@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..grid import check_grids, covered, segment_lengths
+from ..grid import covered, segment_lengths
 from ..core import ParameterError, atomic_path, check_ids
 from ..vocab import LLP, Vocab
 

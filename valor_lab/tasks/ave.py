@@ -25,7 +25,7 @@ from ..datasets import (HOW, LISTS, Dataset, dataset_folder, inventory, list_lab
 from ..datasets import find_features, store_path
 from ..labels import FINDING_COLUMNS, SegmentLabels, WeakLabels, concat
 from ..metrics import align
-from ..harvest import elaborate, tune, tune_bagged
+from ..harvest import elaborate, has_store, tune, tune_bagged
 from ..vocab import AVE, Vocab
 
 torch, F = later("torch", "models"), later("torch.nn.functional", "models")
@@ -296,7 +296,7 @@ def harvest_ave(name, size="small", root="data", tuner=tune):
 # %% ../../nbs/api/tasks/00_ave.ipynb #6ea1c8a6
 def prepare_ave(size, root):
     "Labels of AVE, where a store of its videos is at hand; without the annotations, the loader says what is missing."
-    if (resolve(root)/"stores"/"ave"/"manifest.json").exists(): harvest_ave("ave", size, root)
+    if has_store(resolve(root)/"stores"/"ave"): harvest_ave("ave", size, root)
 
 def prepare_ave_demo(size, root):
     "The demo set, and labels of its AVE clips."

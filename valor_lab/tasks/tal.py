@@ -19,8 +19,8 @@ import pandas as pd
 from .. import models
 from ..training import register_preset, Recipe, register_recipe, Scored, Task, register_task
 from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, later, one_of, resolve
-from ..files import read_arrays
 from ..datasets import Dataset, dataset_folder, read_feature, register_dataset, save_labels
+from ..files import read_arrays, read_table, visible
 from ..metrics import (DETECTION_SCORES, SPAN_COLUMNS, Actions, bare_vocab, detection_scores, match, on_grid, proposals,
                                read_actions, resampled_scores, to_segments)
 from ..labels import SegmentLabels
@@ -62,7 +62,7 @@ class Ragged:
 # %% ../../nbs/api/tasks/01_tal.ipynb #15890bbe
 def find_streams(folder) -> dict:
     "Every feature file below `folder`: name of the video -> path."
-    return {p.stem: p for p in sorted(Path(folder).rglob("*.npy"))}
+    return {p.stem: p for p in visible(folder, "**/*.npy")}
 
 def read_streams(
     files:list,     # one `.npy` per video
@@ -398,7 +398,7 @@ class TAL(Task):
 
     def read(self, folder, split, vocab):
         ids, durations, lengths = read_arrays(folder/f"{split}.npz", ("ids", "durations", "lengths")).values()
-        return Detections(tuple(ids.tolist()), durations, lengths, pd.read_csv(folder/f"{split}.csv", dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip"), vocab)
+        return Detections(tuple(ids.tolist()), durations, lengths, read_table(folder/f"{split}.csv", dtype={"video": str, "label": str}, keep_default_na=False, float_precision="round_trip"), vocab)
 
     def as_labels(self, said): return said.to_segments()
 

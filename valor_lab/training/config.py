@@ -8,7 +8,7 @@ __all__ = ['tomli_w', 'CHOICES', 'SIZES', 'PRESETS', 'TrainConfig', 'choices', '
            'list_presets', 'learning_rate']
 
 # %% ../../nbs/api/training/01_config.ipynb #98f1b341
-import math, tomllib
+import math
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import pandas as pd
 
 from .. import methods, models          # by their doors: losses and networks are loaded when a record is checked
 from ..core import EXTENSIONS, ParameterError, load_extension, later, one_of, safe_name
+from ..files import parse_toml, read_toml
 from .tasks import find_task
 
 tomli_w = later("tomli_w", "models")
@@ -127,8 +128,7 @@ def override(
     values,              # a dict, or TOML text such as "lr = 3e-4"
 ) -> TrainConfig:
     "`config` with other values; options of the network, the objective and the task may be given by their plain names."
-    try: values = tomllib.loads(values) if isinstance(values, str) else dict(values)
-    except tomllib.TOMLDecodeError as e: raise ParameterError(f"not TOML: {e}") from None
+    values = parse_toml(values, "overrides") if isinstance(values, str) else dict(values)
     own = [f.name for f in fields(config)]
     new = replace(config, **{k: v for k, v in values.items() if k in own})
     places = dict(network=network_options(new), options=objective_options(new), task_options=task_options(new))
@@ -149,7 +149,7 @@ def to_toml(config:TrainConfig) -> str:
 # %% ../../nbs/api/training/01_config.ipynb #5ce57701
 def read_config(path) -> TrainConfig:
     "The record in a TOML file; what the file leaves out has its default."
-    return override(TrainConfig(), Path(path).read_text())
+    return override(TrainConfig(), read_toml(path))
 
 # %% ../../nbs/api/training/01_config.ipynb #67c92018
 class Presets(MutableMapping):

@@ -8,7 +8,7 @@ __all__ = ['torch', 'safetensors', 'RELEASED', 'seed_epoch', 'batches', 'Trainin
            'fit_seeds', 'released']
 
 # %% ../../nbs/api/training/05_loop.ipynb #343eecfc
-import copy, json, math, random, time
+import contextlib, copy, json, math, os, random, time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from .config import (PRESETS, SIZES, TrainConfig, learning_rate, list_presets, override, preset, read_config,
                                        register_preset, resolved, to_toml)
 from ..core import ParameterError, atomic_path, fingerprint, need, one_of, resolve
+from ..files import lock
 from ..metrics import SCORES
 from .results import common_clips, compare_runs, read_published, list_runs, score_runs, score_table, seed_table
 from .runs import (Run, claim, environment, identity, make_fabric, open_run, predict, run_labels, run_predictions,
@@ -188,8 +189,10 @@ def restore_state(t:Training, context) -> bool:
     "Continue from the folder's resume file, if there is one."
     path = t.run.path/"resume.safetensors"
     if not path.exists(): return False
-    state = safetensors.load_file(path)
-    with need("safetensors", "models").safe_open(path, "pt") as f: rest = json.loads(f.metadata()["state"])
+    try:
+        state = safetensors.load_file(path)
+        with need("safetensors", "models").safe_open(path, "pt") as f: rest = json.loads(f.metadata()["state"])
+    except Exception as e: raise ParameterError(f"{t.run.name}: {path.name} cannot be read ({type(e).__name__}: {str(e)[:120]}); delete it, and the run begins anew") from None
     part = lambda prefix: {k[len(prefix) + 1:]: v for k, v in state.items() if k.startswith(prefix + ".")}
     t.module.load_state_dict(part("model"))
     averages = {}
@@ -233,10 +236,17 @@ def fit(
     if val is not None and val.truth is None and config.epochs: raise ParameterError(f"the validation split of {val.name!r} has no truth to choose a checkpoint by; give val=None to keep the last epoch")
     fabric = make_fabric(device, devices, config.precision, loggers)
     about = identity(config, dict(train=data, val=val, test=test), model)
-    if not claim(run, config, about): fabric.launch(_train, config, run, data, val, test, model, compiled, progress, save_every, device)
+    if run.finished and claim(run, config, about): return run
+    with _alone(run):
+        if not claim(run, config, about): fabric.launch(_train, config, run, data, val, test, model, compiled, progress, save_every, device)
     return run
 
 # %% ../../nbs/api/training/05_loop.ipynb #fc7cac98
+def _alone(run):
+    "Be the only one who trains in this folder; the further processes of one training belong to the first."
+    first = all(os.environ.get(k, "0") == "0" for k in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+    return lock(run.path/"training", doing="is training it") if first else contextlib.nullcontext()
+
 def _train(fabric, config, run, data, val, test, model, compiled, progress, save_every, device):
     "The loop over epochs."
     t = setup(fabric, config, run, data, val, model, compiled)

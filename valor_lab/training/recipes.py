@@ -8,7 +8,7 @@ __all__ = ['RECIPES', 'DEMO_SIZES', 'Recipe', 'register_recipe', 'recipe', 'pres
            'keep_figure', 'clip_media']
 
 # %% ../../nbs/api/training/06_recipes.ipynb #fba15f6f
-import ast, contextlib
+import ast, math
 from dataclasses import dataclass, field, fields, replace
 from typing import Callable
 
@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 
 from .config import PRESETS, TrainConfig, network_options, override
-from ..core import ParameterError, atomic_path, one_of, resolve
+from ..core import ParameterError, atomic_path, one_of, resolve, workspace
+from ..files import lock, visible
 from ..datasets import LISTS, dataset_folder, known, list_labels, load_dataset, load_labels, read_split, save_labels
 from ..labels import concat
 
-try: import fcntl
-except ModuleNotFoundError: fcntl = None   # Windows has no such lock
 
 # %% ../../nbs/api/training/06_recipes.ipynb #d5bca9ed
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def prepare_demo(
     from valor_lab import harvest as h
     root, name = resolve(root), f"demo-{size}"
     folder, lists = root/"demo"/size, {}
-    with _alone(root/f".{name}.lock"):
+    with lock(root/f"{name}-making", wait=math.inf, doing="is making the demo set"):
         demo.render_demo(folder, size, progress=progress)
         for split in LISTS: lists[split] = read_split("demo", split, root, size)
         ids = [c for weak, _ in lists.values() for c in weak.ids]
@@ -95,10 +94,10 @@ def _harvested(path, ids, videos, progress):
     "The feature store of these clips; the teachers are loaded only if a clip is missing."
     from valor_lab import demo
     from valor_lab import harvest as h
-    if (path/"manifest.json").exists():
+    if h.has_store(path):
         store = h.FeatureStore.open(path)
         if set(ids) <= {*store.ids, *store.failures["id"]}: return store
-    return h.harvest(ids, *demo.demo_teachers(device="auto"), path, folder=videos, progress=progress)
+    return h.harvest(ids, *demo.demo_teachers(device="auto"), path, folder=videos, progress=progress, alignment="published")
 
 # %% ../../nbs/api/training/06_recipes.ipynb #51e30ed1
 def _kept(name, labels, root):
@@ -111,15 +110,6 @@ def _kept(name, labels, root):
 def keep_labels(labels, name, root="data", about=None):
     "Save labels under `name`, unless they are what is there."
     if not _kept(name, labels, root): save_labels(labels, name, root, about)
-
-# %% ../../nbs/api/training/06_recipes.ipynb #03855d5b
-@contextlib.contextmanager
-def _alone(path):
-    "Hold the lock file `path`, waiting for whoever holds it."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as f:
-        if fcntl: fcntl.flock(f, fcntl.LOCK_EX)
-        yield
 
 # %% ../../nbs/api/training/06_recipes.ipynb #4994007f
 register_recipe("llp", Recipe(beside="VALOR Table 1"))
@@ -161,13 +151,20 @@ def load_splits(dataset, root, size, features, labels="") -> dict:
 def choose_labels(data, labels:str, root="data"):
     "`data` with the dense labels of that name: a labeling under data/labels, thresholds under data/thresholds, or `run:FOLDER`, what the method of a run made of them."
     if not labels: return data
-    if labels.startswith("run:"): return replace(data, labels=load_labels("train", resolve(labels[4:]), data.vocab).select(data.ids))
-    known, presets = list_labels(root), sorted(p.stem for p in (resolve(root)/"thresholds").glob("*.toml"))
+    if labels.startswith("run:"): return replace(data, labels=load_labels("train", _run_folder(labels[4:]), data.vocab).select(data.ids))
+    known, presets = list_labels(root), [p.stem for p in visible(resolve(root)/"thresholds", "*.toml")]
     if labels in known: return replace(data, labels=load_labels(labels, root, data.vocab).select(data.ids))
     if labels not in presets: raise ParameterError(f"labels={labels!r} is neither a labeling ({', '.join(known) or 'there is none'}) nor a set of thresholds ({', '.join(presets) or 'there is none'})")
     if data.scores is None: raise ParameterError(f"labels={labels!r} are thresholds, and {data.name} has no feature store to apply them to: harvest it first")
     from valor_lab import harvest
     return replace(data, labels=harvest.elaborate(data.scores, data.weak, harvest.Thresholds.load(resolve(root)/"thresholds"/f"{labels}.toml", data.vocab)))
+
+def _run_folder(name):
+    "The folder of a run whose labels are asked for by name: it holds a run, and lies in the workspace unless it is named in full."
+    folder = resolve(name)
+    if not (folder/"config.toml").is_file(): raise ParameterError(f"labels='run:{name}': there is no run")
+    if not name.startswith(("/", "~")) and not folder.resolve().is_relative_to(workspace().resolve()): raise ParameterError(f"labels='run:{name}' leads outside the workspace")
+    return folder
 
 # %% ../../nbs/api/training/06_recipes.ipynb #9396ba86
 def keep_table(table, path):

@@ -7,7 +7,7 @@ __all__ = ['torch', 'COLUMNS', 'seed_table', 'common_clips', 'one_task', 'score_
            'by_protocol', 'list_runs', 'read_published', 'beside_paper']
 
 # %% ../../nbs/api/training/03_results.ipynb #29e131af
-import tomllib, warnings
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 
 from .. import models
 from ..core import ParameterError, check_ids, later, resolve, shipped
+from ..files import visible
 from ..labels import SegmentLabels
 from ..metrics import SCORES
 from .runs import Run, run_predictions, run_probabilities
@@ -144,7 +145,7 @@ def list_runs(
     task=None,           # only runs of this task; None: of all
 ) -> pd.DataFrame:
     "Every run below `folder` and every published result of their tasks, one row each, with the scores of the test split."
-    found = [Run(p.parent) for p in sorted(resolve(folder).rglob("config.toml")) if "helpers" not in p.parts]
+    found = [Run(p.parent) for p in visible(resolve(folder), "**/config.toml") if "helpers" not in p.parts]
     rows = [row for r in found if (r.finished or unfinished) and (row := _row_or_warning(r)) and task in (None, row["task"])]
     tasks = list(dict.fromkeys([row["task"] for row in rows if row["task"] in TASKS])) or [task or "avvp"]
     scores = list(dict.fromkeys(s for t in tasks for s in find_task(t).scores))
@@ -163,7 +164,7 @@ def _row_or_warning(run):
 # %% ../../nbs/api/training/03_results.ipynb #25629803
 def _row(run):
     "One line of the leaderboard; the record as it is on disk, also if its objective is not known here."
-    c, data, s = tomllib.loads((run.path/"config.toml").read_text()), run.data, run.scores if run.finished else {}
+    c, data, s = run.record, run.data, run.scores if run.finished else {}
     split = next((k for k in ("test", "val") if k in s), "")
     clips = f"{data[split]['clips']} of {data[split]['of']}" if split else ""
     task = c.get("task", "avvp")

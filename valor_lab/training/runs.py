@@ -7,7 +7,7 @@ __all__ = ['torch', 'Run', 'open_run', 'weights_mark', 'vocab_dict', 'identity',
            'environment', 'score_splits', 'run_predictions', 'run_labels', 'run_probabilities', 'predict']
 
 # %% ../../nbs/api/training/02_runs.ipynb #4224d16a
-import json, platform, shutil, subprocess, tomllib
+import json, platform, shutil, subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,9 +16,9 @@ import pandas as pd
 
 import valor_lab
 from .. import models
+from ..files import read_arrays, read_json, read_table, read_toml
 from .config import TrainConfig, read_config, to_toml
 from ..core import ParameterError, atomic_path, fingerprint, later, need, one_of, resolve, safe_name
-from ..files import read_arrays
 from ..labels import SegmentLabels
 from .tasks import find_task
 from ..vocab import Vocab
@@ -30,14 +30,14 @@ class Run:
     "One training and everything that it left behind."
     def __init__(self, path): self.path = resolve(path)
     def __repr__(self): return f"Run({self.name}{'' if self.finished else ', not finished'})"
-    def _json(self, name): return json.loads((self.path/name).read_text())
+    def _json(self, name): return read_json(self.path/name)
 
     name = property(lambda self: self.path.name)
     finished = property(lambda self: (self.path/"scores.json").exists())
     config = property(lambda self: read_config(self.path/"config.toml"))
-    record = property(lambda self: tomllib.loads((self.path/"config.toml").read_text()), doc="the same as it stands in the file, unchecked")
+    record = property(lambda self: read_toml(self.path/"config.toml"), doc="the same as it stands in the file, unchecked")
     task = property(lambda self: find_task(self.record.get("task", "avvp")))
-    metrics = property(lambda self: pd.read_csv(self.path/"metrics.csv"), doc="one row per epoch")
+    metrics = property(lambda self: read_table(self.path/"metrics.csv"), doc="one row per epoch")
     scores = property(lambda self: self._json("scores.json"))
     data = property(lambda self: self._json("data.json"))
     vocab = property(lambda self: Vocab(**self.data["vocab"]))

@@ -16,6 +16,7 @@ from .. import methods, models          # by their doors: networks are loaded wh
 from ..core import ParameterError, atomic_path, fingerprint, later, load_extension, one_of
 from ..files import read_arrays
 from ..datasets import Dataset, save_labels
+from ..files import read_arrays
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import SCORES, avvp_scores
 from ..vocab import LLP, Vocab

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ParameterError, one_of, resolve, safe_name
+from ..files import Overtaken, kept, mark, visible
 from ..harvest import Scores, gate_of, TEACHER, Thresholds, own_thresholds, tune
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import MODALITIES
@@ -291,9 +292,15 @@ def save(self:Tuning,
     name:str,
     folder=PRESETS_FOLDER,
 ):
-    "Save the present thresholds as a named preset; they are the saved set from now on."
+    "Save the present thresholds as a named preset. One that is there is replaced only by who knows of it, or asks twice."
     path = resolve(folder)/f"{safe_name(name, 'preset')}.toml"
-    self.thresholds.save(path)
+    here, known = mark(path), self.__dict__.setdefault("known", {})
+    if here != known.setdefault(path, ""):
+        known[path] = here
+        if here: raise Overtaken(f"there is a preset {name!r} already{_by(path)}; nothing was saved. "
+                                 "Choose another name, or save once more to replace it: what it was is kept")
+    self.thresholds.save(path, here)
+    known[path] = mark(path)
     self.adopt(Thresholds.load(path, self.vocab), name)
     return path
 
@@ -310,11 +317,18 @@ def load(self:Tuning, name:str, folder=PRESETS_FOLDER):
     "Go to a named preset."
     path = resolve(folder)/f"{safe_name(name, 'preset')}.toml"
     if not path.exists(): raise ParameterError(f"there is no preset {name!r}; known: {', '.join(presets(folder)) or 'none'}")
+    here = mark(path)
     self.adopt(Thresholds.load(path, self.vocab), name)
+    self.__dict__.setdefault("known", {})[path] = here
 
 def presets(folder=PRESETS_FOLDER) -> list:
     "The names of all saved presets."
-    return sorted(p.stem for p in resolve(folder).glob("*.toml"))
+    return [p.stem for p in visible(resolve(folder), "*.toml")]
+
+def _by(path):
+    "Who saved a preset last, where that is known."
+    last = [v for v in kept(path) if v["now"] and v["who"]]
+    return f", saved by {last[0]['who']} at {last[0]['when'][:16].replace('T', ' ')} UTC" if last else ""
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #dbff1d17
 Tuning.warning, Tuning.save, Tuning.adopt, Tuning.load = property(warning), save, adopt, load
