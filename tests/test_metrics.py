@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from valor_lab.metrics import avvp as M
+from valor_lab import metrics as M
+from valor_lab.metrics import avvp
 from valor_lab.core import ParameterError, find_data
 from valor_lab.labels import SegmentLabels, read_segments, read_weak
 from valor_lab.vocab import LLP, Vocab
@@ -84,10 +85,10 @@ def test_event_scores_equal_the_plain_definition(pair):
 @given(labelings(max_t=60))
 def test_both_routes_of_matching_events_agree_and_matching_is_one_to_one(pair):
     pred, truth = pair[0].audio, pair[1].audio
-    hits, claimed, true = M._match_by_middle(pred, truth)
-    assert (hits == M._match_by_middle(truth, pred)[0]).all()          # counted from the other side
+    hits, claimed, true = avvp._match_by_middle(pred, truth)
+    assert (hits == avvp._match_by_middle(truth, pred)[0]).all()          # counted from the other side
     assert (hits <= np.minimum(claimed, true)).all()
-    if truth.shape[1] <= M.LOOKUP_T: assert (M._counts(M._pattern(pred), M._pattern(truth), truth.shape[1])[1] == [hits, claimed, true]).all()
+    if truth.shape[1] <= M.LOOKUP_T: assert (avvp._counts(avvp._pattern(pred), avvp._pattern(truth), truth.shape[1])[1] == [hits, claimed, true]).all()
     one = [ref.event_counts(pred[0, :, c].tolist(), truth[0, :, c].tolist()) for c in range(truth.shape[2])]
     assert [(h, p - h, t - h) for h, p, t in zip(hits[0], claimed[0], true[0])] == one
 
@@ -109,7 +110,7 @@ def random_labels(n=40, t=10, c=25, density=.2, seed=0):
 METRICS = [M.avvp_scores, M.fidelity, M.nonaligned_scores, M.exclusive_scores, M.event_scores]
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.__name__)
+@pytest.mark.parametrize("metric", METRICS[:-1], ids=lambda m: m.__name__)
 def test_bootstrap_equals_scoring_each_resample_anew(metric):
     pred, truth = random_labels(seed=1), random_labels(seed=2)
     table, values = M.bootstrap(metric, pred, truth, n=20, seed=3), []
@@ -146,15 +147,52 @@ def test_more_resamples_than_one_block_and_the_same_seed_twice():
     assert M.bootstrap(M.fidelity, pred, truth, n=1100).equals(M.bootstrap(M.fidelity, pred, truth, n=1100))
 
 
-def test_an_event_that_some_resamples_lack_has_an_interval_from_the_others():
-    truth, pred = random_labels(4, seed=2), random_labels(4, seed=1)
+def test_an_event_in_fewer_than_ten_clips_has_a_value_and_no_interval():
+    truth, pred = random_labels(30, seed=2), random_labels(30, seed=1)
     truth.audio[:, :, 3] = pred.audio[:, :, 3] = False
-    truth.audio[0, 0, 3] = True
-    table = M.bootstrap(M.event_scores, pred, truth, n=100)
-    row = table.loc[(LLP.events[3], "audio", "F")]
-    assert row.tolist() == [0, 0, 0]
-    truth.audio[:, :, 3] = False
-    assert np.isnan(M.bootstrap(M.event_scores, pred, truth, n=100).loc[(LLP.events[3], "audio", "F")]).all()
+    truth.audio[:9, 0, 3], truth.audio[:10, 0, 4], truth.audio[10:, :, 4] = True, True, False
+    pred.audio[:, :, 4] = truth.audio[:, :, 4]
+    table, other = M.bootstrap(M.event_scores, pred, truth), M.bootstrap_difference(M.event_scores, pred, truth, truth)
+    rare, seen = ((LLP.events[k], "audio", "F") for k in (3, 4))
+    assert table.loc[rare, "clips"] == 9 and table.loc[rare, "value"] == 0 and table.loc[rare, ["low", "high"]].isna().all()
+    assert table.loc[seen, "clips"] == 10 and table.loc[seen, "value"] == 100 and 70 < table.loc[seen, "low"] < 100
+    assert other.loc[rare, ["low", "high", "p", "holm"]].isna().all() and other.loc[seen, "low"] < 0 < other.loc[seen, "high"]     # never without width
+    assert other.loc[seen, "p"] == 1 and (other["holm"].dropna() >= other["p"].dropna()).all()
+
+
+def test_quantiles_are_those_of_the_tables():
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    a, b, x, df, t = *rng.uniform(.5, 600, (2, 500)), rng.random(500), rng.uniform(1, 2000, 500), 4*rng.normal(size=500)
+    assert np.allclose(M.beta_cdf(x, a, b), stats.beta.cdf(x, a, b), atol=1e-11) and np.allclose(M.beta_quantile(.025, a, b), stats.beta.ppf(.025, a, b), atol=1e-11)
+    assert np.allclose(M.t_quantile(df), stats.t.ppf(.975, df)) and np.allclose(M.t_tail(t, df), 2*stats.t.sf(abs(t), df), atol=1e-11)
+    assert M.beta_cdf(0., 2, 3) == 0 and M.beta_cdf(1., 2, 3) == 1
+
+
+def test_p_is_resolved_beyond_the_number_of_resamples_that_were_asked_for():
+    truth = random_labels(200, seed=2)
+    better = SegmentLabels(truth.ids, truth.audio, random_labels(200, seed=1).visual, truth.vocab)
+    few = M.bootstrap_difference(M.fidelity, better, random_labels(200, seed=3), truth, n=300)
+    assert few.loc["audio", "p"] < 2/300 and few.loc["audio", "p"] == pytest.approx(2/20_001) and few.loc["audio", "holm"] == pytest.approx(6/20_001)
+    assert few.loc["visual", "p"] > .01 and np.allclose(few[["low", "high"]], M.bootstrap_difference(M.fidelity, better, random_labels(200, seed=3), truth, n=300, most=300)[["low", "high"]])
+
+
+def test_holm_by_hand_and_in_the_order_it_was_given():
+    assert np.allclose(M.holm([.01, .04, .03, .005]), [.03, .06, .06, .02]) and M.holm([.5, .9]).tolist() == [1, 1] and M.holm([]).size == 0
+    assert np.allclose(M.holm([[.01, np.nan], [.02, .5]]), [[.03, np.nan], [.04, .5]], equal_nan=True)
+
+
+def test_seeds_widen_the_interval_and_a_run_against_itself_differs_by_nothing():
+    rng = np.random.default_rng(0)
+    clips, shift = 30*rng.normal(size=(1, 300, 2)), np.array([-3., 0, 3])[:, None, None]
+    runs = 50 + clips + shift + rng.normal(size=(3, 300, 2))
+    with_seeds, one = M.clip_interval(runs), M.clip_interval(runs[:1])
+    assert ((with_seeds.high - with_seeds.low) > (one.high - one.low)).all() and (one.df == 299).all()
+    x = M.clip_interval(runs, runs - shift)
+    assert (x.high - x.low > 2*2.9*np.sqrt(3)).all() and (x.df < 3).all() and (x.p > .9).all()        # 3 points over three seeds, two degrees of freedom
+    same = M.clip_interval(runs[:1], runs[:1])
+    assert (same[["value", "low", "high"]] == 0).all(axis=None) and (same.p == 1).all()
+    with pytest.raises(ParameterError, match="one clip"): M.clip_interval(runs[:, :1])
 
 
 def test_rows_of_the_confusion_sum_to_the_support():

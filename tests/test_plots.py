@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
-from valor_lab.metrics import avvp as M
+from valor_lab import metrics as M
 import valor_lab.plots as P
 from valor_lab.core import ParameterError, shipped
 from valor_lab.labels import SegmentLabels, WeakLabels, runs
@@ -81,7 +81,9 @@ def test_event_bars_and_gains_show_the_scores():
     table = M.bootstrap_difference(M.event_scores, PRED, OTHER, TRUTH, n=50)
     fig = draw(P.event_gains(ours, base, interval=table))
     for ax, m in zip(fig.axes, ("audio", "visual")):
-        assert np.allclose(bars(ax, 0), [ours.loc[(n, m), "F"] - base.loc[(n, m), "F"] for n in names(ax)])
+        shown = [n.rsplit(" (", 1) for n in names(ax)]
+        assert np.allclose(bars(ax, 0), [ours.loc[(n.strip(), m), "F"] - base.loc[(n.strip(), m), "F"] for n, _ in shown])
+        assert all(int(k.rstrip(")")) == table.loc[(n.strip(), m, "F"), "clips"] for n, k in shown)
         assert bars(ax, 0) == sorted(bars(ax, 0), reverse=True)
     with pytest.raises(ParameterError): P.event_gains(ours, base.iloc[3:])
     with pytest.raises(ParameterError, match="score='f1'"): P.event_bars(ours, "f1")

@@ -11,8 +11,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     avvp=["MODALITIES", "LEVELS", "LOOKUP_T", "SCORES", "NONALIGNED", "EXCLUSIVE", "EVENT_COLUMNS", "NOTHING", "align",
           "avvp_scores", "pooled_f", "fidelity", "nonaligned_scores", "exclusive_scores", "event_scores", "confusion",
-          "resamples", "interval", "bootstrap", "bootstrap_difference"],
+          "metric_parts"],
     detection=["SPAN_COLUMNS", "AMBIGUOUS_COLUMNS", "SLACK", "COLUMNS", "TIOUS", "AVERAGES", "DETECTION_SCORES", "THRESHOLDS",
                "Actions", "read_actions", "bare_vocab", "tiou", "Matches", "match", "average_precision", "detection_scores",
                "resampled_scores", "nms", "contrast", "proposals", "on_grid", "to_segments"],
+    intervals=["LEAST", "resamples", "interval", "bootstrap", "bootstrap_difference", "holm", "beta_cdf", "beta_quantile", "t_tail",
+               "t_quantile", "run_interval", "clip_covariance", "clip_interval", "share_interval", "event_intervals", "share_difference",
+               "event_differences"],
 ))

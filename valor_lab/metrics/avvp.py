@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODALITIES', 'LEVELS', 'LOOKUP_T', 'SCORES', 'NONALIGNED', 'EXCLUSIVE', 'EVENT_COLUMNS', 'NOTHING', 'align',
-           'avvp_scores', 'pooled_f', 'fidelity', 'nonaligned_scores', 'exclusive_scores', 'event_scores', 'confusion',
-           'resamples', 'interval', 'bootstrap', 'bootstrap_difference']
+           'metric_parts', 'avvp_scores', 'pooled_f', 'fidelity', 'nonaligned_scores', 'exclusive_scores',
+           'event_scores', 'confusion']
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #61333cfc
 from functools import lru_cache
@@ -144,6 +144,10 @@ def _from_sums(statistics, values, keys):
         return metric
     return note
 
+def metric_parts(metric) -> tuple:
+    "`(statistics(pred, truth) [N,K], values(sums), keys(vocab))`: what a metric sums over clips, and what it makes of the sums."
+    return _PARTS[one_of("metric", getattr(metric, "__name__", metric), _PARTS)]
+
 # %% ../../nbs/api/metrics/00_avvp.ipynb #37133b25
 def _evaluate(metric, pred, truth):
     "Values of a metric by key."
@@ -278,61 +282,3 @@ def confusion(
     out[c, :c] = false[~missed.any(1)].sum(0)
     names = [*truth.vocab.events, NOTHING]
     return pd.DataFrame(out, pd.Index(names, name="true"), pd.Index(names, name="claimed"))
-
-# %% ../../nbs/api/metrics/00_avvp.ipynb #b6a2f951
-def resamples(n_clips, n, seed):
-    "How often each clip is drawn, in blocks of rows, together `[n, n_clips]`."
-    rng = np.random.default_rng(seed)
-    for first in range(0, n, 500):
-        rows = min(500, n - first)
-        drawn = rng.integers(n_clips, size=(rows, n_clips)) + n_clips * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * n_clips).reshape(rows, n_clips).astype(np.float64)
-
-# %% ../../nbs/api/metrics/00_avvp.ipynb #f58fe226
-def _metric_parts(metric, n):
-    "What a metric sums over clips; `ParameterError` for one that cannot be written so."
-    name = one_of("metric", getattr(metric, "__name__", metric), _PARTS)
-    if n < 1: raise ParameterError(f"n={n}: a bootstrap needs at least one resample")
-    return _PARTS[name]
-
-def _index(keys): return pd.MultiIndex.from_tuples(keys, names=["event", "modality", "score"]) if isinstance(keys[0], tuple) else pd.Index(keys, name="score")
-
-# %% ../../nbs/api/metrics/00_avvp.ipynb #8d68db16
-def interval(values):
-    "The middle 95 % of `[n,k]` values; resamples in which a value is undefined are left out of its interval."
-    quantile = np.nanquantile if np.isnan(values).any() else np.quantile
-    some = ~np.isnan(values).all(0)
-    out = np.full((2, values.shape[1]), np.nan)
-    out[:, some] = quantile(values[:, some], (.025, .975), axis=0)
-    return dict(zip(("low", "high"), out))
-
-# %% ../../nbs/api/metrics/00_avvp.ipynb #9d7c1117
-def bootstrap(
-    metric,                 # avvp_scores, fidelity, nonaligned_scores, exclusive_scores or event_scores
-    pred:SegmentLabels,     # the labeling to be judged
-    truth:SegmentLabels,    # the same clips, in any order
-    n:int=1000,             # how many resamples
-    seed:int=0,             # same seed, same interval
-) -> pd.DataFrame:
-    "Each value of `metric` with its percentile interval of 95 % over clips: columns `value`, `low`, `high`."
-    statistics, values, keys = _metric_parts(metric, n)
-    x = statistics(align(pred, truth), truth)
-    drawn = np.concatenate([values(w @ x) for w in resamples(len(x), n, seed)])
-    return pd.DataFrame(dict(value=values(x.sum(0)), **interval(drawn)), _index(keys(truth.vocab)))
-
-# %% ../../nbs/api/metrics/00_avvp.ipynb #966ef698
-def bootstrap_difference(
-    metric,                 # avvp_scores, fidelity, nonaligned_scores, exclusive_scores or event_scores
-    pred_a:SegmentLabels,   # one labeling
-    pred_b:SegmentLabels,   # another one of the same clips
-    truth:SegmentLabels,    # the same clips, in any order
-    n:int=1000,             # how many resamples, the same clips for both
-    seed:int=0,             # same seed, same interval
-) -> pd.DataFrame:
-    "Paired difference a − b of each value: `value`, `low`, `high` (95 %), and `p`, two-sided: twice the share of resamples on the other side of zero."
-    statistics, values, keys = _metric_parts(metric, n)
-    a, b = (statistics(align(x, truth), truth) for x in (pred_a, pred_b))
-    drawn = np.concatenate([values(w @ a) - values(w @ b) for w in resamples(len(a), n, seed)])
-    known = np.maximum((~np.isnan(drawn)).sum(0), 1)
-    p = np.minimum(1, 2 * np.minimum((drawn <= 0).sum(0) + 1, (drawn >= 0).sum(0) + 1) / (known + 1))
-    return pd.DataFrame(dict(value=values(a.sum(0)) - values(b.sum(0)), **interval(drawn), p=p), _index(keys(truth.vocab)))

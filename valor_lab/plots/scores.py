@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..core import ParameterError, check_ids, need, one_of
 from ..labels import SegmentLabels
-from ..metrics import MODALITIES, NONALIGNED, avvp_scores, bootstrap_difference
+from ..metrics import MODALITIES, NONALIGNED, avvp_scores, bootstrap_difference, holm
 from .look import as_table, canvas, events_on_y, grouped_bars, heat, legend_above, modality_name, plain, whiskers
 
 need("matplotlib", "plots")
@@ -44,7 +44,7 @@ def event_gains(
     interval:pd.DataFrame=None,   # from `bootstrap_difference(event_scores, ours, base, truth)`: draws whiskers
     theme:str="light",
 ) -> Figure:
-    "What one labeling gains over another on every event, in points; the largest gain on top."
+    "What one labeling gains over another on every event, in points, with the clips that have it; the largest gain on top."
     if not ours.index.equals(base.index): raise ParameterError("the two tables are over other events or modalities")
     gain = (ours[score] - base[score]).unstack()[list(modalities)]
     with canvas(None, theme, 3.6 * len(modalities) + .4, .9 + .2 * len(gain), 1, len(modalities), squeeze=False) as (axes, look):
@@ -54,7 +54,11 @@ def event_gains(
             if interval is not None:
                 error = whiskers(interval.xs((m, score), level=("modality", "score")).loc[g.index])
                 ax.errorbar(g, range(len(g)), xerr=error, fmt="none", ecolor=look["ink"], elinewidth=.9, capsize=1.5)
-            events_on_y(ax, g.index, look)
+            names = g.index
+            if interval is not None and "clips" in interval:
+                clips = interval["clips"].xs((m, score), level=("modality", "score")).loc[g.index]
+                names = [f"{e}  ({int(k)})" for e, k in clips.items()]
+            events_on_y(ax, names, look)
             ax.axvline(0, color=look["ink"], lw=.8)
             ax.set(title=f"{modality_name(m)}, mean {np.nanmean(g):+.1f}" if g.notna().any() else modality_name(m), xlabel=f"difference in {score}, points")
         return axes[0, 0].figure
@@ -104,6 +108,7 @@ def forest(
     differences:dict=None,   # name -> table of `bootstrap_difference` to one common labeling
     against:str="the first", # what they are compared with
     theme:str="light",
+    over:str="clips",        # what the intervals know of: "clips", "clips and seeds"
 ) -> Figure:
     "Scores with intervals of 95 %, and on the right paired differences with theirs."
     keys = list(next(iter(tables.values())).index[:10]) if keys is None else list(keys)
@@ -111,7 +116,7 @@ def forest(
     height = .8 + .21 * len(keys) * (len(tables) + .8)
     with canvas(None, theme, 8.4 if differences else 5.4, height, 1, 1 + bool(differences), squeeze=False) as (axes, look):
         _forest(axes[0, 0], tables, keys, look)
-        axes[0, 0].set_xlabel("percent, with 95 % interval over clips")
+        axes[0, 0].set_xlabel(f"percent, with 95 % interval over {plain(over)}")
         if differences:
             right = axes[0, 1]
             right.set_gid("difference")
@@ -129,14 +134,15 @@ def pairwise(
     n:int=1000,                # resamples
     seed:int=0,
 ) -> pd.DataFrame:
-    "Paired difference of every labeling to every other: columns `a, b, value, low, high, p`."
+    "Paired difference of every labeling to every other: `a, b, value, low, high, p, holm`; the family of `holm` is all these pairs."
     names, rows = list(labelings), []
     for i, a in enumerate(names):
         for b in names[i + 1:]:
             t = bootstrap_difference(metric, labelings[a], labelings[b], truth, n, seed)
             check_ids([key], t.index, f"a score of {metric.__name__}")
             rows.append(dict(a=a, b=b, **t.loc[key]))
-    return pd.DataFrame(rows, columns=["a", "b", "value", "low", "high", "p"])
+    table = pd.DataFrame(rows, columns=["a", "b", "value", "low", "high", "p"])
+    return table.assign(holm=holm(table["p"]))
 
 # %% ../../nbs/api/plots/02_scores.ipynb #cffd036e
 def significance(
@@ -145,11 +151,11 @@ def significance(
     ax=None,
     theme:str="light",
 ) -> Figure:
-    "Row minus column, in points; bold on a grey bed where the 95 % interval is clear of zero."
-    names = list(dict.fromkeys([*table["a"], *table["b"]]))
+    "Row minus column, in points; bold on a grey bed where the 95 % interval is clear of zero, and p among all pairs (`holm`) below 0.05."
+    names, among = list(dict.fromkeys([*table["a"], *table["b"]])), table.get("holm", pd.Series(0., table.index))
     with canvas(ax, theme, 2.2 + (.75 if len(names) < 8 else .5) * len(names), 1.2 + (.38 if len(names) < 8 else .3) * len(names)) as (ax, look):
-        for r in table.itertuples():
-            i, j, sure = names.index(r.a), names.index(r.b), r.low > 0 or r.high < 0
+        for r, p in zip(table.itertuples(), among):
+            i, j, sure = names.index(r.a), names.index(r.b), (r.low > 0 or r.high < 0) and p < .05
             for x, y, v in ((j, i, r.value), (i, j, -r.value)):
                 if sure: ax.add_patch(Rectangle((x - .5, y - .5), 1, 1, color=look["bed"], lw=0))
                 ax.text(x, y, f"{v:+.1f}", ha="center", va="center", weight="bold" if sure else "normal", color=look["ink"] if sure else look["quiet"])
