@@ -49,7 +49,9 @@ def fetch_annotations(
         older, files = LLP_REVISIONS[one_of("revision", revision, LLP_REVISIONS)]
         url, folder = older if url == LLP_URL else url, folder/f"revision-{revision}"
     for name, digest in files.items():
-        if (folder/name).exists() and sha256_of(folder/name) != digest: raise FetchError(f"{name} in {folder} is not the file that was published; it was left as it is. Move it away to fetch the published one.")
+        if (folder/name).exists() and sha256_of(folder/name) != digest:
+            raise FetchError(f"{name} in {folder} is not the file that was published; it was left as it is. Move it away to fetch the "
+                             "published one.")
         try: pooch.retrieve(url + name, known_hash=f"sha256:{digest}", fname=name, path=folder, downloader=pooch.HTTPDownloader(timeout=20))
         except ValueError as e: raise FetchError(f"{name} from {url} is not the file that was published: {e}") from None
         except OSError as e: raise cannot_fetch(name, url, folder, reason_of(e)) from None
@@ -64,14 +66,17 @@ def unpack(
 ) -> list:
     "Unpack a zip archive without path traversal, links or surprises; members that are already there in full are skipped."
     out = Path(out).resolve()
-    if not zipfile.is_zipfile(archive): raise ParameterError(f"{Path(archive).name} is not a whole zip archive; delete it and fetch it again")
+    if not zipfile.is_zipfile(archive):
+        raise ParameterError(f"{Path(archive).name} is not a whole zip archive; delete it and fetch it again")
     with zipfile.ZipFile(archive) as z:
         members = [m for m in z.infolist() if not m.is_dir()]
         for m in members: _check_member(m, out, archive)
         strays = [m.filename for m in members if within and not m.filename.startswith(within + "/")]
         if strays: print(f"{Path(archive).name}: left out {len(strays)} files that are not below {within}/: {', '.join(strays[:5])}")
         members = [m for m in members if m.filename not in strays]
-        if (total := sum(m.file_size for m in members)) > max_bytes: raise ParameterError(f"{Path(archive).name} claims to unpack to {total / 2**30:.1f} GiB, more than the {max_bytes / 2**30:.1f} allowed")
+        if (total := sum(m.file_size for m in members)) > max_bytes:
+            raise ParameterError(f"{Path(archive).name} claims to unpack to {total / 2**30:.1f} GiB, more than the "
+                                 f"{max_bytes / 2**30:.1f} allowed")
         for m in tqdm(members, desc=f"unpack {Path(archive).name}", unit="file", disable=len(members) < 50):
             path = out/m.filename
             if path.exists() and path.stat().st_size == m.file_size: continue
@@ -82,17 +87,22 @@ def unpack(
 def _check_member(m, out, archive):
     "Refuse a member that is a link or would be written outside `out`."
     target = (out/m.filename).resolve()
-    if stat.S_ISLNK(m.external_attr >> 16): raise ParameterError(f"{Path(archive).name}: {m.filename!r} is a link; the archive is not unpacked")
-    if out not in target.parents or "\\" in m.filename: raise ParameterError(f"{Path(archive).name}: {m.filename!r} leads outside the folder; the archive is not unpacked")
+    if stat.S_ISLNK(m.external_attr >> 16):
+        raise ParameterError(f"{Path(archive).name}: {m.filename!r} is a link; the archive is not unpacked")
+    if out not in target.parents or "\\" in m.filename:
+        raise ParameterError(f"{Path(archive).name}: {m.filename!r} leads outside the folder; the archive is not unpacked")
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #5a0f7f80
 RELEASES = {
     "valor-features": dict(repo="datasets/NTUBarista/valor_features", files=["CLIP.zip", "CLAP.zip"], folder="llp"),
-    "valor-checkpoints": dict(repo="NTUBarista/valor_trained_models", files=[f"{m}/checkpoint_best.pt" for m in ("model_VALOR", "model_VALOR+", "model_VALOR++")], folder="checkpoints")}
+    "valor-checkpoints": dict(repo="NTUBarista/valor_trained_models",
+                              files=[f"{m}/checkpoint_best.pt" for m in ("model_VALOR", "model_VALOR+", "model_VALOR++")],
+                              folder="checkpoints")}
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #c5371ef8
 HUB = "https://huggingface.co/"
 
+# %% ../../nbs/api/datasets/00_fetch.ipynb #41d66c35
 def fetch_release(
     name:str,      # "valor-features" or "valor-checkpoints"
     root="data",   # the data folder
@@ -177,6 +187,7 @@ def _shown(av, stream, reel, start, end):
 # %% ../../nbs/api/datasets/00_fetch.ipynb #2ac52466
 YOUTUBE = "https://www.youtube.com/watch?v={video}"
 
+# %% ../../nbs/api/datasets/00_fetch.ipynb #365a370e
 def fetch_video(
     clip:str,      # id of the clip
     out,           # folder for ID.mp4
@@ -186,14 +197,16 @@ def fetch_video(
     yt_dlp, av = need("yt_dlp", "videos"), need("av", "media")
     if (Path(out)/f"{clip}.mp4").exists(): return ""
     with tempfile.TemporaryDirectory(dir=out, prefix=".") as d:
-        options = dict(outtmpl=f"{d}/full.%(ext)s", format="b[height<=480]/b", noprogress=True, retries=2, socket_timeout=20, noplaylist=True, color="never", logger=_Silent())
+        options = dict(outtmpl=f"{d}/full.%(ext)s", format="b[height<=480]/b", noprogress=True, retries=2, socket_timeout=20,
+                       noplaylist=True, color="never", logger=_Silent())
         try:
             video, start, end = split_id(clip)
             with yt_dlp.YoutubeDL(options) as y: y.download([url.format(video=video)])
             full = next(Path(d).glob("full.*"), None)
             if full is None: return "nothing arrived"
             cut(full, Path(out)/f"{clip}.mp4", start, end)
-        except (yt_dlp.utils.DownloadError, av.error.FFmpegError, ParameterError, OSError) as e: return str(e).replace(d + "/", "").removeprefix("ERROR: ").strip().splitlines()[0][:200]
+        except (yt_dlp.utils.DownloadError, av.error.FFmpegError, ParameterError, OSError) as e:
+            return str(e).replace(d + "/", "").removeprefix("ERROR: ").strip().splitlines()[0][:200]
     return ""
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #c7c13fc1
@@ -230,17 +243,21 @@ def fetch_videos(
     known = read_ledger(out).set_index("clip")
     wanted = [c for c in ids if retry or not (c in known.index and known.state[c] == "gone")]
     with ThreadPoolExecutor(workers) as pool:
-        for clip, reason in zip(wanted, tqdm(pool.map(lambda c: fetch_video(c, out, url), wanted), total=len(wanted), desc="videos", unit="clip")):
-            known.loc[clip] = ["gone" if _is_gone(reason) else "failed", reason] if reason else ["here", shorter(out/f"{clip}.mp4", clip)]
+        for clip, reason in zip(wanted, tqdm(pool.map(lambda c: fetch_video(c, out, url), wanted), total=len(wanted), desc="videos",
+                                             unit="clip")):
+            if reason: known.loc[clip] = ["gone" if _is_gone(reason) else "failed", reason]
+            else: known.loc[clip] = ["here", shorter(out/f"{clip}.mp4", clip)]
             with atomic_path(ledger) as tmp: known.reset_index().to_csv(tmp, index=False)
     return known.reset_index()
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #81000dc9
 def _is_gone(reason):
-    "True when asking again cannot help: the video is deleted, private or too short. Network faults and rate limits are tried again next time."
+    """True when asking again cannot help: the video is deleted, private or too short. Network faults and rate limits are tried again
+    next time."""
     reason = re.sub(r"^\[[^\]]*\] [^:]*: ", "", reason).lower()                       # yt-dlp begins with "[extractor] ID: "
     if any(w in reason for w in ("try again", "rate-limit", "rate limit", "temporar", "timed out", "not a bot")): return False
-    return any(w in reason for w in ("video unavailable", "video is unavailable", "private video", "removed", "terminated", "http error 404", "http error 410", "ends before"))
+    return any(w in reason for w in ("video unavailable", "video is unavailable", "private video", "removed", "terminated",
+                                     "http error 404", "http error 410", "ends before"))
 
 def read_ledger(
     folder,  # the folder of the videos
