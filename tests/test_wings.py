@@ -151,10 +151,9 @@ WIDE = {
     "harvest.clap", "harvest.clip", "harvest.extractors", "harvest.live", "harvest.pipeline", "harvest.published", "harvest.scores", "harvest.statistics", "harvest.teachers", "harvest.thresholds",
     "labels.labels", "labels.overlays",
     "media.clips",
-    "models.checkpoints", "models.han", "models.protocols", "models.registry", "models.zoo.ppl",
     "plots.changes", "plots.content", "plots.curves", "plots.lanes", "plots.literature", "plots.look", "plots.scores",
     "tasks.ave", "tasks.heads", "tasks.tal",
-    "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 

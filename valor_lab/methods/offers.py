@@ -81,7 +81,7 @@ DENOISE_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
     "vplan-given":      dict(objective="vplan", options=dict(source="given")),         # VPLAN's loss on whatever labels there are
     "han-labeler":      dict(objective="han-labeler"),
     "ma-weak-video":    dict(_MA, objective="ma", options=dict(video_target="weak")),          # the paper's video target
-    "vplan-pld":        dict(objective="vplan-pld"),                                           # VALOR, Table 9: VPLAN on labels that PLD flipped
+    "vplan-pld":        dict(objective="vplan-pld"),                                           # VALOR, Table 9
     "unfiltered":       dict(objective="unfiltered"),                                          # VALOR on labels that no weak label filtered
 }
 
