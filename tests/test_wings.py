@@ -166,7 +166,7 @@ WIDE = {
     "core", "files", "grid", "vocab",
     "harvest.pipeline", "harvest.published", "harvest.scores",
     "media.clips",
-    "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
