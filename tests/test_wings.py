@@ -18,7 +18,7 @@ ORDER = {                                                       # inside a wing,
     "media": ["files", "packets", "decode", "clips"],
     "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
     "metrics": ["avvp", "detection", "intervals"],
-    "harvest": ["teachers", "clip", "clap", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "store",
+    "harvest": ["teachers", "clip", "clap", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "search", "store",
                 "published", "pipeline", "statistics", "thresholds", "live"],
     "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"],
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes"],
@@ -166,7 +166,7 @@ WIDE = {
     "core", "files", "grid", "vocab",
     "harvest.pipeline", "harvest.published", "harvest.scores",
     "media.clips",
-    "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
