@@ -7,7 +7,7 @@ __all__ = ['EXACT', 'FeatureStore', 'open_store', 'begin_store', 'array', 'batch
            'teachers_fingerprint', 'embed_captions', 'of_modality', 'remember', 'MissingModalityWarning',
            'score_batches', 'scores', 'kept_scores', 'keep_store_scores', 'search', 'has_index', 'index']
 
-# %% ../../nbs/api/harvest/05_store.ipynb #7af18cc6
+# %% ../../nbs/api/harvest/05_store.ipynb #fd63571f
 import functools, shutil, warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..grid import labelled_seconds
 from ..core import CannotWrite, ParameterError, fingerprint, one_of, resolve
 from .captions import keep_captions, read_captions
 from .convert import convert_store
 from .kept import KeptScores, keep_scores, logits, path_of
-from .rows import (TABLE, arrays_of, create_store, describe, forget, has_store, has_table, open_table,
+from .rows import (IMPLIED, TABLE, arrays_of, create_store, describe, forget, has_store, has_table, open_table,
                                     settings_in)
 from .scores import Scores
 from .search import add_seconds, build_index, index_path, indexed, nearest, nearest_indexed
@@ -121,7 +122,7 @@ def _features(self): return _Features(self, self.settings.get("features", ()))
 
 FeatureStore.features = property(_features, doc="name -> [N, ...] float16 student features")
 
-# %% ../../nbs/api/harvest/05_store.ipynb #e153fa25
+# %% ../../nbs/api/harvest/05_store.ipynb #8b7e2ed9
 def select(self:FeatureStore, ids) -> FeatureStore:
     "The clips `ids`, in that order; `KeyError` lists those that are not here. What was read is not read again."
     ids = list(ids)
@@ -142,7 +143,7 @@ def of_arrays(
     n, nothing = len(ids), pd.DataFrame([], columns=["id", "modality", "reason"])
     arrays = {c: x for c, x in dict(audio=audio, visual=visual).items() if x is not None}
     arrays |= {f"feature {k}": x for k, x in (features or {}).items()}
-    there = lambda has, x: np.array(has, bool) if has is not None else np.zeros(n, bool) if x is None else ~np.isnan(x).any((1, 2))
+    there = lambda has, x: np.array(has, bool) if has is not None else np.zeros(n, bool) if x is None else ~np.isnan(x).all((1, 2))
     known = dict(ids=tuple(ids), paths=tuple(paths or ("",)*n), durations=np.array(durations, float), has_audio=there(has_audio, audio),
                  has_visual=there(has_visual, visual), spans=spans or {m: np.full((n, 2), np.nan) for m in ("audio", "visual")})
     store = FeatureStore(settings, ArrayRows(arrays, known, nothing if failures is None else failures))
@@ -151,12 +152,12 @@ def of_arrays(
 
 FeatureStore.select, FeatureStore.of_arrays = select, staticmethod(of_arrays)
 
-# %% ../../nbs/api/harvest/05_store.ipynb #e1c39acb
+# %% ../../nbs/api/harvest/05_store.ipynb #29a45cac
 def content_fingerprint(self:FeatureStore) -> str:
     "Mark of settings, ids and embeddings (not of student features nor of the order of clips)."
     order = np.argsort(np.array(self.ids, object)) if len(self) else np.zeros(0, int)
     marks = [self.source.marks(m)[order] for m in ("audio", "visual") if self.settings[m]]
-    made_by = {k: v for k, v in self.settings.items() if k != "format"}
+    made_by = {k: v for k, v in (IMPLIED | self.settings).items() if k != "format"}
     return fingerprint(made_by, [self.ids[i] for i in order], self.has_audio[order], self.has_visual[order], *marks)
 
 def teachers_fingerprint(self:FeatureStore) -> str:
@@ -233,6 +234,14 @@ def _texts(self, vocab, clip, clap, level):
                       f"with {'ClapTeacher' if m == 'audio' else 'ClipTeacher'}", MissingModalityWarning, stacklevel=level)
     return out
 
+# %% ../../nbs/api/harvest/05_store.ipynb #357b534f
+def _labelled(self:FeatureStore) -> np.ndarray:
+    "[N] seconds that the segments of each clip cover: what the settings or the id say, else the clip's duration."
+    told = {k: self.settings.get(k) for k in ("segment_seconds", "window")}
+    return labelled_seconds(self.ids, self.durations, self.settings["n_segments"], **told)
+
+FeatureStore.labelled = property(_labelled)
+
 # %% ../../nbs/api/harvest/05_store.ipynb #fd9552b6
 def score_batches(
     self:FeatureStore,
@@ -258,7 +267,7 @@ def scores(
     for m in texts:
         if kept is not None: out[m] = kept.read(m, ids=self.ids); continue
         for rows, found in self.batches(m): out[m][rows] = logits(found[m], *texts[m])
-    return Scores(self.ids, **out, vocab=vocab, durations=self.durations, source=self.fingerprint, teachers=self.teachers_fingerprint)
+    return Scores(self.ids, **out, vocab=vocab, durations=self.labelled, source=self.fingerprint, teachers=self.teachers_fingerprint)
 
 FeatureStore.score_batches, FeatureStore.scores = score_batches, scores
 
@@ -266,7 +275,7 @@ FeatureStore.score_batches, FeatureStore.scores = score_batches, scores
 def kept_scores(self:FeatureStore, vocab:Vocab=LLP) -> KeptScores|None:
     "The scores that are kept for these captions, if they are there for every clip of this store, else None."
     if self.path is None or not has_table(path := path_of(self.path, vocab, self.teachers_fingerprint)): return None
-    kept = KeptScores(path, vocab, self.ids, self.durations, self.fingerprint, self.teachers_fingerprint)
+    kept = KeptScores(path, vocab, self.ids, self.labelled, self.fingerprint, self.teachers_fingerprint)
     return None if kept.lacks(self.ids, _marks(self)).any() else kept
 
 def _marks(self):
@@ -281,7 +290,7 @@ def keep_store_scores(
     "Make the scores some clips at a time and keep them beside the store; only what is not kept yet."
     if self.path is None: raise ParameterError("this store stands in memory: its scores have no place to be kept")
     path, marks = path_of(self.path, vocab, self.teachers_fingerprint), _marks(self)
-    known = dict(ids=self.ids, durations=self.durations, source=self.fingerprint, teachers=self.teachers_fingerprint)
+    known = dict(ids=self.ids, durations=self.labelled, source=self.fingerprint, teachers=self.teachers_fingerprint)
     new = KeptScores(path, vocab, **known).lacks(self.ids, marks) if has_table(path) else np.ones(len(self), bool)
     if new.any():
         part, marks = self.select(np.array(self.ids, object)[new].tolist()) if not new.all() else self, marks[new]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..grid import covered, segment_lengths
 from ..core import ParameterError, atomic_path, check_ids
 from ..vocab import LLP, Vocab
 
@@ -111,7 +112,7 @@ def _weak(self):
 # %% ../../nbs/api/labels/00_labels.ipynb #7ffa8b08
 def _segment_seconds(self):
     "[N] length of one segment of each clip, in seconds."
-    return np.ones(len(self)) if self.durations is None else self.durations / self.n_segments
+    return segment_lengths(self.durations, self.n_segments, len(self))
 
 # %% ../../nbs/api/labels/00_labels.ipynb #d8803df6
 SegmentLabels.select, SegmentLabels.weak = _select, _weak
@@ -302,7 +303,7 @@ def read_segments(
 ) -> SegmentLabels:
     "Read segment labels as the benchmark does: `[onset, offset)` is true. A clip in neither file is a `KeyError`."
     ids = _check_ids_differ(ids)
-    lengths = np.ones(len(ids)) if durations is None else np.asarray(durations, float) / n_segments
+    lengths = segment_lengths(durations, n_segments, len(ids))
     audio, in_audio, odd_audio = _read_modality(audio_csv, "audio", ids, vocab, n_segments, lengths, durations is None, strict)
     visual, in_visual, odd_visual = _read_modality(visual_csv, "visual", ids, vocab, n_segments, lengths, durations is None, strict)
     check_ids(ids, in_audio | in_visual, f"a row in {Path(audio_csv).name} or {Path(visual_csv).name}")
@@ -417,7 +418,7 @@ def from_audacity(
             raise ParameterError(f"{Path(path).name}, line {n}: {onset:g} to {offset:g} s is not within 0…{borders[-1]:g} s")
         spans[modality].setdefault(_event(event, vocab, path, n), []).append((onset, offset))
     for m, events in spans.items():
-        for c, found in events.items(): getattr(out, m)[0, :, c] = _covered(found, borders) >= out.segment_seconds[0] / 2 - 1e-6
+        for c, found in events.items(): getattr(out, m)[0, :, c] = covered(found, borders) >= out.segment_seconds[0] / 2 - 1e-6
     return out
 
 # %% ../../nbs/api/labels/00_labels.ipynb #2a447df6
@@ -425,14 +426,6 @@ def _track(path):
     "The lines of a label track."
     try: return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError: raise ParameterError(f"{Path(path).name}: not a text file") from None
-
-def _covered(spans, borders):
-    "Seconds of each segment that the union of `(onset, offset)` spans covers."
-    covered, end = np.zeros(len(borders) - 1), -np.inf
-    for onset, offset in sorted(spans):
-        onset, end = max(onset, end), max(end, offset)
-        covered += (np.minimum(offset, borders[1:]) - np.maximum(onset, borders[:-1])).clip(0)
-    return covered
 
 # %% ../../nbs/api/labels/00_labels.ipynb #cae44218
 def _track_line(line, path, n):
