@@ -24,7 +24,7 @@ ORDER = {                                                       # inside a wing,
     "datasets": ["fetch", "dataset"],
     "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
     "tasks": ["heads", "ave", "tal"],
-    "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "app"],
+    "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "server", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]

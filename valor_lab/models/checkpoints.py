@@ -50,6 +50,8 @@ def read_state_dict(
     if isinstance(state, dict) and isinstance(state.get("model"), dict): state = state["model"]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ParameterError(f"{path.name}: expected a dict of tensors (a bare state dict, or one under 'model')")
+    if bad := next((k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()), None):
+        raise ParameterError(f"{path.name}: {bad} holds NaN or infinite weights")
     return {k.removeprefix("module."): v for k, v in state.items()}
 
 # %% ../../nbs/api/models/04_checkpoints.ipynb #0b436945
@@ -128,6 +130,8 @@ def load_model(
     state = read_state_dict(path)
     with need("safetensors", "models").safe_open(path, "pt") as f: meta = f.metadata() or {}
     if "backbone" not in meta: raise ParameterError(f"{Path(path).name}: weights without a configuration; save_model writes both")
-    model = make_model(meta["backbone"], **json.loads(meta["config"]))
+    try: model = make_model(meta["backbone"], **json.loads(meta["config"]))
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, RecursionError) as e:
+        raise ParameterError(f"{Path(path).name}: its configuration is none ({type(e).__name__}: {str(e)[:200]})") from None
     load_strictly(model, state)
     return model.to(device).eval()

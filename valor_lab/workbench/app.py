@@ -6,7 +6,7 @@
 __all__ = ['nbformat', 'PAGES', 'HIDDEN', 'page_notebook', 'write_pages', 'command', 'serve']
 
 # %% ../../nbs/api/workbench/11_app.ipynb #1f8f178c
-import os, subprocess, sys
+import os, secrets, subprocess, sys
 from pathlib import Path
 
 from ..core import ParameterError, need, one_of, workspace, resolve
@@ -42,10 +42,17 @@ def write_pages(
     return folder
 
 # %% ../../nbs/api/workbench/11_app.ipynb #14e4ec36
-def command(folder, port:int=8866, theme:str="light", browser:bool=True) -> list:
+def command(
+    folder, port:int=8866, theme:str="light", browser:bool=True,
+    kernels:int=5,   # at most so many at once
+) -> list:
     "The command that serves the pages of a folder."
+    if kernels < 1: raise ParameterError(f"kernels={kernels}, expected at least 1")
     if not 0 < port < 65536: raise ParameterError(f"port {port} is not between 1 and 65535")
-    return [sys.executable, "-m", "voila", str(folder), "--Voila.ip=127.0.0.1", f"--port={port}", f"--theme={one_of('theme', theme, ('light', 'dark'))}", "--VoilaConfiguration.strip_sources=True", *([] if browser else ["--no-browser"])]
+    return [sys.executable, "-m", "valor_lab.workbench.server", str(folder), "--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.port_retries=0",
+            f"--theme={one_of('theme', theme, ('light', 'dark'))}", "--VoilaConfiguration.strip_sources=True",
+            "--VoilaConfiguration.multi_kernel_manager_class=valor_lab.workbench.server.Kernels", f"--Kernels.most={kernels}",
+            *([] if browser else ["--no-browser"])]
 
 # %% ../../nbs/api/workbench/11_app.ipynb #0a0909b0
 def serve(
@@ -54,13 +61,19 @@ def serve(
     port:int=8866,
     theme:str="light",
     browser:bool=True,     # open one
+    token:str=None,        # what the address must hold; None: a new one; "": none, for those who know who can reach this machine
+    kernels:int=5,         # visitors at once, and one kernel that waits
+    hosts=(),              # further names of this server, where a proxy stands before it
 ) -> int:
     "Serve the workbench as pages; ends with the server."
-    command("", port, theme)                               # a wrong port or theme shows before anything is prepared
+    command("", port, theme, kernels=kernels)                               # a wrong port or theme shows before anything is prepared
     from valor_lab.training import prepare
     prepare(dataset, size)
     folder = write_pages(dataset=dataset, size=size)
-    print(f"The pages are at http://127.0.0.1:{port}/ until this command is ended.", flush=True)
-    env = dict(os.environ, VALOR_ROOT=str(workspace()))
-    try: return subprocess.call(command(folder, port, theme, browser), cwd=folder, env=env)
+    token = secrets.token_hex(24) if token is None else token
+    address = f"http://127.0.0.1:{port}/" + (f"?token={token}" if token else "")
+    print(f"The pages are at {address} until this command is ended.", flush=True)
+    if not token: print("No token is asked for: every user of this machine can open the pages, and save as you.", flush=True)
+    env = dict(os.environ, VALOR_ROOT=str(workspace()), VALOR_TOKEN=token, VALOR_HOSTS=" ".join(hosts))
+    try: return subprocess.call(command(folder, port, theme, browser, kernels), cwd=folder, env=env)
     except KeyboardInterrupt: return 0
