@@ -1,15 +1,21 @@
-"""How long the workbench takes in a real browser: first paint with 12,000 clips, slider to picture with 10,000, clip to clip.
+"""How long the workbench takes in a real browser: first paint with 12,000 clips, slider to picture with 10,000, clip to clip;
+and how long a served page takes from its request to the first painted clip, beside an older checkout.
 
 Run from the repository's root: python benchmarks/workbench.py
-It starts JupyterLab on loopback and headless Chromium, and prints a table. Invented labels and scores; one rendered demo clip as media."""
-import json, sys, tempfile
+It starts JupyterLab on loopback and headless Chromium, and prints a table. Invented labels and scores; one rendered demo clip as media.
+
+    python benchmarks/workbench.py --before OLDER_CHECKOUT [--workspace FOLDER] [--size tiny] [--turns 3]
+
+compares served pages, the two checkouts taking turns, on copies of a folder with `data/` and `runs/` (without one, the demo set is
+rendered). An older checkout is made with: git worktree add OLDER_CHECKOUT COMMIT"""
+import argparse, json, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT/"tests"), str(ROOT)]
-from browser import CHROMIUM, FLAGS, notebook, opened, running_lab, sync_playwright
+from browser import CHROMIUM, FLAGS, WAIT, free_port, notebook, opened, running_lab, server_environment, serving, sync_playwright
 from valor_lab.media import write_clip
 
 MAKE = '''
@@ -81,7 +87,100 @@ def slide(chromium, url, name, label):
         return {f"key press to picture, {label}": moves, f"clip to clip, lanes, {label}": steps}
 
 
+SERVE = """
+import subprocess, sys
+try: from valor_lab.workbench import app
+except ImportError: from valor_lab import app                   # before the wings
+size, port, folder = sys.argv[1:]
+out = app.write_pages(folder, dataset="demo", size=size)
+more = dict(dataset="demo", size=size) if "dataset" in app.command.__code__.co_varnames else {}
+sys.exit(subprocess.call(app.command(out, int(port), "light", False, **more), cwd=out))
+"""
+BUILD = """
+import json, resource, sys, time
+import valor_lab.workbench as w
+try: w.load_clips
+except AttributeError:                                          # before the wings
+    from valor_lab.clipset import load_clips
+    w.load_clips = load_clips
+w.BrowseBench(w.load_clips("demo", "test", size=sys.argv[1]))
+if len(sys.argv) > 2: w.CompareBench(w.load_clips("demo", "test", size=sys.argv[1]))
+print(json.dumps([time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024, "torch" in sys.modules]))
+"""
+PAINTED = """() => { const name = document.querySelector('.vl-player h3'); return !!(name && name.textContent && document.querySelector('.vl-player .vl-lane, .vl-player svg') && document.querySelector('.vl-line')) }"""
+
+
+def from_checkout(checkout, root): return server_environment(root, HF_HUB_OFFLINE="1") | dict(PYTHONPATH=str(checkout))
+
+
+def served(chromium, checkout, root, size, name="browse"):
+    "Seconds from the request of a page to its first painted clip, and processor seconds of server and kernel meanwhile."
+    import psutil
+    port = free_port()
+    command = [sys.executable, "-c", SERVE, size, str(port), str(root/"pages")]
+    with serving(command, f"http://127.0.0.1:{port}/", from_checkout(checkout, root), root, root/"server.log") as p:
+        time.sleep(3)                                                              # what a server does on its own is done
+        tree = lambda: [q for q in [psutil.Process(p.pid), *psutil.Process(p.pid).children(recursive=True)] if q.is_running()]
+        def spent():
+            total = 0
+            for q in tree():
+                try: total += sum(q.cpu_times()[:2])
+                except psutil.Error: pass
+            return total
+        before, page = spent(), chromium.new_context(viewport=dict(width=1400, height=1000)).new_page()
+        page.set_default_timeout(WAIT)
+        began = time.perf_counter()
+        page.goto(f"http://127.0.0.1:{port}/voila/render/{name}.ipynb", wait_until="commit")
+        page.wait_for_function(PAINTED, polling=20)
+        found = time.perf_counter() - began, spent() - before
+        page.context.close()
+        for q in reversed(tree()[1:]): q.terminate()
+    return found
+
+
+def compare_checkouts(before, workspace, size, turns):
+    "Both checkouts in turns: building the pieces in a process of their own, and pages in a browser."
+    ways = {"before": Path(before).resolve(), "now": ROOT}
+    rows = {}
+    with tempfile.TemporaryDirectory() as d, sync_playwright() as p:
+        roots = {}
+        for way, checkout in ways.items():
+            roots[way] = Path(d)/way
+            if workspace: shutil.copytree(workspace, roots[way])
+            else: roots[way].mkdir()
+            shutil.copytree(checkout/"nbs", roots[way]/"nbs", ignore=shutil.ignore_patterns("api"))
+            (roots[way]/"valor.toml").touch()
+            env = from_checkout(checkout, roots[way])
+            make = "import sys\ntry: from valor_lab.training import prepare\nexcept ImportError: from valor_lab.recipes import prepare\nprepare('demo', sys.argv[1])"
+            subprocess.run([sys.executable, "-c", make, size], env=env, check=True, cwd=roots[way], stdout=subprocess.DEVNULL)
+        chromium = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        for _ in range(turns):
+            for way, checkout in ways.items():
+                env = from_checkout(checkout, roots[way])
+                for what, more in (("BrowseBench built", []), ("BrowseBench and CompareBench built", ["both"])):
+                    out = subprocess.run([sys.executable, "-c", BUILD, size, *more], env=env, check=True, cwd=roots[way], capture_output=True, text=True).stdout
+                    cpu, mb, torch = json.loads(out.splitlines()[-1])
+                    rows.setdefault(f"{what}, processor s", {}).setdefault(way, []).append(cpu)
+                    rows.setdefault(f"{what}, peak MB", {}).setdefault(way, []).append(mb)
+                for name in ("browse", "compare"):
+                    wall, cpu = served(chromium, checkout, roots[way], size, name)
+                    rows.setdefault(f"{name}: request to first painted clip, s", {}).setdefault(way, []).append(wall)
+                    rows.setdefault(f"{name}: server and kernel, processor s", {}).setdefault(way, []).append(cpu)
+        chromium.close()
+    print(f"{'median of ' + str(turns):50}{'before':>9}{'now':>9}{'ratio':>8}")
+    for what, found in rows.items():
+        a, b = np.median(found["before"]), np.median(found["now"])
+        print(f"{what:50}{a:9.2f}{b:9.2f}{a/b:8.2f}")
+
+
 def main():
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--before", help="an older checkout: compare served pages with it, and nothing else")
+    options.add_argument("--workspace", help="a folder with data/ and runs/ to copy")
+    options.add_argument("--size", default="tiny")
+    options.add_argument("--turns", type=int, default=3)
+    a = options.parse_args()
+    if a.before: return compare_checkouts(a.before, a.workspace, a.size, a.turns)
     if CHROMIUM is None: sys.exit("no chromium here: apt-get install -y chromium")
     with tempfile.TemporaryDirectory() as d:
         root = Path(d)

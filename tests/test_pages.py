@@ -36,9 +36,9 @@ def two_runs(root):
     from valor_lab.vocab import LLP
     folder = root/"data"/"llp"
     folder.mkdir(parents=True)
-    clips = [f"clip{i:07d}_{i}_{i+10}" for i in range(12)]
+    clips, first = [f"clip{i:07d}_{i}_{i+10}" for i in range(12)], dict(train="a", val="v", test="t")
     for s, name in LISTS.items():
-        (folder/name).write_text("filename\tevent_labels\n" + "".join(f"{s[0]}{c[1:]}\t{LLP.events[i % 25]}\n" for i, c in enumerate(clips)))
+        (folder/name).write_text("filename\tevent_labels\n" + "".join(f"{first[s]}{c[1:]}\t{LLP.events[i % 25]}\n" for i, c in enumerate(clips)))
     for m in ("audio", "visual"):
         rows = "".join(f"{s}{c[1:]}\t{i % 5}\t{i % 5 + 3}\t{LLP.events[i % 25]}\n" for s in "vt" for i, c in enumerate(clips))
         (folder/f"AVVP_eval_{m}.csv").write_text("filename\tonset\toffset\tevent_labels\n" + rows)
@@ -157,3 +157,87 @@ def test_papermill_reads_all_of_llp_to_its_end_and_the_report_stays_small(tmp_pa
     shown = [o["data"] for c in json.loads(out.read_text())["cells"] for o in c.get("outputs", ()) if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
     assert len(shown) == 1 and "no still picture" not in "".join(shown[0]["text/plain"]) and "<img" in "".join(shown[0]["text/html"])
     assert out.stat().st_size < 500_000
+
+
+# -- the front door
+
+BAD = '"><script>alert(1)</script>'
+
+def door(look=(), theme="light"):
+    from valor_lab.workbench import Facts, home_page
+    return home_page(Facts(BAD, f"1 clip {BAD}", dict(browse=BAD), [(BAD, 1, 2, f"valor fetch {BAD}"), ("videos", 0, 3, "valor fetch llp-videos (what is still there)")], [BAD, *look]), theme)
+
+def test_the_front_door_escapes_every_text_and_holds_no_script():
+    page = door()
+    assert "<script" not in page and "javascript:" not in page and "http" not in page.replace("http-equiv", "") and " on" not in "".join(t for t in page.split("<")[1:] if "=" in t.split(">")[0] and " on" in t.split(">")[0])
+    assert page.count("&lt;script&gt;") == 7 and "<code>valor fetch llp-videos</code>" in page and 'data-theme="light"' in page
+
+def test_the_front_door_links_every_page_with_a_sentence_and_a_picture():
+    from html.parser import HTMLParser
+    from valor_lab.workbench import PAGES, PAGE_WORDS, write_pages
+    class Links(HTMLParser):
+        def __init__(self): super().__init__(); self.links, self.pictures = [], 0
+        def handle_starttag(self, tag, attrs):
+            if tag == "a": self.links.append(dict(attrs)["href"])
+            self.pictures += tag == "svg"
+    found = Links()
+    found.feed(door(theme="dark"))
+    assert found.links == [f"voila/render/{p}.ipynb" for p in PAGE_WORDS] and found.pictures == 4 and set(PAGES) | {"train"} == set(PAGE_WORDS)
+
+def test_every_page_that_the_door_links_is_written_and_sends_no_stills(tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    from valor_lab.workbench import PAGE_WORDS, write_pages
+    folder = write_pages(tmp_path/"pages", dataset="demo", size="tiny")
+    assert {p.stem for p in folder.iterdir()} == set(PAGE_WORDS)
+    for path in folder.iterdir(): assert "STILLS['sent'] = False" in nbformat.read(path, 4).cells[0].source
+
+def test_the_front_door_says_what_is_here_and_what_needs_a_look(untidy):
+    root, weak, truth = untidy
+    write_run(root/"runs"/"mine", truth, weak, 'objective = "focal"\n')
+    from valor_lab.workbench import home_facts
+    facts = home_facts("llp")
+    assert facts.title == "llp" and facts.line.startswith("36 clips · 25 events") and facts.states["train"] == "2 finished runs"
+    here = {what: (n, of) for what, n, of, _ in facts.here}
+    assert here["annotations"] == (36, 36) and here["truth"] == (24, 36) and here["videos"] == (0, 36)
+    assert any("runs/mine" in s and "focal" in s for s in facts.look)
+    nothing = home_facts("demo", "tiny")
+    assert nothing.look and nothing.line == "nothing to look at yet"
+
+
+def test_the_front_door_is_served_in_both_themes_at_every_width_and_by_keyboard(tmp_path):
+    from browser import CHROMIUM, FLAGS, MISSING, SHOTS, WAIT, free_port, server_environment, serving, sync_playwright
+    if CHROMIUM is None or sync_playwright is None: pytest.skip(MISSING)
+    pytest.importorskip("voila")
+    from valor_lab.workbench.app import command, write_pages
+    root = two_runs(tmp_path)
+    weak, truth = read_split("llp", "test", root/"data")
+    write_run(root/"runs"/"mine", truth, weak, 'objective = "<b>focal</b>"\n')
+    SHOTS.mkdir(exist_ok=True)
+    folder, env = write_pages(root/"pages", dataset="llp"), server_environment(root)
+    env.pop("VALOR_TEST_DATA", None)
+    with sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        for theme in ("light", "dark"):
+            port = free_port()
+            url = f"http://127.0.0.1:{port}/"
+            with serving(command(folder, port, theme, False, "llp"), url, env, folder, root/f"{theme}.log"):
+                for width in (1440, 390):
+                    page, faults = chromium.new_page(viewport=dict(width=width, height=900)), []
+                    page.set_default_timeout(WAIT)
+                    page.on("pageerror", lambda e: faults.append(str(e)))
+                    page.on("console", lambda m: m.type == "error" and faults.append(m.text))
+                    page.goto(url)
+                    assert page.inner_text("h1") == "llp" and page.locator("a.open").count() == 4 and page.locator("script").count() == 0
+                    assert "<b>focal</b>" in page.inner_text(".look") and page.locator(".look b").count() == 0
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width and page.evaluate("document.documentElement.dataset.theme") == theme
+                    reached = []
+                    for _ in range(4):
+                        page.keyboard.press("Tab")
+                        reached.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
+                    assert reached == ["Open Browse", "Open Tune", "Open Compare", "Open Train"] and not [f for f in faults if "favicon" not in f]
+                    page.screenshot(path=str(SHOTS/f"home-{theme}-{width}.png"), full_page=True)
+                    page.close()
+                page = chromium.new_page()
+                assert page.goto(url + "voila/tree").status == 404 and page.goto(url + "voila/api/contents").status == 404       # no list of files
+                page.close()
+        chromium.close()

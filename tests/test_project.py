@@ -1,5 +1,5 @@
 """The house itself: what imports what, what a thin install can do, and that the notebooks can run anywhere."""
-import importlib.util, json, re, subprocess, sys
+import importlib.util, json, re, shutil, subprocess, sys
 from pathlib import Path
 
 import numpy as np, pytest
@@ -104,3 +104,27 @@ def test_published_results_use_the_keys_of_our_scores():
     valor = df[(df.method == "VALOR") & (df.source == "VALOR Table 1")].set_index("metric")["value"]
     assert set(valor.index) == set(avvp_scores(w, w)) and valor["segment/type"] == 62.0
     assert (df.remark != "").sum() > 100 and df["value"].between(0, 100).all()
+
+STUB = """#!/bin/sh
+case "$*" in
+  *"-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python; cp "$0" .venv/bin/uv; echo made >> log;;
+  *"import torch, jupyterlab, valor_lab"*) test ! -e broken;;
+esac
+"""
+
+def test_an_environment_is_ready_only_when_its_packages_can_be_imported_and_is_else_made_anew(tmp_path):
+    make = shutil.which("make")
+    if make is None: pytest.skip("no make here")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"): shutil.copy(ROOT/name, tmp_path)
+    (tmp_path/"stub").write_text(STUB), (tmp_path/"stub").chmod(0o755)
+    run = lambda: subprocess.run([make, "PYTHON=./stub", ".venv/.ready"], cwd=tmp_path, capture_output=True, text=True).returncode
+    (tmp_path/"broken").touch()
+    assert run() != 0 and not (tmp_path/".venv"/".ready").exists()
+    (tmp_path/".venv"/"half-installed").touch(), (tmp_path/"broken").unlink()
+    assert run() == 0 and (tmp_path/".venv"/".ready").exists() and not (tmp_path/".venv"/"half-installed").exists()
+    assert run() == 0 and (tmp_path/"log").read_text() == "made\n"*2                       # nothing to do
+    import os
+    os.utime(tmp_path/"constraints.txt", (2e9, 2e9))                                        # the pins change: what is there is brought up to date
+    assert run() == 0 and (tmp_path/"log").read_text() == "made\n"*2
+    os.utime(tmp_path/"constraints.txt", (2.1e9, 2.1e9)), (tmp_path/"broken").touch()
+    assert run() != 0 and not (tmp_path/".venv"/".ready").exists()

@@ -18,7 +18,7 @@ def served(tmp_path_factory):
     with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
     from valor_lab.workbench import app
     env = {k: v for k, v in os.environ.items() if k != "IN_TEST"} | dict(VALOR_TOKEN=TOKEN, VALOR_HOSTS="lab.example")
-    with open(folder/"log", "w") as log: p = subprocess.Popen(app.command(folder, port, browser=False, kernels=CAP), cwd=folder, env=env, stdout=log, stderr=log)
+    with open(folder/"log", "w") as log: p = subprocess.Popen(app.command(folder, port, browser=False, dataset="demo", size="tiny", kernels=CAP), cwd=folder, env=env, stdout=log, stderr=log)
     until = time.monotonic() + 120
     while time.monotonic() < until and p.poll() is None:
         try: socket.create_connection(("127.0.0.1", port), 1).close(); break

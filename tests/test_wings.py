@@ -24,7 +24,7 @@ ORDER = {                                                       # inside a wing,
     "datasets": ["fetch", "dataset"],
     "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
     "tasks": ["heads", "ave", "tal"],
-    "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "server", "app"],
+    "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home", "gate", "server", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
@@ -145,7 +145,6 @@ def test_the_guide_links_every_door_from_the_ground_up_in_twelve_lines():
 
 TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
 WIDE = {
-    "cli.fetch", "cli.harvest", "cli.parse",
     "core", "files", "grid", "vocab",
     "datasets.dataset", "datasets.fetch",
     "demo.figures", "demo.pen", "demo.plan", "demo.render", "demo.scenes", "demo.simple", "demo.sounds", "demo.teachers",
@@ -156,7 +155,7 @@ WIDE = {
     "plots.changes", "plots.content", "plots.curves", "plots.lanes", "plots.literature", "plots.look", "plots.scores",
     "tasks.ave", "tasks.heads", "tasks.tal",
     "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
-    "workbench.app", "workbench.bench", "workbench.clipset", "workbench.launcher"}
+    "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
 def wide_lines(path): return [n for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 140]

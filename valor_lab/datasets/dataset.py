@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FEATURES', 'HOW', 'LISTS', 'PLACES', 'STORES', 'LOADERS', 'READERS', 'STOCKS', 'Dataset', 'select', 'coverage',
-           'read_feature', 'read_features', 'save_labels', 'load_labels', 'list_labels', 'known', 'dataset_folder',
-           'annotation_folder', 'read_split', 'inventory', 'store_path', 'load_dataset', 'find_features',
-           'register_dataset']
+           'read_feature', 'read_features', 'save_labels', 'load_labels', 'label_origin', 'list_labels', 'known',
+           'dataset_folder', 'annotation_folder', 'read_split', 'inventory', 'store_path', 'load_dataset',
+           'find_features', 'register_dataset']
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #f73b97b3
 import json, re, secrets, shutil
@@ -193,6 +193,10 @@ def _bare_vocab(name, events):
     nan = np.full(len(events), np.nan)
     return Vocab(name, events, events, events, nan, nan)
 
+def label_origin(name:str, root="data") -> dict:
+    "Where a labeling comes from, as whoever saved it said; empty if nothing was said."
+    return dict(_about(resolve(root)/"labels"/safe_name(name, "labels")/"about.json").get("about") or {})
+
 def list_labels(root="data") -> list:
     "Names of all labelings under `data/labels`."
     return [p.parent.name for p in visible(resolve(root)/"labels", "*/about.json")]
@@ -248,7 +252,7 @@ def read_split(
     audio, visual = (folder/f"AVVP_{'train' if split == 'train' else 'eval'}_{m}.csv" for m in ("audio", "visual"))
     if revision:
         audio = folder/safe_name(f"revision-{revision}", "revision")/audio.name
-        if not audio.exists(): raise FileNotFoundError(f"{audio} does not exist; data/README.md says where this revision comes from")
+        if not audio.exists(): raise FileNotFoundError(f"{audio} does not exist. Fetch it with: valor fetch llp-annotations --revision {revision}")
     return weak, read_segments(audio, visual, weak.ids, weak.vocab) if audio.exists() and visual.exists() else None
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #5fda9f23

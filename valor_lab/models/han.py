@@ -85,9 +85,11 @@ class HANOutput(NamedTuple):
     inputs:torch.Tensor|None = None       # [B,T,2,d] projected and fused, before the first layer
     time_attention:torch.Tensor|None = None      # [B,T,2,C] sums to one over T
     modality_attention:torch.Tensor|None = None  # [B,T,2,C] sums to one over the two modalities
+    segments:torch.Tensor|None = None     # [B,T,2,C] segment probabilities of a network whose are not the sigmoid of logits
+    extra:dict|None = None                # what a network's own losses ask for, by name
 
     @property
-    def segment_prob(self): return self.segment_logits.sigmoid()   # [B,T,2,C]
+    def segment_prob(self): return self.segment_logits.sigmoid() if self.segments is None else self.segments   # [B,T,2,C]
 
 # %% ../../nbs/api/models/02_han.ipynb #2b97cf09
 def over_time(logits, mask=None):
@@ -122,7 +124,8 @@ class HAN(nn.Module):
         self.visual_in = nn.Linear(c.d_visual, c.d_model)
         if c.d_motion: self.motion_in, self.fusion = nn.Linear(c.d_motion, c.d_model), nn.Linear(2*c.d_model, c.d_model)
         self.layers = nn.ModuleList(HANLayer(c) for _ in range(c.n_layers))
-        self.final_norm_audio, self.final_norm_visual = nn.LayerNorm(c.d_model), nn.LayerNorm(c.d_model)   # idle with post-norm, but published
+        # idle with post-norm, but published
+        self.final_norm_audio, self.final_norm_visual = nn.LayerNorm(c.d_model), nn.LayerNorm(c.d_model)
         for norm in (self.final_norm_audio, self.final_norm_visual): norm.requires_grad_(c.norm == "pre")
         self.audio_drop, self.visual_drop = nn.Dropout(c.audio_head_dropout), nn.Dropout(c.visual_head_dropout)
         self.heads = MMIL(c.d_model, c.n_events)
@@ -138,7 +141,8 @@ class HAN(nn.Module):
             a, v = heard, layer(v, heard if self.config.visual_attends == "updated_audio" else a, cross, mask)
         return (self.final_norm_audio(a), self.final_norm_visual(v)) if self.config.norm == "pre" else (a, v)
 
-    def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):  # cross_attention: None as configured, else True or False for this call; mask [B,T]: False at padding
+    # cross_attention: None as configured, else True or False for this call; mask [B,T]: False at padding
+    def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         check_features(self, audio, visual, motion)
         a, v = self.project(audio, visual, motion)                           # [B,T,d] each
         inputs = torch.stack([a, v], 2)                                      # [B,T,2,d]
@@ -160,14 +164,17 @@ def check_features(
     "Raise `ParameterError` unless the features are what `model` expects: same B and T, right sizes, all finite."
     c, given = model.config, dict(audio=audio, visual=visual, motion=motion)
     if (motion is None) != (c.d_motion == 0):
-        raise ParameterError(f"motion features {'missing: expected [B,T,%d]' % c.d_motion if c.d_motion else 'given, but the model has d_motion=0'}")
+        said = f"missing: expected [B,T,{c.d_motion}]" if c.d_motion else "given, but the model has d_motion=0"
+        raise ParameterError(f"motion features {said}")
     for name, x in given.items():
         if x is None: continue
         want = [*audio.shape[:2], getattr(c, f"d_{name}")]
-        if audio.ndim != 3 or list(x.shape) != want: raise ParameterError(f"{name} features of shape {list(x.shape)}: expected {want if audio.ndim == 3 else '[B,T,D]'}"
+        if audio.ndim != 3 or list(x.shape) != want:
+            raise ParameterError(f"{name} features of shape {list(x.shape)}: expected {want if audio.ndim == 3 else '[B,T,D]'}"
             " (clips, segments, features; pool_frames and pool_clap_tokens bring raw features to segments)")
         if finite or finite is None and _may_wait(model):
-            if not torch.isfinite(x).all(): raise ParameterError(f"{name} features hold {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
+            if not torch.isfinite(x).all():
+                raise ParameterError(f"{name} features hold {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
 
 # %% ../../nbs/api/models/02_han.ipynb #7cddadc3
 def _may_wait(model):
