@@ -97,7 +97,7 @@ def _harvested(path, ids, videos, progress):
     if h.has_store(path):
         store = h.FeatureStore.open(path)
         if set(ids) <= {*store.ids, *store.failures["id"]}: return store
-    return h.harvest(ids, *demo.demo_teachers(device="auto"), path, folder=videos, progress=progress)
+    return h.harvest(ids, *demo.demo_teachers(device="auto"), path, folder=videos, progress=progress, alignment="published")
 
 # %% ../../nbs/api/training/06_recipes.ipynb #51e30ed1
 def _kept(name, labels, root):

@@ -63,7 +63,8 @@ def command(
     if not 0 < port < 65536: raise ParameterError(f"port {port} is not between 1 and 65535")
     if kernels < 1: raise ParameterError(f"kernels={kernels}, expected at least 1")
     options = ["--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.port_retries=0", f"--Kernels.most={kernels}",
-               "--VoilaConfiguration.multi_kernel_manager_class=valor_lab.workbench.gate.Kernels", f"--theme={one_of('theme', theme, ('light', 'dark'))}",
+               "--VoilaConfiguration.multi_kernel_manager_class=valor_lab.workbench.gate.Kernels",
+               f"--theme={one_of('theme', theme, ('light', 'dark'))}",
                "--VoilaConfiguration.strip_sources=True", f"--Pages.dataset={dataset}", f"--Pages.size={size}"]
     if not browser: options.append("--no-browser")
     return [sys.executable, "-c", "from valor_lab.workbench.server import run; run()", str(folder), *options]
