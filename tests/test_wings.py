@@ -24,7 +24,7 @@ ORDER = {                                                       # inside a wing,
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes"],
     "demo": ["plan", "pen", "beings", "machines", "instruments", "figures", "sounds", "scenes", "simple", "render", "teachers"],
     "datasets": ["fetch", "dataset"],
-    "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
+    "training": ["tasks", "config", "runs", "results", "parsing", "capture", "loop", "recipes", "plans", "comparison"],
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
                   "gate", "server", "app"],
@@ -166,7 +166,7 @@ WIDE = {
     "core", "files", "vocab",
     "harvest.pipeline", "harvest.published", "harvest.scores",
     "media.clips",
-    "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
