@@ -27,7 +27,7 @@ ORDER = {                                                       # inside a wing,
     "training": ["tasks", "config", "runs", "results", "parsing", "capture", "loop", "recipes", "plans", "comparison"],
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
-                  "server", "app"],
+                  "gate", "server", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
@@ -163,7 +163,7 @@ def test_a_door_links_every_room_of_its_wing_and_nothing_that_is_not_there(wing)
 
 TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
 WIDE = {
-    "core", "files", "grid", "vocab",
+    "core", "files", "vocab",
     "harvest.pipeline", "harvest.scores",
     "media.clips",
     "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
