@@ -97,7 +97,6 @@ class Desk:
 @contextmanager
 def bare(chromium, *shown, width=1400, height=1100, dark=False, **context):
     "A page with these widgets, benches or boxes on it."
-    from IPython.core.interactiveshell import InteractiveShell  # noqa: F401  (display needs IPython)
     page = chromium.new_page(viewport=dict(width=width, height=height), **context)
     page.set_default_timeout(60_000)
     page.faults = []
@@ -123,9 +122,9 @@ def bare(chromium, *shown, width=1400, height=1100, dark=False, **context):
 
 
 def pieces(bench):
-    "What `show` of a bench displays where a browser is attached."
-    import os
+    "The boxes that `show` of a bench displays."
     from unittest.mock import patch
+    from ipywidgets.widgets.widget import _instances
     shown = []
-    with patch.dict(os.environ, JPY_SESSION_NAME="x.ipynb"), patch("IPython.display.display", lambda *w, **kw: shown.extend(w)): bench.show()
-    return shown
+    with patch("IPython.display.display", lambda data, **kw: shown.append(data)): bench.show()
+    return [_instances[d["application/vnd.jupyter.widget-view+json"]["model_id"]] for d in shown]

@@ -131,3 +131,134 @@ def test_a_dead_kernel_is_said_over_every_piece_and_nothing_can_be_pressed(chrom
         was, box = slider.get_attribute("aria-valuenow"), slider.bounding_box()
         page.mouse.move(box["x"] + 4, box["y"] + 8), page.mouse.down(), page.mouse.move(box["x"] + 60, box["y"] + 8), page.mouse.up()
         assert slider.get_attribute("aria-valuenow") == was                  # a handle does not move as if someone counted
+
+
+# ---- 3: tune begins at the labels on the disk, and names what made them
+
+def test_tune_opens_from_the_thresholds_that_made_the_labels_on_disk_and_names_them(chromium):
+    from valor_lab.harvest import elaborate
+    from valor_lab.metrics import fidelity
+    from valor_lab.workbench import begin_tuning
+    clips = labelings(more=0)
+    clips.scores = tuning(clips).scores
+    rng = np.random.default_rng(5)
+    made = Thresholds(*(14 + rng.normal(0, 1, (2, 6))), clips.vocab)
+    clips.add("harvested", elaborate(clips.scores, clips.weak, made))
+    clips.made = dict(thresholds=dict(method="best F of each event", split="the first half"))
+    bench = TuneBench(clips, begin_tuning(clips))
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-tr")
+        want = [f"{v:.1f}" for v in fidelity(clips.labelings["harvested"], clips.labelings["truth"]).values()]
+        assert texts(page.locator(".vl-sums b"))[:3] == want              # what browse and compare say of the same labels
+        assert "the labels on the disk (best F of each event, tuned on the first half)" in page.inner_text(".vl-saved")
+        assert texts(page.locator(".vl-sums b"))[3] == "0" and table(page, "Flips").locator(".vl-line").count() == 0
+
+
+# ---- 4: no work is lost
+
+def fresh(home, **kw):
+    "A player over made-up clips, its overlays in a folder of this test."
+    return Player(labelings(more=1), folder=str(home/"overlays"), **kw)
+
+
+def opens(page, name):
+    "Open the corrections of this name in the editor."
+    page.fill(".vl-overlay-name", name)
+    page.click(".vl-editor .vl-start")
+
+
+def paints(page, segment):
+    "Turn one segment of the first lane that can be painted; its cells afterwards."
+    lane = page.locator(".vl-edit").first
+    lane.scroll_into_view_if_needed()
+    was, b = lane.get_attribute("data-cells"), lane.bounding_box()
+    page.mouse.click(b["x"] + b["width"] * (segment + .5) / len(was), b["y"] + b["height"] / 2)
+    page.wait_for_function("w => document.querySelector('.vl-edit').dataset.cells !== w", arg=was)
+    return page.locator(".vl-edit").first.get_attribute("data-cells")
+
+
+says = lambda page, text: page.wait_for_function("t => document.querySelector('.vl-correction')?.textContent.includes(t)", arg=text)
+
+
+def test_a_refused_save_and_then_a_new_name_saves_to_the_new_name(chromium, home):
+    from valor_lab.labels import Overlay, list_overlays, open_overlay
+    player = fresh(home)
+    taken = Overlay("taken", player.clips.labelings["truth"], "truth", "Bob")
+    taken.paint("clip000", "Event_0", "audio", 0, 1, not taken.labels.audio[0, 0, 0])
+    taken.save(player.folder)
+    before = (home/"overlays/taken.json").read_text()
+    with bare(chromium, player) as page:
+        page.click(".vl-edit-button"), opens(page, "mine")
+        page.wait_for_selector(".vl-edit")
+        cells = paints(page, 3)
+        page.fill(".vl-overlay-name", "taken")
+        page.click(".vl-editor .vl-save")
+        says(page, "taken")
+        page.fill(".vl-overlay-name", "other")
+        page.click(".vl-editor .vl-save")
+        says(page, "saved as other.json")
+        assert page.locator(".vl-edit").first.get_attribute("data-cells") == cells
+        page.wait_for_function("() => /^saved \\d+ s ago$/.test(document.querySelector('.vl-safe').textContent)")
+    assert list_overlays(player.folder) == ["other", "taken"] and (home/"overlays/taken.json").read_text() == before
+    assert len(open_overlay("other", player.clips.labelings["truth"], folder=player.folder)) == 1
+
+
+def test_opening_another_name_keeps_the_strokes_that_wait_and_the_browser_asks_before_the_page_is_left(chromium, home):
+    with bare(chromium, fresh(home)) as page:
+        asked = "() => { const e = new Event('beforeunload', { cancelable: true }); window.dispatchEvent(e); return e.defaultPrevented }"
+        page.click(".vl-edit-button"), opens(page, "first")
+        page.wait_for_selector(".vl-edit")
+        assert not page.evaluate(asked)
+        cells = paints(page, 2)
+        page.wait_for_function("() => document.querySelector('.vl-safe').textContent === 'not saved'")
+        assert page.evaluate(asked)
+        opens(page, "second")
+        says(page, "first has strokes that are not saved")
+        assert page.evaluate(asked)                                        # the strokes of `first` wait, though `second` has none
+        opens(page, "first")
+        page.wait_for_function("c => document.querySelector('.vl-edit').dataset.cells === c", arg=cells)
+        page.click(".vl-editor .vl-save")
+        says(page, "saved as first.json")
+        assert not page.evaluate(asked)
+
+
+def test_a_caption_scored_again_keeps_undo_and_what_was_saved(chromium, home):
+    clips = labelings(more=0)
+    t = tuning(clips)
+    clips.scores = t.scores
+    def rescore(vocab):
+        s = t.scores
+        wide = lambda x: np.concatenate([x, x[..., :1]], -1) if len(vocab) > 6 else x - 1.5 * (np.arange(6) == 0)
+        return Scores(s.ids, wide(s.audio), wide(s.visual), vocab, s.durations)
+    bench = TuneBench(clips, t, rescore=rescore, folder=str(home/"presets"))
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-tr")
+        knob = page.locator('.vl-tr[data-event="Event_1"] [data-teacher=clip] [role=slider]')
+        was = knob.get_attribute("aria-valuenow")
+        knob.focus(), page.keyboard.press("PageUp")
+        page.wait_for_function("() => !document.querySelector('.vl-panel .vl-undo').disabled")
+        flips = lambda: int(texts(page.locator(".vl-sums b"))[3].replace(",", ""))
+        page.wait_for_function("() => document.querySelectorAll('.vl-sums b')[3].textContent !== '0'")
+        moved = flips()
+        page.locator('.vl-tr[data-event="Event_0"] .vl-name').click()
+        page.fill(".vl-clip-caption", "another sentence"), page.click(".vl-rescore")
+        page.wait_for_function("() => document.querySelector('.vl-panel .vl-message').textContent.includes('scored again')")
+        assert page.locator(".vl-panel .vl-undo").is_enabled() and flips() > moved       # what the caption changes is told against the saved set
+        page.fill(".vl-new-event", "Zebra"), page.click(".vl-add-event")
+        page.wait_for_selector('.vl-tr[data-event="Zebra"]')
+        assert page.locator(".vl-panel .vl-undo").is_enabled()
+        page.click(".vl-panel .vl-undo")
+        page.wait_for_function("([e, v]) => document.querySelector(`.vl-tr[data-event='${e}'] [data-teacher=clip] [role=slider]`).getAttribute('aria-valuenow') === v", arg=["Event_1", was])
+        page.fill(".vl-preset-name", "with-zebra"), page.click(".vl-keep .vl-save")
+        page.wait_for_function("() => document.querySelector('.vl-panel .vl-message').textContent.includes('training cannot use it')")
+
+
+def test_a_preset_with_an_added_event_is_not_offered_to_a_training_that_cannot_use_it(home):
+    from valor_lab.workbench import Launcher
+    (home/"data/thresholds").mkdir(parents=True)
+    Thresholds(*[np.full(25, 14.)] * 2, LLP).save(home/"data/thresholds/fits.toml")
+    Thresholds(*[np.full(26, 14.)] * 2, LLP.with_event("Rain", "rain", "rain")).save(home/"data/thresholds/rainy.toml")
+    desk = Launcher(root=str(home/"data"), out=str(home/"runs"))
+    desk.known_vocab = LLP
+    desk.now()
+    assert "fits" in desk.labels and "rainy" not in desk.labels

@@ -236,7 +236,7 @@ def test_compiled_and_mixed_precision_networks_agree():
         eager = model(*clips)
         with torch.autocast("cpu", torch.bfloat16): half = model(*clips)
         traced = torch.compile(model, backend="eager", fullgraph=True)(*clips)
-    assert all(x.dtype == torch.float32 for x in half)
+    assert all(x.dtype == torch.float32 for x in half if x is not None)
     torch.testing.assert_close(half.audio_prob, eager.audio_prob, atol=.02, rtol=0)
     torch.testing.assert_close(traced.video_prob, eager.video_prob)
 
@@ -292,7 +292,7 @@ def test_other_backbones_take_the_same_inputs_and_return_the_same_shapes(name, t
     sizes = dict(d_audio=6, d_visual=9, d_motion=4, d_model=16, n_events=3)
     model, clips = make_model(name, **sizes).eval(), small_clips()
     out, want = model(*clips), HAN(**SMALL).eval()(*clips)
-    assert [x.shape for x in out] == [x.shape for x in want]
+    assert [None if x is None else x.shape for x in out] == [None if x is None else x.shape for x in want]
     a, v, m = clips
     assert torch.equal(model(a, v, m, cross_attention=False).audio_prob, model(a, v.flip(0), m, cross_attention=False).audio_prob)
     assert not torch.equal(out.audio_prob, model(a, v.flip(0), m).audio_prob)
@@ -325,7 +325,7 @@ def test_a_padded_clip_gets_the_answer_that_it_gets_alone(name, options):
     out = model(*noisy, mask=mask)
     for i, n in enumerate(lengths.tolist()):
         alone = model(*(x[i:i+1, :n] for x in clips))
-        for field in HANOutput._fields:
+        for field in [f for f in HANOutput._fields if getattr(out, f) is not None]:
             got, want = getattr(out, field)[i:i+1], getattr(alone, field)
             torch.testing.assert_close(got if field.endswith("_prob") else got[:, :n], want, rtol=1e-5, atol=1e-5)
     assert (out.time_attention[~mask] == 0).all()

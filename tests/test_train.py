@@ -490,6 +490,22 @@ def test_a_missing_dependency_is_one_line(run, tmp_path, capsys, monkeypatch):
 
 # -- what the notebooks use
 
+def test_a_plan_is_checked_to_its_last_record_before_the_first_one_trains(tmp_path):
+    bare = {s: replace(toy_set(12, i), labels=None) for i, s in enumerate(("train", "val", "test"))}
+    plan = {n: (override(c, SMALL | dict(epochs=1)), m) for n, (c, m) in plans.plan_runs("han,valor", "demo", "tiny").items()}
+    with pytest.raises(ParameterError, match="preset 'valor': .*labels"): plans.train_all(plan, lambda features: bare, tmp_path, name="toy", device="cpu")
+    helper = {"han": plan["han"], "labeler": (override(plans.plan_runs("han-labeler", "demo", "tiny")["han-labeler"][0], SMALL | dict(epochs=1, base="no-such")), None)}
+    with pytest.raises(ParameterError, match="no-such"): plans.train_all(helper, lambda features: bare, tmp_path, name="toy", device="cpu")
+    with pytest.raises(ValueError): plans.train_all(plan, lambda features: bare, tmp_path, seeds=("0", "one"), name="toy", device="cpu")
+    assert not list(tmp_path.iterdir())
+
+def test_checking_a_record_leaves_chance_where_it_was(tmp_path):
+    data, config = toy_set(12, 1), override(preset("han"), SMALL | dict(epochs=1))
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    train.check_run(config, data, data)
+    assert torch.equal(torch.get_rng_state(), before)
+
 def test_a_parameter_that_the_notebook_does_not_have_is_refused():
     own = 'preset = "han"\ndataset = "demo"\nsize = "small"'
     for history in (["", own], ["", own, "# Parameters\npreset = \"valor\"\n"], ["%magic ?", "x = 1", own], []): recipes.check_parameters(history, "preset dataset size")

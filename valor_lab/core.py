@@ -117,7 +117,8 @@ def read_settings(
         whole = isinstance(value, str) if key == "engine" else isinstance(value, list) and all(isinstance(v, str) for v in value)
         if not whole: raise ParameterError(f"{path}: {key} must be {'a name' if key == 'engine' else 'a list of names'}, found {value!r}")
     here = path.parent
-    return Settings(tuple(found.get("plugins", ())), tuple(here/Path(f).expanduser() for f in found.get("media_folders", ())), found.get("engine", "local"))
+    folders = tuple(here/Path(f).expanduser() for f in found.get("media_folders", ()))
+    return Settings(tuple(found.get("plugins", ())), folders, found.get("engine", "local"))
 
 # %% ../nbs/api/00_core.ipynb #5991285d
 import errno, functools, glob, platform, shutil, threading, time

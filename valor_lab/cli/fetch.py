@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ..core import one_of, resolve
+from ..core import ParameterError, one_of, resolve
 from .frame import command, done, say
 
 # %% ../../nbs/api/cli/02_fetch.ipynb #c29de9c5
@@ -24,12 +24,17 @@ def valor_fetch(
     split:Annotated[str, typer.Option(help="which clips: train, val or test (llp-videos)")] = "test",
     limit:Annotated[int|None, typer.Option(min=1, help="at most so many clips (llp-videos)")] = None,
     retry:Annotated[bool, typer.Option("--retry", help="ask again for clips that are entered as gone (llp-videos)")] = False,
-    url:Annotated[str|None, typer.Option(help="another source: a base address (llp-annotations), one with {video} (llp-videos), a hub")] = None,
+    url:Annotated[str|None, typer.Option(help="another source: a base address, one with {video} (llp-videos), or a hub")] = None,
+    revision:Annotated[str, typer.Option(help="2020: also the audio file as first published (llp-annotations)")] = "",
 ):
     "Fetch what others published for LLP into the data folder."
     say(f"fetching {TARGETS[one_of('what', what, TARGETS)]} into {resolve(root)}")
     from valor_lab.datasets import HUB, LLP_URL, RELEASES, fetch_annotations, fetch_release
-    if what == "llp-annotations": return done(f"annotations in {fetch_annotations(root, url or LLP_URL)}")
+    if revision and what != "llp-annotations": raise ParameterError(f"--revision with {what}: only llp-annotations has revisions")
+    if what == "llp-annotations":
+        folder = fetch_annotations(root, url or LLP_URL)
+        older = fetch_annotations(root, url or LLP_URL, revision=revision) if revision else None
+        return done(f"annotations in {folder}{f', those of {revision} in {older}' if older else ''}")
     if what == "llp-videos": return _videos(resolve(root)/"llp", one_of("split", split, ("train", "val", "test")), limit, retry, url)
     return done(f"{len(fetch_release(what, root, url or HUB))} files in {resolve(root)/RELEASES[what]['folder']}")
 

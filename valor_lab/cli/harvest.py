@@ -50,7 +50,7 @@ def valor_harvest(
     clip_model:Annotated[str, typer.Option(help="architecture as open_clip calls it")] = "ViT-L-14",
     clip_weights:Annotated[str, typer.Option(help="a tag of open_clip, a file or a folder")] = "openai",
     clap_checkpoint:Annotated[str, typer.Option(help="a checkpoint of laion_clap or a file")] = "630k-fusion-best.pt",
-    quick_gelu:Annotated[bool|None, typer.Option("--quick-gelu/--no-quick-gelu", help="activation of a CLIP file that does not say")] = None,
+    quick_gelu:Annotated[bool|None, typer.Option("--quick-gelu/--no-quick-gelu", help="of a CLIP file that does not say")] = None,
     precision:Annotated[str, typer.Option(help="of CLIP: auto (half on a GPU), fp32, fp16, bf16")] = "auto",
     preprocess:Annotated[str, typer.Option(help="of CLIP's frames: published or model")] = "published",
     tokenizer:Annotated[Path|None, typer.Option(help="folder with RoBERTa's vocab.json and merges.txt; else fetched once")] = None,

@@ -21,7 +21,7 @@ def valor_parse(
     videos:Annotated[list[str]|None, typer.Argument(help="video files, or one folder of them")] = None,
     listed:Annotated[str|None, typer.Option("--list", help="a file with one path in each line, - for standard input")] = None,
     out:Annotated[Path, typer.Option(help="folder for audio.csv, visual.csv and timelines.png")] = Path("parsed"),
-    protocol:Annotated[str|None, typer.Option(help="how probabilities become labels, a name that the run's task knows (the run's own)")] = None,
+    protocol:Annotated[str|None, typer.Option(help="how probabilities become labels; one that the run's task knows")] = None,
     device:Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
 ):
     "Say what is heard and seen in files that nobody labelled."

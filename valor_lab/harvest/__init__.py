@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     convert=["StoreConverted", "convert_store"],
     kept=["logits", "KeptScores"],
     source=["TableRows", "ArrayRows"],
+    search=["nearest", "nearest_indexed"],
     store=["FeatureStore", "open_store", "begin_store", "of_modality", "MissingModalityWarning"],
     published=["PUBLISHED", "HEARD", "NOTE", "PUBLISHED_LABELS", "RELEASED", "read_array", "read_note", "open_published",
                "export_published"],

@@ -53,16 +53,18 @@ def plain_errors(path):
         raise ParameterError(f"{path} cannot be read: damaged, or a part of it is gone ({brief[:200]})") from None
 
 # %% ../../nbs/api/harvest/04a_rows.ipynb #8b03f6f6
-def checked_rows(x, shape, dtype=np.float16):
-    "`x` as `dtype`; `ParameterError` unless it has this shape (None: any size) and is finite before and after."
+def checked_rows(x, shape, dtype=np.float16, missing=False):
+    "`x` as `dtype`; `ParameterError` unless it has this shape (None: any size) and is finite; `missing`: segments may be NaN throughout."
     if not isinstance(x, np.ndarray) or x.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, x.shape)):
         raise ParameterError(f"expected shape {tuple(shape)}, found {getattr(x, 'shape', type(x).__name__)}")
     if x.dtype.kind not in "fiub": raise ParameterError(f"expected numbers, found {x.dtype}")
-    bad = ~np.isfinite(x)
+    bad, off = ~np.isfinite(x), np.isnan(x).reshape(len(x), -1).all(1) if missing and x.dtype.kind == "f" else np.zeros(len(x), bool)
+    bad[off] = False
     if bad.any():
         raise ParameterError(f"{int(bad.sum())} of {x.size} values are NaN or infinite, expected finite numbers of shape {tuple(shape)}")
     with np.errstate(over="ignore"): y = x.astype(dtype, copy=False)
     bad = ~np.isfinite(y)
+    bad[off] = False
     if bad.any():
         raise ParameterError(f"{int(bad.sum())} of {x.size} values are too large for {y.dtype}, the largest is {np.abs(x).max():.4g}")
     return y
@@ -175,7 +177,7 @@ def batch_of(rows, settings):
                    reasons=[json.dumps(r.reasons, sort_keys=True, ensure_ascii=False) for r in rows])
     for m in ("audio", "visual"): columns |= {f"{m}_{name}": [at(r, m, end) for r in rows] for end, name in enumerate(("start", "end"))}
     for c, _, shape in arrays_of(settings):
-        arrays = [r.arrays.get(c) if r.arrays.get(c) is None else checked_rows(r.arrays[c], shape) for r in rows]
+        arrays = [r.arrays.get(c) if r.arrays.get(c) is None else checked_rows(r.arrays[c], shape, missing=True) for r in rows]
         columns[column_of(c)] = lists_of(arrays, shape)
         columns[mark_of(c)] = [None if x is None else int(marks_of(x[None])[0]) for x in arrays]
     columns = {n: x if isinstance(x, pa.Array) else pa.array(x, schema.field(n).type) for n, x in columns.items()}
@@ -218,7 +220,7 @@ def settings_in(table) -> dict:
     if said != FORMAT: raise ParameterError(f"{table.uri}: expected a store of format {FORMAT}, found {said}")
     return found
 
-IMPLIED = {}   # setting -> what stores were made with that do not say it
+IMPLIED = dict(alignment="published", segment_seconds=None, window=None)   # setting -> what stores were made with that do not say it
 
 def create_store(folder, settings):
     "Begin a store in `folder`; refuse to go on with one that was made otherwise."

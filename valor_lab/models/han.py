@@ -85,9 +85,11 @@ class HANOutput(NamedTuple):
     inputs:torch.Tensor|None = None       # [B,T,2,d] projected and fused, before the first layer
     time_attention:torch.Tensor|None = None      # [B,T,2,C] sums to one over T
     modality_attention:torch.Tensor|None = None  # [B,T,2,C] sums to one over the two modalities
+    segments:torch.Tensor|None = None     # [B,T,2,C] segment probabilities of a network whose are not the sigmoid of logits
+    extra:dict|None = None                # what a network's own losses ask for, by name
 
     @property
-    def segment_prob(self): return self.segment_logits.sigmoid()   # [B,T,2,C]
+    def segment_prob(self): return self.segment_logits.sigmoid() if self.segments is None else self.segments   # [B,T,2,C]
 
 # %% ../../nbs/api/models/02_han.ipynb #2b97cf09
 def over_time(logits, mask=None):
@@ -103,14 +105,14 @@ class MMIL(nn.Module):
         self.time = nn.Linear(d_model, n_events)
         self.modality = nn.Linear(d_model, n_events)
 
-    def forward(self, x, mask=None):                              # [B,T,2,d], [B,T]
+    def forward(self, x, mask=None, **more):                      # [B,T,2,d], [B,T]; more fields of the output
         logits = self.event(x).float()                            # [B,T,2,C]
         alpha = over_time(self.time(x).float(), mask)             # [B,T,2,C]
         beta = self.modality(x).float().softmax(2)                # [B,T,2,C]
         weighted = alpha*logits.sigmoid()                         # [B,T,2,C]
         audio, visual = weighted.sum(1).unbind(1)                 # [B,C] each
         video = (beta*weighted).sum((1, 2))                       # [B,C]
-        return HANOutput(video, audio, visual, logits, time_attention=alpha, modality_attention=beta)
+        return HANOutput(video, audio, visual, logits, time_attention=alpha, modality_attention=beta, **more)
 
 # %% ../../nbs/api/models/02_han.ipynb #ca81c140
 class HAN(nn.Module):
@@ -122,7 +124,8 @@ class HAN(nn.Module):
         self.visual_in = nn.Linear(c.d_visual, c.d_model)
         if c.d_motion: self.motion_in, self.fusion = nn.Linear(c.d_motion, c.d_model), nn.Linear(2*c.d_model, c.d_model)
         self.layers = nn.ModuleList(HANLayer(c) for _ in range(c.n_layers))
-        self.final_norm_audio, self.final_norm_visual = nn.LayerNorm(c.d_model), nn.LayerNorm(c.d_model)   # idle with post-norm, but published
+        # idle with post-norm, but published
+        self.final_norm_audio, self.final_norm_visual = nn.LayerNorm(c.d_model), nn.LayerNorm(c.d_model)
         for norm in (self.final_norm_audio, self.final_norm_visual): norm.requires_grad_(c.norm == "pre")
         self.audio_drop, self.visual_drop = nn.Dropout(c.audio_head_dropout), nn.Dropout(c.visual_head_dropout)
         self.heads = MMIL(c.d_model, c.n_events)
@@ -138,14 +141,15 @@ class HAN(nn.Module):
             a, v = heard, layer(v, heard if self.config.visual_attends == "updated_audio" else a, cross, mask)
         return (self.final_norm_audio(a), self.final_norm_visual(v)) if self.config.norm == "pre" else (a, v)
 
-    def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):  # cross_attention: None as configured, else True or False for this call; mask [B,T]: False at padding
+    # cross_attention: None as configured, else True or False for this call; mask [B,T]: False at padding
+    def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         check_features(self, audio, visual, motion)
         a, v = self.project(audio, visual, motion)                           # [B,T,d] each
         inputs = torch.stack([a, v], 2)                                      # [B,T,2,d]
         a, v = self.attend(a, v, self.config.cross_attention if cross_attention is None else cross_attention, mask)
         x = features = torch.stack([a, v], 2)                                # [B,T,2,d]
         if self.audio_drop.p or self.visual_drop.p: x = torch.stack([self.audio_drop(a), self.visual_drop(v)], 2)
-        return self.heads(x, mask)._replace(features=features.float(), inputs=inputs.float())
+        return self.heads(x, mask, features=features.float(), inputs=inputs.float())
 
 HAN.__signature__ = inspect.signature(HANConfig)
 
@@ -160,14 +164,17 @@ def check_features(
     "Raise `ParameterError` unless the features are what `model` expects: same B and T, right sizes, all finite."
     c, given = model.config, dict(audio=audio, visual=visual, motion=motion)
     if (motion is None) != (c.d_motion == 0):
-        raise ParameterError(f"motion features {'missing: expected [B,T,%d]' % c.d_motion if c.d_motion else 'given, but the model has d_motion=0'}")
+        said = f"missing: expected [B,T,{c.d_motion}]" if c.d_motion else "given, but the model has d_motion=0"
+        raise ParameterError(f"motion features {said}")
     for name, x in given.items():
         if x is None: continue
         want = [*audio.shape[:2], getattr(c, f"d_{name}")]
-        if audio.ndim != 3 or list(x.shape) != want: raise ParameterError(f"{name} features of shape {list(x.shape)}: expected {want if audio.ndim == 3 else '[B,T,D]'}"
+        if audio.ndim != 3 or list(x.shape) != want:
+            raise ParameterError(f"{name} features of shape {list(x.shape)}: expected {want if audio.ndim == 3 else '[B,T,D]'}"
             " (clips, segments, features; pool_frames and pool_clap_tokens bring raw features to segments)")
         if finite or finite is None and _may_wait(model):
-            if not torch.isfinite(x).all(): raise ParameterError(f"{name} features hold {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
+            if not torch.isfinite(x).all():
+                raise ParameterError(f"{name} features hold {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
 
 # %% ../../nbs/api/models/02_han.ipynb #7cddadc3
 def _may_wait(model):

@@ -39,7 +39,7 @@ def forward_all(
     visual,           # [N,T,d_visual]
     motion=None,      # [N,T,d_motion]
     batch_size=512,
-    keep=("video_prob", "audio_prob", "visual_prob", "segment_logits"),  # fields of `HANOutput` to keep
+    keep=("video_prob", "audio_prob", "visual_prob", "segment_logits", "segments"),  # fields of `HANOutput` to keep
     mask=None,        # [N,T] False at padding; None: every clip has T segments
     **switches,       # e.g. cross_attention=False
 ) -> HANOutput:
@@ -54,10 +54,10 @@ def forward_all(
             if mask is not None:
                 longest = int(mask[i].any(0).nonzero().max()) + 1
                 x, switches["mask"] = [None if f is None else f[:, :longest] for f in x], mask[i, :longest]
-            parts.append({k: _to_length(v, k, t) for k, v in model(*x, **switches)._asdict().items() if k in keep})
+            parts.append({k: _to_length(v, k, t) for k, v in model(*x, **switches)._asdict().items() if k in keep and v is not None})
     finally: model.train(was)
     if not parts: raise ParameterError("no clips to run the model on")
-    whole = {f: torch.cat([p[f] for p in parts]) for f in HANOutput._fields if f in keep}
+    whole = {f: torch.cat([p[f] for p in parts]) for f in parts[0]}
     return HANOutput(**{f: None if f not in whole else whole[f] if mask is None else whole[f][rows.argsort()] for f in HANOutput._fields})
 
 # %% ../../nbs/api/models/05_protocols.ipynb #bf4ed1c3
@@ -77,7 +77,8 @@ def parse(
 ):                     # bool tensors (audio[B,T,C], visual[B,T,C])
     "Which events are heard and which are seen in each segment, under a named protocol."
     one_of("protocol", protocol, PROTOCOLS)
-    if (gates is not None) != (protocol == "per_event"): raise ParameterError(f"protocol {protocol!r} {'needs gates: tune_gates makes them' if gates is None else 'takes no gates'}")
+    if (gates is not None) != (protocol == "per_event"):
+        raise ParameterError(f"protocol {protocol!r} {'needs gates: tune_gates makes them' if gates is None else 'takes no gates'}")
     segments = output.segment_prob >= threshold                                                # [B,T,2,C]
     clip = torch.stack([output.audio_prob, output.visual_prob], 1)                             # [B,2,C]
     if protocol == "avvp": gate = (output.video_prob >= threshold)[:, None]                    # [B,1,C]

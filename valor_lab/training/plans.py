@@ -9,9 +9,9 @@ __all__ = ['plan_runs', 'train_all']
 import json
 from dataclasses import replace
 
-from ..core import fingerprint, resolve, safe_name
+from ..core import ParameterError, fingerprint, resolve, safe_name
 from .config import override, preset, resolved, to_toml
-from .loop import fit, released
+from .loop import check_run, fit, released
 from .recipes import for_dataset
 from .runs import weights_mark
 from .tasks import find_task
@@ -33,6 +33,19 @@ def plan_runs(
         plan[name] = (config if epochs is None else override(config, {"epochs": int(epochs)}), None)
     return plan
 
+# %% ../../nbs/api/training/07_plans.ipynb #da715c62
+def _folders(config, model, splits, out, seeds, name):
+    "`{seed: folder}` of one record."
+    seen = [json.dumps(find_task(config.task).describe(d)) for d in splits.values() if d is not None]
+    mark = fingerprint(to_toml(resolved(replace(config, seed=0))), *seen, *([weights_mark(model)] if model is not None else []))[:6]
+    named = lambda seed: safe_name(f"{config.preset.replace(':', '-')}-{name}-s{seed}-{mark}", "run")
+    return {seed: resolve(out)/named(seed) for seed in (seeds if config.epochs else seeds[:1])}
+
+def _check(name, config, model, splits):
+    "A record that cannot be trained says so by its name."
+    try: check_run(config, splits["train"], splits["val"], model)
+    except ParameterError as e: raise ParameterError(f"preset {name!r}: {e}") from e
+
 # %% ../../nbs/api/training/07_plans.ipynb #2911c153
 def train_all(
     plan:dict,        # from `plan_runs`
@@ -43,12 +56,11 @@ def train_all(
     **options,        # of `fit`
 ) -> dict:            # preset -> list of runs, one per seed
     "Train every record with every seed; what is already on disk is taken from there."
+    todo = {n: _folders(config, model, splits(config.features), out, [int(s) for s in seeds], name) for n, (config, model) in plan.items()}
+    for n, (config, model) in plan.items(): _check(n, config, model, splits(config.features))     # all, before the first one trains
     done = {}
-    for preset_, (config, model) in plan.items():
-        s, done[preset_] = splits(config.features), []
-        seen = [json.dumps(find_task(config.task).describe(d)) for d in s.values() if d is not None]
-        mark = fingerprint(to_toml(resolved(replace(config, seed=0))), *seen, *([weights_mark(model)] if model is not None else []))[:6]
-        for seed in seeds if config.epochs else seeds[:1]:
-            folder = resolve(out)/safe_name(f"{config.preset.replace(':', '-')}-{name}-s{seed}-{mark}", "run")
-            done[preset_].append(fit(replace(config, seed=int(seed)), s["train"], folder, s["val"], s["test"], model=model, **options))
+    for n, (config, model) in plan.items():
+        s = splits(config.features)
+        train = lambda seed, folder: fit(replace(config, seed=seed), s["train"], folder, s["val"], s["test"], model=model, **options)
+        done[n] = [train(seed, folder) for seed, folder in todo[n].items()]
     return done

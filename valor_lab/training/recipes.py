@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'DEMO_SIZES', 'Recipe', 'register_recipe', 'recipe', 'presets_for', 'for_dataset', 'prepare_demo',
-           'keep_labels', 'prepare', 'place', 'check_parameters', 'load_splits', 'choose_labels', 'keep_table',
-           'keep_figure', 'clip_media']
+           'keep_labels', 'prepare', 'place', 'check_parameters', 'load_splits', 'choose_labels', 'report_folder',
+           'keep_table', 'keep_figure', 'clip_media']
 
 # %% ../../nbs/api/training/06_recipes.ipynb #fba15f6f
-import ast, math
+import ast, math, time
 from dataclasses import dataclass, field, fields, replace
 from typing import Callable
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .config import PRESETS, TrainConfig, network_options, override
-from ..core import ParameterError, atomic_path, one_of, resolve, workspace
+from ..core import ParameterError, atomic_path, one_of, resolve, safe_name, workspace
 from ..files import lock, visible
 from ..datasets import LISTS, dataset_folder, known, list_labels, load_dataset, load_labels, read_split, save_labels
 from ..labels import concat
@@ -97,7 +97,7 @@ def _harvested(path, ids, videos, progress):
     if h.has_store(path):
         store = h.FeatureStore.open(path)
         if set(ids) <= {*store.ids, *store.failures["id"]}: return store
-    return h.harvest(ids, *demo.demo_teachers(device="auto"), path, folder=videos, progress=progress)
+    return h.harvest(ids, *demo.demo_teachers(device="auto"), path, folder=videos, progress=progress, alignment="published")
 
 # %% ../../nbs/api/training/06_recipes.ipynb #51e30ed1
 def _kept(name, labels, root):
@@ -130,13 +130,17 @@ def check_parameters(
 ):
     "Raise `ParameterError` if the injected cell, or the notebook's own parameters cell, sets a name that is not in `valid`."
     valid = valid.split()
-    sets = lambda source: {t.id for node in ast.parse(source).body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)}
     python = [s for s in history if _is_python(s)]
-    injected, own = ([s for s in python if test(s)][-1:] for test in (lambda s: s.lstrip().startswith("# Parameters"), lambda s: set(valid[:3]) <= sets(s)))
-    for source in injected + own:
-        for name in sets(source): one_of("parameter", name, valid)
+    is_injected, is_own = lambda s: s.lstrip().startswith("# Parameters"), lambda s: set(valid[:3]) <= _names_set(s)
+    for source in (s for test in (is_injected, is_own) for s in [s for s in python if test(s)][-1:]):
+        for name in _names_set(source): one_of("parameter", name, valid)
 
 # %% ../../nbs/api/training/06_recipes.ipynb #3f2a9ff6
+def _names_set(source):
+    "What a cell assigns at its top, also several names at once."
+    targets = [t for node in ast.parse(source).body if isinstance(node, ast.Assign) for t in node.targets]
+    return {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+
 def _is_python(source):
     try: return bool(ast.parse(source).body)
     except SyntaxError: return False
@@ -148,8 +152,15 @@ def load_splits(dataset, root, size, features, labels="") -> dict:
     return splits | {"train": choose_labels(splits["train"], labels, root)}
 
 # %% ../../nbs/api/training/06_recipes.ipynb #d6e3af74
-def choose_labels(data, labels:str, root="data"):
-    "`data` with the dense labels of that name: a labeling under data/labels, thresholds under data/thresholds, or `run:FOLDER`, what the method of a run made of them."
+def choose_labels(
+    data,
+    labels:str,      # a labeling under data/labels, thresholds under data/thresholds, or `run:FOLDER`, what the method of a run made of them
+    root="data",
+    gate="weak",     # what filters the labels that thresholds make: the weak label, or "none"
+):
+    "`data` with the dense labels of that name."
+    one_of("gate", gate, ("weak", "none"))
+    if gate == "none" and not labels: raise ParameterError("gate='none' filters what thresholds make: name a set of thresholds as `labels`")
     if not labels: return data
     if labels.startswith("run:"): return replace(data, labels=load_labels("train", _run_folder(labels[4:]), data.vocab).select(data.ids))
     known, presets = list_labels(root), [p.stem for p in visible(resolve(root)/"thresholds", "*.toml")]
@@ -157,7 +168,8 @@ def choose_labels(data, labels:str, root="data"):
     if labels not in presets: raise ParameterError(f"labels={labels!r} is neither a labeling ({', '.join(known) or 'there is none'}) nor a set of thresholds ({', '.join(presets) or 'there is none'})")
     if data.scores is None: raise ParameterError(f"labels={labels!r} are thresholds, and {data.name} has no feature store to apply them to: harvest it first")
     from valor_lab import harvest
-    return replace(data, labels=harvest.elaborate(data.scores, data.weak, harvest.Thresholds.load(resolve(root)/"thresholds"/f"{labels}.toml", data.vocab)))
+    thresholds = harvest.Thresholds.load(resolve(root)/"thresholds"/f"{labels}.toml", data.vocab)
+    return replace(data, labels=harvest.elaborate(data.scores, data.weak if gate == "weak" else None, thresholds))
 
 def _run_folder(name):
     "The folder of a run whose labels are asked for by name: it holds a run, and lies in the workspace unless it is named in full."
@@ -165,6 +177,26 @@ def _run_folder(name):
     if not (folder/"config.toml").is_file(): raise ParameterError(f"labels='run:{name}': there is no run")
     if not name.startswith(("/", "~")) and not folder.resolve().is_relative_to(workspace().resolve()): raise ParameterError(f"labels='run:{name}' leads outside the workspace")
     return folder
+
+# %% ../../nbs/api/training/06_recipes.ipynb #42fc240b
+def report_folder(
+    name:str,       # what was executed, e.g. "train-demo-small"
+    folder="",      # a folder to use instead; it may hold the executed notebook, and no report yet
+    root="reports",
+):
+    "A folder for the tables and figures of one execution."
+    if folder:
+        path = resolve(folder)
+        there = [p.name for p in path.iterdir() if p.suffix in (".csv", ".png")] if path.is_dir() else []
+        if there: raise ParameterError(f"{path} holds a report already ({there[0]}): name another folder")
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+    stem, n = resolve(root)/safe_name(f"{name}-{time.strftime('%Y%m%d-%H%M%S')}", "report"), 1
+    while True:
+        path = stem if n == 1 else stem.with_name(f"{stem.name}-{n}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try: path.mkdir(); return path                # who makes the folder has it: two executions in one second do not share one
+        except FileExistsError: n += 1
 
 # %% ../../nbs/api/training/06_recipes.ipynb #9396ba86
 def keep_table(table, path):

@@ -9,7 +9,7 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    tuning=["GATES", "MODALITY", "LIVE_CLIPS", "PRESETS_FOLDER", "Tuning", "fill_unknown", "event_f", "presets"],
+    tuning=["GATES", "MODALITY", "LIVE_CLIPS", "PRESETS_FOLDER", "Tuning", "fill_unknown", "explaining", "event_f", "presets"],
     jobs=["FOLDER", "SESSION", "CHILDREN", "Job", "guardian", "launch", "guard", "reap", "list_jobs"],
     page=["STILLS", "static", "bundle", "still", "show", "picture"],
     clipset=["MODALITIES", "STRIP", "UNKNOWN", "Clips", "padded", "invented", "invented_scores", "cells", "occurring", "heat",
@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     sources=["attempt", "saved_labelings", "run_labelings", "changed_labelings", "strangers", "load_clips", "media_files", "rescorer"],
     player=["PART", "SCRIPTS", "Player", "media_of", "export"],
     table=["Column", "Table"],
-    panel=["ThresholdPanel", "event_curves", "one_event"],
+    panel=["CALM", "ThresholdPanel", "event_curves", "one_event"],
     bench=["widgets", "FIRST_LANES", "show_bench", "score_names", "spoken_score", "BrowseBench", "begin_tuning", "TuneBench", "flip_frame"],
     compare=["Choice", "NONE_CHOSEN", "common", "compared", "compare_scores", "score_frame", "pair_frame", "event_frame", "CompareBench"],
     launcher=["Launcher", "job_curves", "show_launcher"],

@@ -7,6 +7,8 @@ __all__ = ['anywidget', 'traitlets', 'widgets', 'FIRST_LANES', 'show_bench', 'sc
            'begin_tuning', 'TuneBench', 'flip_frame']
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #b1790aa7
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -16,7 +18,7 @@ from .page import show, static
 from .panel import ThresholdPanel
 from .player import Player
 from .table import Column, Table
-from .tuning import MODALITY, PRESETS_FOLDER, Tuning
+from .tuning import MODALITY, PRESETS_FOLDER, Tuning, explaining, fill_unknown
 
 anywidget, traitlets, widgets = need("anywidget", "lab"), need("traitlets", "lab"), need("ipywidgets", "lab")
 
@@ -90,7 +92,7 @@ def begin_tuning(
     clips:Clips,
     gate:str=None,     # "weak label", "predicted" or "none"
     model:str="",      # which labeling says what a model predicts; "": the first run that speaks of all these clips
-    preset:str="",     # where to begin
+    preset:str="",     # where to begin; "": at the thresholds that made the labels on the disk
 ) -> Tuning:
     "A `Tuning` over the scores of these clips, with the truth if it speaks of all of them."
     if clips.scores is None: raise ParameterError(f"there are no scores of {clips.name or 'these clips'} {clips.split}: harvest them first")
@@ -99,9 +101,23 @@ def begin_tuning(
     truth = clips.labelings[clips.truth] if clips.truth and whole(clips.truth) else None
     model = model or next((n for n in clips.runs if whole(n)), "")
     predicted = clips.labelings[model].weak().select(clips.scores.ids) if model else None
-    out = Tuning(clips.scores, truth, clips.weak if clips.weak is None else clips.weak.select(clips.scores.ids), split=clips.split, predicted=predicted, gate=gate)
+    weak = None if clips.weak is None else clips.weak.select(clips.scores.ids)
+    made = _making(clips, weak) if clips.harvested in clips.labelings and whole(clips.harvested) else None
+    out = Tuning(clips.scores, truth, weak, made, clips.split, predicted, gate)
+    out.begun = made.provenance["method"] if made else "the vocabulary's own thresholds"
     if preset: out.load(preset)
     return out
+
+def _making(clips, weak):
+    "The thresholds that made the harvested labels on the disk, with what is written beside them; None where none did."
+    found, said = explaining(clips.scores, clips.labelings[clips.harvested], weak), clips.made.get("thresholds", {})
+    odd = [e for c, e in enumerate(found.vocab.events) if np.isnan([found.clip[c], found.clap[c]]).any()]
+    if len(odd) == len(found.vocab): return None
+    parts = [said.get("method"), f"tuned on {said['split']}" if said.get("split") else None]
+    how = ", ".join(p for p in parts if p)
+    method = f"the labels on the disk ({how or 'nothing is written beside them'})"
+    if odd: method += f"; no threshold makes those of {', '.join(odd[:3])}{f' and {len(odd) - 3} more' if len(odd) > 3 else ''}"
+    return replace(fill_unknown(clips.scores, found), provenance={**said, "method": method})
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #0551ee15
 class TuneBench:

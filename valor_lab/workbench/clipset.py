@@ -42,6 +42,7 @@ class Clips:
     split:str = ""                # what these clips are called
     name:str = ""                 # of the data set
     store:object = field(default=None, repr=False)          # the feature store that the scores come from
+    made:dict = field(default_factory=dict, repr=False)     # where the harvested labels come from, as it is written beside them
     runs:tuple = ()               # which labelings are predictions of runs
     corrected:dict = field(default_factory=dict)   # name of an overlay -> the labeling that it corrects
     complaints:tuple = ()         # what could not be read, in sentences

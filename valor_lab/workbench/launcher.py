@@ -48,13 +48,21 @@ def _start(self, preset:str, labels="", overrides="", epochs=None, seeds="0", de
     return job
 
 # %% ../../nbs/api/workbench/09_launcher.ipynb #590f4c07
+def _launcher_vocab(self):
+    "The events that labels for a training here must have; None as long as the data set is not there."
+    from valor_lab.datasets import read_split
+    if self.known_vocab is None:
+        try: self.known_vocab = read_split(self.fixed["dataset"], "train", self.fixed["data_root"], self.fixed["size"])[0].vocab
+        except (OSError, ValueError, KeyError): pass
+    return self.known_vocab
+
 def _launcher_now(self):
     "Look at the jobs, and at the curves and the log of the one that is selected."
     from valor_lab.datasets import list_labels
     found, root = list_jobs(self.folder), self.fixed["data_root"]
     out = self.fixed["out"]
     changed = [f"run:{out}/{p.parents[2].name}" for p in sorted(resolve(out).glob("*/labels/train/about.json"))]           # what the methods of runs made of their labels
-    self.labels = ["", *list_labels(root), *presets(f"{root}/thresholds"), *changed]   # thresholds that were just saved in `tune` are among them
+    self.labels = ["", *list_labels(root), *presets(f"{root}/thresholds", self.vocab()), *changed]   # thresholds that were just saved in `tune` are among them
     if not self.selected and len(found): self.selected = found.name[0]
     with self.hold_sync():
         self.jobs = [dict(name=r.name, state=r.state, seconds=round(r.seconds)) for r in found.itertuples(index=False)]
@@ -99,6 +107,7 @@ def _launcher_still(self):
     return {"text/html": f"<p>{text}</p>" + (f"<table>{rows}</table>" if rows else ""), "text/plain": text}, {}
 
 Launcher.start, Launcher.now, Launcher._asked, Launcher.still = _start, _launcher_now, _launcher_asked, _launcher_still
+Launcher.known_vocab, Launcher.vocab = None, _launcher_vocab
 Launcher._repr_mimebundle_ = still(Launcher)
 
 def show_launcher(**options):

@@ -7,7 +7,7 @@ __all__ = ['anywidget', 'traitlets', 'SCRIPTS', 'PART', 'Player', 'described', '
            'export']
 
 # %% ../../nbs/api/workbench/05_player.ipynb #c75b3036
-import mimetypes
+import mimetypes, time
 from concurrent.futures import ThreadPoolExecutor
 
 from .clipset import Clips, film, lanes, media_file, occurring, short_names, spectrogram
@@ -18,7 +18,7 @@ from .page import picture, static, still
 anywidget, traitlets = need("anywidget", "lab"), need("traitlets", "lab")
 
 # %% ../../nbs/api/workbench/05_player.ipynb #1855d33b
-SCRIPTS = [f"player_{part}.js" for part in ("stage", "time", "axis", "media", "lanes", "editing", "keys")]
+SCRIPTS = [f"player_{part}.js" for part in ("stage", "time", "axis", "map", "media", "lanes", "editing", "keys")]
 
 class Player(anywidget.AnyWidget):
     "A clip's picture, sound and label lanes on one time axis."
@@ -31,6 +31,8 @@ class Player(anywidget.AnyWidget):
     time = traitlets.Float(0.).tag(sync=True)               # seconds; told when the playhead jumps or stops
     playing = traitlets.Bool(False).tag(sync=True)
     speed = traitlets.Float(1.).tag(sync=True)
+    volume = traitlets.Float(1.).tag(sync=True)             # 0 to 1
+    muted = traitlets.Bool(False).tag(sync=True)
     span = traitlets.List(None, allow_none=True).tag(sync=True)   # [from, to] in seconds, looped; None: no loop
     highlight = traitlets.Unicode("").tag(sync=True)        # the event under the hand elsewhere
     spectrogram = traitlets.Bool(False).tag(sync=True)
@@ -41,6 +43,7 @@ class Player(anywidget.AnyWidget):
 
     def __init__(self, clips:Clips, clip=None, names=None, playlist=None, folder="data/overlays", choices=False, **kw):
         self.clips, self.names, self.folder, self.overlay, self.extra, self.can_choose = clips, names, folder, None, [], choices
+        self.drawer = {}                                    # overlays that were opened here, by name: no stroke is dropped
         self.walk, self.hands = list(clips.ids if playlist is None else playlist), ThreadPoolExecutor(1)
         super().__init__(**kw)
         self.on_msg(self._asked)
@@ -93,7 +96,9 @@ def _refresh(self:Player):
     edited = self.overlay.name if self.editing and self.overlay is not None and self.overlay.name in c.labelings else None
     names = list(c.labelings if self.names is None else self.names)
     if edited and edited not in names: names.append(edited)
-    self.lanes = lanes(c, self.id, names, shown + self.extra, edited)
+    found = lanes(c, self.id, names, shown + self.extra, edited)
+    for k, lane in enumerate(l for l in found if l.get("editable")): lane["number"] = k + 1      # the key that paints it
+    self.lanes = found
     many = self.can_choose and len(c.labelings) > 1
     self.choices = [[n, n in names, s] for n, s in short_names(c.labelings).items()] if many else []
     self.others = [e for e in c.vocab.events if e not in shown and e not in self.extra]
@@ -153,6 +158,7 @@ def send_media(self:Player, clip:str):
 # %% ../../nbs/api/workbench/05_player.ipynb #9bd7bb26
 def send_pictures(self:Player, clip:str, what:str):
     "The film strip and the waveform, or the spectrogram, of the clip in view."
+    from valor_lab.media import probe
     if clip != self.id: return   # the person has gone on
     try: path = str(media_file(self.clips.files[clip], self.clips.folders))
     except (KeyError, ParameterError) as e: return self.send(dict(kind="unread", clip=clip, reason=str(e)))
@@ -160,7 +166,8 @@ def send_pictures(self:Player, clip:str, what:str):
         if what == "pictures":
             n = min(self.clips.n_segments, 20)
             jpeg, wave = film(path, n)
-            self.send(dict(kind="pictures", clip=clip, n=n if jpeg else 0, wave=wave is not None), [jpeg or b"", wave or b""])
+            fps = next((v["fps"] for v in probe(path).video), None)
+            self.send(dict(kind="pictures", clip=clip, n=n if jpeg else 0, wave=wave is not None, fps=fps), [jpeg or b"", wave or b""])
         elif (level := spectrogram(path)) is not None:
             self.send(dict(kind="spectrogram", clip=clip, rows=level.shape[0], columns=level.shape[1]), [level.tobytes()])
     except ParameterError as e: self.send(dict(kind="unread", clip=clip, reason=str(e)))
@@ -174,16 +181,21 @@ def _correct(self:Player,
     name:str="corrected",   # the overlay's name
     who:str=None,           # the person who corrects
 ) -> Overlay:
-    "Begin or continue the corrections called `name`, and show them as a lane that can be painted."
+    "Begin or continue the corrections called `name`, and show them as a lane that can be painted. What was open before is kept."
     one_of("base", base, self.clips.labelings)
-    known, mine = list_overlays(self.folder), self.overlay is not None and name == self.overlay.name
-    if name in self.clips.labelings and not mine and name not in known:
+    known, before = list_overlays(self.folder), self.overlay
+    if name in self.clips.labelings and name not in self.drawer and name not in known:
         raise ParameterError(f"{name!r} is already the name of a labeling")
-    labels = self.clips.labelings[base]
-    self.overlay = open_overlay(name, labels, who, self.folder) if name in known else Overlay(name, labels, base, who)
-    self.editing = True
-    self._corrected(f"{len(self.overlay)} strokes so far" if len(self.overlay) else "nothing corrected yet")
+    if name not in self.drawer:
+        labels = self.clips.labelings[base]
+        self.drawer[name] = open_overlay(name, labels, who, self.folder) if name in known else Overlay(name, labels, base, who)
+    self.overlay, self.editing = self.drawer[name], True
+    says = f"{len(self.overlay)} strokes so far" if len(self.overlay) else "nothing corrected yet"
+    if before is not None and before is not self.overlay and before.unsaved: says += f"; {_waiting(before)}"
+    self._corrected(says)
     return self.overlay
+
+def _waiting(overlay): return f"{overlay.name} has strokes that are not saved: they wait here until you open it again"
 
 # %% ../../nbs/api/workbench/05_player.ipynb #333a46e0
 def _corrected(self, message=""):
@@ -193,8 +205,10 @@ def _corrected(self, message=""):
     self.clips.corrected[o.name] = o.base
     if o.base in self.clips.known: self.clips.known[o.name] = self.clips.known[o.base]
     bases = [b for b in self.clips.labelings if b != o.name]
+    elsewhere = [x.name for x in self.drawer.values() if x is not o and x.unsaved]
     self.correction = dict(bases=bases, base=o.base, name=o.name, who=o.who, message=message,
-                           can_undo=bool(o.edits), can_redo=bool(o.undone), unsaved=o.unsaved)
+                           can_undo=bool(o.edits), can_redo=bool(o.undone), unsaved=o.unsaved, elsewhere=elsewhere,
+                           saved_at=getattr(o, "saved_at", None))
     self.refresh()
 
 # %% ../../nbs/api/workbench/05_player.ipynb #c1a144b1
@@ -202,15 +216,51 @@ def _edit(self:Player, do:str, m:dict):
     "One action of the editor; what is wrong with it is said in the editor."
     try:
         if do == "correct": return self.correct(m["base"], m["name"], m["who"])
+        if do == "strike": return _strike(self, m["number"], m["at"], m["value"])
         if self.overlay is None: return
+        if do == "save": return _save(self, m.get("name"), m.get("who"))
         o = self.overlay
+        if do == "export": return self._corrected(f"written in the official format: {', '.join(p.name for p in export(o, self.folder))}")
         if do == "paint": o.paint(self.id, m["event"], m["modality"], m["from"], m["to"], m["value"])
         elif do == "undo": o.undo()
         elif do == "redo": o.redo()
-        if do == "save": return self._corrected(f"saved as {o.save(self.folder).name}, {len(o)} strokes")
-        if do == "export": return self._corrected(f"written in the official format: {', '.join(p.name for p in export(o, self.folder))}")
         self._corrected(f"{len(o)} strokes, {'not saved' if o.unsaved else 'saved'}")
-    except (ValueError, KeyError, OSError) as e: self.correction = {**self.correction, "message": str(e)}
+    except (ValueError, KeyError, OSError) as e:
+        self.correction = {**self.correction, "message": str(e.args[0] if isinstance(e, KeyError) else e)}
+
+# %% ../../nbs/api/workbench/05_player.ipynb #b84d4e76
+def _save(self, name=None, who=None):
+    "Save the strokes under the name in the field."
+    o = self.overlay
+    if name and name != o.name: o = _renamed(self, name, who)
+    path = o.save(self.folder)
+    o.saved_at = time.time()
+    self._corrected(f"saved as {path.name}, {len(o)} strokes")
+
+def _renamed(self, name, who):
+    "The strokes under another name; what the old name is on the disk becomes visible again."
+    old, known = self.overlay, list_overlays(self.folder)
+    if name in known or name in self.drawer or name in self.clips.labelings: raise ParameterError(f"{name!r} is taken: choose another name")
+    new = Overlay(name, old.labels, old.base, who or old.who)
+    new.edits, new.undone, new.seen = [dict(e) for e in old.edits], [dict(e) for e in old.undone], dict(old.seen)
+    del self.drawer[old.name]
+    self.clips.labelings.pop(old.name, None), self.clips.corrected.pop(old.name, None)
+    if old.name in known:
+        try: self.clips.add(old.name, open_overlay(old.name, old.labels, folder=self.folder).apply(), partial=True)
+        except ParameterError: pass                         # its file is what made the save fail; it is not shown
+    if self.names and old.name in self.names: self.names = [n for n in self.names if n != old.name]
+    self.drawer[name] = self.overlay = new
+    return new
+
+def _strike(self, number:int, at:int, value:bool):
+    "A number key: paint or erase one segment in the lane of that number. Where nothing is open yet, corrections are begun."
+    if self.overlay is None or not self.editing:
+        names = list(self.clips.labelings)
+        base = next((n for n in (self.clips.truth, self.clips.harvested) if n in names), names[0])
+        self.correct(base, self.overlay.name if self.overlay else "corrected", self.correction.get("who"))
+    lane = next((l for l in self.lanes if l.get("number") == number), None)
+    if lane is None: raise ParameterError(f"there is no lane {number}: there are {sum('number' in l for l in self.lanes)} to paint")
+    _edit(self, "paint", {"event": lane["event"], "modality": lane["modality"], "from": at, "to": at + 1, "value": value})
 
 # %% ../../nbs/api/workbench/05_player.ipynb #6c197799
 def export(overlay:Overlay, folder="data/overlays") -> list:

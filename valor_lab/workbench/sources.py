@@ -157,6 +157,7 @@ def _gather(clips, parts, root, size, runs_folder):
     own, said = training.place(clips.name, size), []
     others = tuple(f"{n}-" for n, r in training.RECIPES.items() if r.sizes)     # the ids of a rendered set are the same in all its sizes
     saved = saved_labelings(clips.ids, clips.vocab, root, f"{own}-", others, said)
+    if clips.harvested in clips.labelings: clips.made = _made(f"{own}-harvested", root)
     saved.pop(f"{own}-harvested", None)
     runs = run_labelings(clips.weak, list(parts), runs_folder, said)
     changed = changed_labelings(clips.weak, list(parts), runs_folder, said)
@@ -167,6 +168,11 @@ def _gather(clips, parts, root, size, runs_folder):
         attempt(f"overlays/{name}.json", lambda: _correct(clips, name, folder, {"truth", clips.harvested, *runs}), said)
     if not clips.labelings: clips.add("weak label, copied", clips.weak.copied())
     clips.complaints += tuple(dict.fromkeys([*said, *strangers(runs_folder)]))
+
+def _made(name, root):
+    "What is written beside labels; nothing where they are not kept by name."
+    from valor_lab.datasets import label_origin, list_labels
+    return label_origin(name, root) if name in list_labels(root) else {}
 
 def _correct(clips, name, folder, taken):
     "Add the labels that an overlay corrects, where they are those that the person saw."

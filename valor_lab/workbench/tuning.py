@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['GATES', 'MODALITY', 'LIVE_CLIPS', 'PRESETS_FOLDER', 'Tuning', 'fill_unknown', 'move', 'undo', 'redo', 'event_f',
            'numbers', 'sums', 'optimum', 'apply', 'set_gate', 'flips', 'warning', 'save', 'adopt', 'load', 'presets',
-           'rescored', 'histograms']
+           'rescored', 'histograms', 'explaining']
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #907fcde4
 import datetime
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -321,9 +322,18 @@ def load(self:Tuning, name:str, folder=PRESETS_FOLDER):
     self.adopt(Thresholds.load(path, self.vocab), name)
     self.__dict__.setdefault("known", {})[path] = here
 
-def presets(folder=PRESETS_FOLDER) -> list:
-    "The names of all saved presets."
-    return [p.stem for p in visible(resolve(folder), "*.toml")]
+def presets(
+    folder=PRESETS_FOLDER,
+    vocab=None,             # only those for exactly these events, as training needs them; None: all
+) -> list:
+    "The names of the saved presets."
+    paths = visible(resolve(folder), "*.toml")
+    return [p.stem for p in paths if vocab is None or _fits(p, p.stat().st_mtime_ns, vocab)]
+
+@lru_cache(512)
+def _fits(path, changed, vocab):
+    try: return bool(Thresholds.load(path, vocab))
+    except ParameterError: return False
 
 def _by(path):
     "Who saved a preset last, where that is known."
@@ -391,3 +401,24 @@ def _histogram(score, with_event, bins, also):
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #5d878843
 Tuning.histograms = histograms
+
+# %% ../../nbs/api/workbench/00_tuning.ipynb #8fa13bbf
+def explaining(
+    scores:Scores,
+    labels:SegmentLabels,    # that were made of these scores
+    weak:WeakLabels=None,    # the gate that held; None: none
+    prefer:Thresholds=None,  # taken wherever it makes the same labels; None: the vocabulary's own
+) -> Thresholds:
+    "Thresholds that make these labels; NaN where none does, as for labels that a person painted."
+    labels, gate, out = labels.select(scores.ids), gate_of(scores, weak), {}
+    prefer = fill_unknown(scores, prefer or own_thresholds(scores.vocab))
+    for m, t in TEACHER.items():
+        x, on = getattr(scores, m), getattr(labels, m)
+        low = np.where(gate & ~on & np.isfinite(x), x, -np.inf).max((0, 1))      # the highest score that is no label
+        high = np.where(on & np.isfinite(x), x, np.inf).min((0, 1))              # the lowest that is one
+        both = np.isfinite(low) & np.isfinite(high)
+        between = np.where(np.isinf(high), low, np.nextafter(high, -np.inf))
+        between[both] = (low[both] + high[both]) / 2
+        own = (low <= prefer.of(m)) & (prefer.of(m) < high)
+        out[t] = np.where(own, prefer.of(m), np.where(low < high, between, np.nan))
+    return replace(prefer, **out)

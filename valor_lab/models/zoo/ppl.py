@@ -39,12 +39,14 @@ class ClipMMIL(MMIL):
         mean = x.mean(1) if mask is None else (x*mask[:, :, None, None]).sum(1)/mask.sum(1)[:, None, None]
         beta = self.modality(mean).float().softmax(1)        # [B,2,C]
         each = (alpha*logits.sigmoid()).sum(1)                    # [B,2,C]
-        return HANOutput((beta*each).sum(1), each[:, 0], each[:, 1], logits, time_attention=alpha, modality_attention=beta[:, None].expand_as(logits))
+        return HANOutput((beta*each).sum(1), each[:, 0], each[:, 1], logits, time_attention=alpha,
+                         modality_attention=beta[:, None].expand_as(logits))
 
 # %% ../../../nbs/api/models/zoo/00_ppl.ipynb #9006ce5e
 def _project(d_in, d_hidden, d_out):
     "Two linear layers, each normalised and followed by a leaky ReLU."
-    return nn.Sequential(nn.Linear(d_in, d_hidden), nn.LayerNorm(d_hidden), nn.LeakyReLU(), nn.Linear(d_hidden, d_out), nn.LayerNorm(d_out), nn.LeakyReLU())
+    return nn.Sequential(nn.Linear(d_in, d_hidden), nn.LayerNorm(d_hidden), nn.LeakyReLU(), nn.Linear(d_hidden, d_out),
+                         nn.LayerNorm(d_out), nn.LeakyReLU())
 
 def bare_attention(q, k, mask=None):
     "Attention without weights, divided by d as printed [B,T,d]."

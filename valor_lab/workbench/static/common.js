@@ -86,6 +86,13 @@ function watchKernel(model, root) {
   return () => { model.off("comm_live_update", look); kernel?.statusChanged?.disconnect(status); };
 }
 
+// Before a page is left, the browser asks, as long as something would be lost. Returns what ends the watch.
+function warnOfLoss(root, waits) {
+  const ask = e => { if (root.isConnected && root.dataset.gone !== "true" && waits()) { e.preventDefault(); e.returnValue = ""; } };
+  window.addEventListener("beforeunload", ask);
+  return () => window.removeEventListener("beforeunload", ask);
+}
+
 // Keys pressed inside a widget are the widget's: JupyterLab must not cut a cell because someone pressed "x".
 function ownKeys(el, handler) {
   el.setAttribute("data-lm-suppress-shortcuts", "true");

@@ -12,12 +12,12 @@ function render({ model, el }) {
   const b = (cls, text, m, label) => h("button", { class: cls, text, "aria-label": label || null, title: label || null, onclick: () => send(m) });
   const undo = b("vl-undo", "undo", { do: "undo" }), redo = b("vl-redo", "redo", { do: "redo" });
   const published = b("vl-all-published", "all to published △", { do: "apply", what: "published" }), optimum = b("vl-all-optimum", "all to optimum ▲", { do: "apply", what: "optimum" });
-  const sums = h("div", { class: "vl-sums" }), note = h("div", { class: "vl-note", role: "status" });
+  const sums = h("div", { class: "vl-sums" }), note = h("div", { class: "vl-note", role: "status" }), saved = h("div", { class: "vl-quiet vl-saved" });
   const sort = h("select", { class: "vl-sort", "aria-label": "order of events", onchange: () => { order = sort.value; arrange(); } });
   const heads = h("div", { class: "vl-th" }), table = h("div", { class: "vl-rows" });
   const detail = h("div", { class: "vl-detail" }), keep = h("div", { class: "vl-keep vl-bar-of-buttons" }), message = h("span", { class: "vl-quiet vl-message", role: "status" });
   const root = h("div", { class: "vl vl-panel", role: "group", "aria-label": "thresholds" }, h("div", { class: "vl-panel-in" }, title,
-    h("div", { class: "vl-bar-of-buttons" }, gates, h("span", { class: "vl-gap" }), undo, redo, published, optimum), sums, note, heads, table, detail, keep, message));
+    h("div", { class: "vl-bar-of-buttons" }, gates, h("span", { class: "vl-gap" }), undo, redo, published, optimum), sums, saved, note, heads, table, detail, keep, message));
   el.append(root);
 
   const range = (i, t) => get("events")[i][t], value = (i, t) => get("thresholds")[t][i];
@@ -105,7 +105,10 @@ function render({ model, el }) {
     sums.replaceChildren(...n.sums.map(s => h("div", { "data-sum": s.name }, h("small", { text: s.name }), h("b", { text: s.text }), h("small", { text: s.below }))), h("div", { class: "vl-what", text: n.sums_say }));
     heads.replaceChildren(...["event", "CLIP score (visual)", "θ CLIP", "CLAP score (audio)", "θ CLAP", n.main_label, n.change_label].map(t => h("span", { text: t, title: t.startsWith("θ") ? "threshold on the score" : null })));
     undo.disabled = !n.can_undo; redo.disabled = !n.can_redo; optimum.disabled = !n.has_optimum; optimum.title = n.has_optimum ? "" : "needs clips with truth";
-    note.textContent = n.note; note.hidden = !n.note; message.textContent = n.message;
+    note.textContent = n.note;
+    note.classList.toggle("vl-calm", !n.warns);            // there is always a sentence, so that nothing below it jumps when it changes
+    saved.textContent = `±saved is against ${n.saved}`;
+    message.textContent = n.message;
     tag.textContent = n.title; title.replaceChildren("Thresholds ", tag);
     root.dataset.done = n.serial;
     if (n.serial >= 0) { waiting = false; flush(); }
@@ -182,6 +185,7 @@ function render({ model, el }) {
   let width = 0;
   const resized = new ResizeObserver(() => { if (root.clientWidth === width) return; width = root.clientWidth; paint(); drawCurves(); });
   resized.observe(root);
-  return () => { for (const [k, f] of listen) model.off(k, f); plain(); watched(); resized.disconnect(); };
+  const stay = warnOfLoss(root, () => get("numbers").unsaved);
+  return () => { stay(); for (const [k, f] of listen) model.off(k, f); plain(); watched(); resized.disconnect(); };
 }
 export default { render };

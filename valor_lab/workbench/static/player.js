@@ -4,7 +4,7 @@
 function render({ model, el }) {
   const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); };
   const p = { model, get, put, clip: () => get("clip"), listen: [], begin: [], end: [] };
-  for (const part of [stageOf, timeOf, axisOf, mediaOf, lanesOf, editingOf, handOf, keysOf]) part(p);
+  for (const part of [stageOf, timeOf, axisOf, mapOf, mediaOf, lanesOf, editingOf, handOf, keysOf]) part(p);
   el.append(p.root);
 
   p.before = () => get("place").row > 0;
@@ -30,14 +30,14 @@ function render({ model, el }) {
   p.root.addEventListener("vl-do", e => asked[e.detail]?.());
   p.listen.push(["change:clip", newClip], ["change:place", place]);
   for (const [k, f] of p.listen) model.on(k, f);
-  const colours = () => { p.pens(); p.inks(); p.drawMedia(); p.paint(); };
+  const colours = () => { p.pens(); p.inks(); p.drawMedia(); p.drawPane(); p.paint(); };
   const plain = theme(p.root, colours), watched = watchKernel(model, p.root);
   colours();
   for (const f of p.begin) f();
   newClip();
   place();
   let width = 0;
-  const resized = new ResizeObserver(() => { const w = p.ticks.clientWidth; if (w !== width) { width = w; p.drawMedia(); } });
+  const resized = new ResizeObserver(() => { const w = p.ticks.clientWidth; if (w !== width) { width = w; p.drawMedia(); p.drawPane(); } });
   resized.observe(p.ticks);
   return () => {
     for (const [k, f] of p.listen) model.off(k, f);

@@ -18,13 +18,18 @@ function axisOf(p) {
     axis.style.setProperty("--from", p.from);
     axis.style.setProperty("--zoom", p.zoom);
     p.root.dataset.zoom = p.zoom.toFixed(2);
-    drawTicks(), drawSpan(), p.drawMedia(), p.paint();
+    for (const draw of [drawTicks, drawSpan, p.drawMedia, p.drawPane, p.paint]) draw();
+  };
+  p.zoomBy = (k, about = p.now / p.seconds()) => {       // what is `about` stays where it is, if it is in view
+    const x = clamp(p.x(about), 0, 1), zoom = p.zoom * k;
+    p.look(about - x / Math.max(1, zoom), zoom);
   };
   p.reveal = t => {                                      // bring a second into view, where it is not
     const x = p.x(t / p.seconds());
     if (x < 0 || x > 1) p.look(t / p.seconds() - .1 / p.zoom, p.zoom);
   };
-  p.follow = t => { if (p.zoom > 1 && p.x(t / p.seconds()) > 1) p.reveal(t); };
+  p.follow = t => { if (p.following && p.zoom > 1 && p.x(t / p.seconds()) > 1) p.reveal(t); };
+  p.followed = on => { p.following = on; p.follows.setAttribute("aria-pressed", on); };
 
   function drawTicks() {
     const d = p.seconds(), seen = d / p.zoom, step = STEPS.find(s => seen / s <= 12) || STEPS.at(-1), first = p.from * d;
@@ -49,4 +54,5 @@ function axisOf(p) {
   };
   Object.assign(p, { drawTicks, drawSpan });
   p.listen.push(["change:span", drawSpan]);
+  p.begin.push(() => p.followed(true));
 }

@@ -50,19 +50,24 @@ function editingOf(p) {
     });
   };
 
+  // what is open, under which name, and whether it is safe
+  p.asks = what => model.send(what === "save" && fields ? { do: what, name: fields.name.value, who: fields.who.value } : { do: what });
+  p.strike = (number, value) => {                        // a number key: the segment under the playhead, in the lane of that number
+    model.send({ do: "strike", number, at: clamp(Math.floor(p.now / p.segment() + 1e-6), 0, p.clip().n_segments - 1), value });
+  };
   function build(s) {
     const field = (label, input) => h("label", {}, label, input);
-    const button = (cls, text, does) => h("button", { class: cls, text, onclick: does }), asks = what => () => model.send({ do: what });
+    const button = (cls, text, does) => h("button", { class: cls, text, onclick: does }), asks = what => () => p.asks(what);
     const base = h("select", { class: "vl-base", "aria-label": "the labels that are corrected" },
       ...s.bases.map(x => h("option", { value: x, text: x })));
-    const name = h("input", { class: "vl-overlay-name" }), who = h("input", { class: "vl-who" });
+    const name = h("input", { class: "vl-overlay-name", oninput: drawEditor }), who = h("input", { class: "vl-who" });
     const open = () => model.send({ do: "correct", base: base.value, name: name.value, who: who.value });
     base.value = s.base || s.bases[0]; name.value = s.name || "corrected"; who.value = s.who || "";
-    fields = { undo: button("vl-undo", "undo", asks("undo")), redo: button("vl-redo", "redo", asks("redo")),
+    fields = { name, who, undo: button("vl-undo", "undo", asks("undo")), redo: button("vl-redo", "redo", asks("redo")),
       save: button("vl-save", "save", asks("save")), out: button("vl-export", "write CSV", asks("export")),
-      text: h("p", { class: "vl-correction", role: "status" }) };
+      text: h("p", { class: "vl-correction", role: "status" }), safe: h("span", { class: "vl-quiet vl-safe" }) };
     p.editor.replaceChildren(h("div", { class: "vl-bar-of-buttons" }, field("correct", base), field("saved as", name), field("by", who),
-      button("vl-start", "open", open), fields.undo, fields.redo, fields.save, fields.out), fields.text);
+      button("vl-start", "open", open), fields.undo, fields.redo, fields.save, fields.out, fields.safe), fields.text);
   }
   function drawEditor() {
     const open = get("editing"), s = get("correction");
@@ -71,12 +76,24 @@ function editingOf(p) {
     p.edit.disabled = !open && !s.bases?.length;
     if (!open) { p.editor.replaceChildren(); fields = null; return; }
     if (!fields) build(s);
+    const renamed = Boolean(s.name) && fields.name.value !== s.name;
     fields.undo.disabled = !s.can_undo;
     fields.redo.disabled = !s.can_redo;
-    fields.save.disabled = !s.unsaved;
-    fields.out.disabled = !s.name || s.unsaved;
+    fields.save.disabled = !s.unsaved && !renamed;
+    fields.save.textContent = renamed ? "save under this name" : "save";
+    fields.out.disabled = !s.name || s.unsaved || renamed;
     fields.text.textContent = s.message || UNTOUCHED;
+    drawSafe();
   }
+  function drawSafe() {
+    if (!fields) return;
+    const s = get("correction"), ago = s.saved_at ? Math.max(0, Math.round(Date.now() / 1000 - s.saved_at)) : null;
+    const text = ago < 90 ? `${ago} s` : ago < 5400 ? `${Math.round(ago / 60)} min` : `${Math.round(ago / 3600)} h`;
+    fields.safe.textContent = !s.name ? "" : s.unsaved ? "not saved" : ago === null ? "" : `saved ${text} ago`;
+  }
+  const clock = setInterval(drawSafe, 1000), waits = () => get("correction").unsaved || get("correction").elsewhere?.length;
+  const stay = warnOfLoss(p.root, waits);
   p.listen.push(["change:editing", drawEditor], ["change:correction", drawEditor]);
   p.begin.push(drawEditor);
+  p.end.push(() => { clearInterval(clock); stay(); });
 }

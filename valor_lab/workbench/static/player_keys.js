@@ -1,12 +1,17 @@
-// The hand and the keyboard: a click seeks, a drag loops, and what each key does.
-const KEYS = "space plays · ← → a segment · shift ← → a border of an event · n p clip · s speed · l loop off · "
-  + "click seeks, drag loops";
+// The hand and the keyboard: a click seeks, a drag loops or zooms, and what each key does.
+const KEYS = [["space", "play, pause"], ["← →", "a segment back, forth"], ["shift ← →", "to a border of an event"],
+  [", .", "a frame back, forth"],
+  ["home, end", "to the beginning, the end"], ["n p", "next, previous clip"], ["s, shift s", "faster, slower"], ["m", "mute"],
+  ["l", "loop off"], ["+ − 0", "zoom in, out, whole clip"],
+  ["e", "edit labels"], ["1 … 9", "paint a lane at the playhead; with shift: erase"],
+  ["ctrl z, ctrl y", "undo, redo a stroke"], ["ctrl s", "save the strokes"], ["?", "these keys"],
+  ["click", "seek"], ["drag on pictures or lanes", "loop a span"], ["drag on the seconds, ctrl wheel", "zoom"]];
 
 function handOf(p) {
   const { axis, put } = p, track = e => !e.button && e.target.closest(".vl-track") && !e.target.closest(".vl-edit");
   axis.addEventListener("pointerdown", e => {
     if (!track(e)) return;
-    const a = p.fraction(e), x0 = e.clientX, d = p.seconds();
+    const a = p.fraction(e), x0 = e.clientX, d = p.seconds(), zooms = e.target.closest(".vl-ticks");
     let drag = null;
     p.root.focus({ preventScroll: true });
     e.preventDefault();
@@ -14,17 +19,26 @@ function handOf(p) {
     const move = m => {
       if (!drag && Math.abs(m.clientX - x0) < 5) return;
       const b = p.fraction(m);
-      drag = [Math.min(a, b) * d, Math.max(a, b) * d];
-      p.marked(Math.min(a, b), Math.max(a, b));
+      drag = [Math.min(a, b), Math.max(a, b)];
+      p.marked(...drag);
     };
     const up = () => {
       stop();
-      if (!drag || drag[1] - drag[0] <= .05) { p.drawSpan(); p.seek(a * d); return; }
-      put("span", drag.map(x => Math.round(x * 100) / 100));
-      p.seek(drag[0]);
+      p.drawSpan();
+      if (!drag || (drag[1] - drag[0]) * d <= .05) return p.seek(a * d);
+      if (zooms) return p.look(drag[0], 1 / (drag[1] - drag[0]));
+      put("span", drag.map(x => Math.round(x * d * 100) / 100));
+      p.seek(drag[0] * d);
     };
     const stop = dragging(axis, move, up);
   });
+  p.ticks.addEventListener("dblclick", () => p.look(0, 1));
+  axis.addEventListener("wheel", e => {
+    if (e.ctrlKey || e.metaKey) p.zoomBy(Math.exp(-e.deltaY / 300), p.fraction(e));
+    else if (p.zoom === 1 || !e.shiftKey && Math.abs(e.deltaX) <= Math.abs(e.deltaY)) return;
+    else p.look(p.from + (e.deltaX || e.deltaY) / 1500 / p.zoom, p.zoom);
+    e.preventDefault();
+  }, { passive: false });
 }
 
 function keysOf(p) {
@@ -37,25 +51,39 @@ function keysOf(p) {
     const b = p.borders();
     p.seek(dir > 0 ? b.find(x => x > p.now + .01) ?? p.seconds() : b.findLast(x => x < p.now - .01) ?? 0);
   };
+  const frame = dir => { p.toggle(false); p.seek((Math.floor(p.now * p.fps + .05) + dir) / p.fps + .001); };
   const speed = by => put("speed", SPEEDS[(SPEEDS.indexOf(get("speed")) + by + SPEEDS.length) % SPEEDS.length]);
   const step = by => { if (by > 0 ? p.after() : p.before()) model.send({ do: "step", by }); };
   const arrows = dir => e => e.shiftKey ? jump(dir) : walk(dir);
   const plain = {
     ArrowRight: arrows(1), ArrowLeft: arrows(-1), Home: () => p.seek(0), End: () => p.seek(p.seconds()),
-    n: () => step(1), p: () => step(-1), s: () => speed(1), S: () => speed(-1), l: () => put("span", null),
+    ",": () => frame(-1), ".": () => frame(1), n: () => step(1), p: () => step(-1), s: () => speed(1), S: () => speed(-1),
+    l: () => put("span", null), m: () => put("muted", !get("muted")),
+    "+": () => p.zoomBy(2), "=": () => p.zoomBy(2), "-": () => p.zoomBy(1 / 2), "−": () => p.zoomBy(1 / 2), 0: () => p.look(0, 1),
     e: () => { if (!p.edit.disabled) put("editing", !get("editing")); },
+    "?": () => p.help(), Escape: () => { if (!p.helpBox.hidden) p.help(); },
   };
-  const withControl = { z: e => e.shiftKey ? "redo" : "undo", y: () => "redo", s: () => "save" };     // while labels are edited
+  const withControl = {                                  // while labels are edited
+    z: e => p.asks(e.shiftKey ? "redo" : "undo"), y: () => p.asks("redo"), s: () => p.asks("save"),
+  };
 
-  p.keys.textContent = KEYS;
+  p.helpBox.append(...KEYS.flatMap(([k, what]) => [h("dt", { text: k }), h("dd", { text: what })]));
+  p.help = () => {
+    p.helpBox.hidden = !p.helpBox.hidden;
+    p.helpButton.setAttribute("aria-expanded", !p.helpBox.hidden);
+    if (!p.helpBox.hidden) p.said.textContent = KEYS.map(k => k.join(": ")).join("; ");
+  };
   ownKeys(p.root, e => {
     if (typing(e) || e.altKey) return false;
     if (e.ctrlKey || e.metaKey) {
       const does = get("editing") && withControl[e.key.toLowerCase()];
-      if (does) model.send({ do: does(e) });
+      if (does) does(e);
       return Boolean(does);
     }
+    if (e.target.matches("input[type=range]") && e.key.startsWith("Arrow")) return false;
     if (e.key === " ") { if (e.target.closest("button, a, input")) return false; p.toggle(); return true; }
+    const digit = /^Digit([1-9])$/.exec(e.code)?.[1];
+    if (digit) { p.strike(+digit, !e.shiftKey); return true; }
     plain[e.key]?.(e);
     return e.key in plain;
   });

@@ -31,7 +31,8 @@ function lanesOf(p) {
       title: words, "data-event": lane.event, "data-modality": lane.modality, "data-name": lane.name, "data-cells": lane.cells },
       ...bars(lane.cells));
     if (lane.editable) p.editable(track, lane);
-    const rows = [h("div", { class: "vl-row" }, h("span", { text: lane.short || lane.name, title: lane.name }), track)];
+    const name = lane.short || lane.name, number = lane.editable && lane.number < 10 ? h("kbd", { text: lane.number }) : null;
+    const rows = [h("div", { class: "vl-row" }, h("span", { title: lane.name }, name, number), track)];
     if (lane.heat) rows.push(h("div", { class: "vl-row" }, h("span", { text: "score" }), heat(lane)));
     return rows;
   }

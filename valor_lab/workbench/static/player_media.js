@@ -62,6 +62,7 @@ function mediaOf(p) {
       spectrum = { rows: m.rows, columns: m.columns, level: new Uint8Array(bytes(buffers[0])) };
       drawSpectrum();
     } else if (m.kind === "pictures") {
+      p.fps = m.fps || 25;
       pictures = { n: m.n, wave: m.wave ? new Int8Array(bytes(buffers[1])) : null };
       drawWave();
       strip(m.n ? buffers[0] : null);

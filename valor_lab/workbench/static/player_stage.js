@@ -23,10 +23,27 @@ function stageOf(p) {
   p.loop = button("vl-loop", "", () => put("span", null));
   p.edit = button("vl-edit-button", "edit labels", () => put("editing", !get("editing")));
   p.spectrogram = button("vl-spectrum-button", "spectrogram", () => put("spectrogram", !get("spectrogram")));
+  p.quieter = button("vl-mute", "mute", () => put("muted", !get("muted")));
+  p.volume = h("input", { class: "vl-volume", type: "range", min: 0, max: 100, step: 5, "aria-label": "volume, percent",
+    oninput: e => { model.set("muted", false); put("volume", +e.target.value / 100); } });
+  p.loudness = h("span", { class: "vl-quiet vl-loudness" });
+  p.helpButton = button("vl-help-button", "keys (?)", () => p.help(), { "aria-expanded": false });
+  p.helpBox = h("dl", { class: "vl-help", hidden: true, tabindex: -1, "aria-label": "keys of the player" });
   p.clock = h("canvas", { class: "vl-clock", "aria-hidden": "true" });
-  p.keys = h("p", { class: "vl-quiet vl-keys" });
   p.said = h("div", { class: "vl-only-read", "aria-live": "polite" });
   p.editor = h("div", { class: "vl-editor", hidden: true });
+
+  // how much of the clip is in view
+  p.nearer = button("vl-zoom-in", "zoom in (+)", () => p.zoomBy(2));
+  p.farther = button("vl-zoom-out", "zoom out (−)", () => p.zoomBy(1 / 2));
+  p.whole = button("vl-zoom-whole", "whole clip (0)", () => p.look(0, 1));
+  p.follows = button("vl-follow", "follow", () => p.followed(!p.following));
+  p.zoomBar = h("div", { class: "vl-bar-of-buttons vl-zoom", role: "group", "aria-label": "zoom of the time axis" },
+    p.farther, p.nearer, p.whole, p.follows);
+  p.map = h("canvas", { role: "img", "aria-label": "the whole clip: below what is right, above what is wrong" });
+  p.pane = h("div", { class: "vl-pane" });
+  p.mapTrack = h("div", { class: "vl-map" }, p.map, p.pane);
+  p.mapRow = row("whole clip", p.mapTrack);
 
   // the time axis: film, waveform, spectrogram, seconds, lanes, and over all of them the playhead
   p.film = h("div", { class: "vl-track vl-film" }, drawn("", "pictures of the clip, from left to right in time"));
@@ -41,7 +58,7 @@ function stageOf(p) {
   p.span = h("div", { class: "vl-span", hidden: true });
   p.chip = h("canvas", { class: "vl-chip", "aria-hidden": "true" });
   p.head = h("div", { class: "vl-head" }, p.chip);
-  p.axis = h("div", { class: "vl-axis" }, p.filmRow, p.waveRow, p.specRow, row("seconds", p.ticks), p.events,
+  p.axis = h("div", { class: "vl-axis" }, p.mapRow, p.filmRow, p.waveRow, p.specRow, row("seconds", p.ticks), p.events,
     h("div", { class: "vl-over" }, p.span, p.head));
 
   // what the lanes mean, and which of them are shown
@@ -53,9 +70,10 @@ function stageOf(p) {
   p.legend = h("div", { class: "vl-legend" }, swatch("vl-right", "right, or no truth to compare"), swatch("vl-false", "false alarm"),
     swatch("vl-missed", "missed"), p.heats, p.others);
 
-  const bar = h("div", { class: "vl-bar-of-buttons" }, p.play, p.speed, p.loop, p.back, p.forth, p.counted, p.edit, p.spectrogram);
+  const bar = h("div", { class: "vl-bar-of-buttons" }, p.play, p.speed, p.loop, p.back, p.forth, p.counted, p.edit, p.spectrogram,
+    h("span", { class: "vl-sound" }, p.quieter, p.volume, p.loudness), p.helpButton);
   const top = h("div", { class: "vl-top" }, h("div", { class: "vl-screen" }, p.video, p.excuse),
-    h("div", { class: "vl-side" }, p.title, p.notes, bar, p.clock, p.keys));
+    h("div", { class: "vl-side" }, p.title, p.notes, bar, p.clock));
   p.root = h("div", { class: "vl vl-player", tabindex: 0, role: "group", "aria-label": "clip player" },
-    h("div", { class: "vl-player-in" }, top, p.editor, p.axis, p.choices, p.legend, p.said));
+    h("div", { class: "vl-player-in" }, top, p.helpBox, p.editor, p.zoomBar, p.axis, p.choices, p.legend, p.said));
 }

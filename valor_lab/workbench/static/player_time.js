@@ -6,7 +6,8 @@
 function timeOf(p) {
   const { model, get, put, video, root } = p;
   let own = false, from = 0, began = 0, frame = 0, painted = 0, ink = {}, chipPen = null, clockPen = null;
-  Object.assign(p, { now: 0, playing: false, silent: false });     // silent: there is no file that plays, and time passes all the same
+  Object.assign(p, { now: 0, playing: false, fps: 25 });
+  p.silent = false;                                      // there is no file that plays, and time passes all the same
 
   p.seconds = () => p.clip().duration || 1;
   p.segment = () => p.seconds() / (p.clip().n_segments || 1);
@@ -100,10 +101,17 @@ function timeOf(p) {
   video.addEventListener("pause", () => { if (p.playing) halt(); });
   video.addEventListener("ended", () => { const s = get("span"); if (s) { p.seek(s[0]); video.play(); } });
   video.addEventListener("loadedmetadata", () => { video.playbackRate = get("speed"); goFile(p.now); });
+  const loud = () => {
+    video.volume = get("volume");
+    video.muted = get("muted");
+    p.volume.value = Math.round(100 * get("volume"));
+    p.loudness.textContent = get("muted") ? "muted" : `sound ${p.volume.value} %`;
+    p.quieter.setAttribute("aria-pressed", get("muted"));
+  };
   const rate = () => { if (p.silent && p.playing) wind(); video.playbackRate = get("speed"); p.speed.value = String(get("speed")); };
   p.listen.push(
     ["change:time", () => { if (!own && Math.abs(get("time") - p.now) > .001) p.seek(get("time"), true); }],
     ["change:playing", () => p.toggle(get("playing"))],
-    ["change:speed", rate]);
-  p.begin.push(() => { rate(); p.button(); });
+    ["change:speed", rate], ["change:volume", loud], ["change:muted", loud]);
+  p.begin.push(() => { rate(); loud(); p.button(); });
 }

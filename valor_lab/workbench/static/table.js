@@ -39,10 +39,11 @@ function render({ model, el }) {
     root.style.setProperty("--first", get("pictures") ? PICTURE + GAP + "px" : "0px");
     const heading = (name, label, cls) => h("span", { class: cls, role: "columnheader", "data-of": name,
       "aria-sort": s[0] !== name ? "none" : s[1] ? "descending" : "ascending" },
-      h("button", { "data-column": name, "aria-pressed": s[0] === name, title: `sort by ${label}`, text: label + mark(name), onclick: () => place(name) }));
+      h("button", { "data-column": name, "aria-pressed": s[0] === name, title: `sort by ${label}`, text: label + mark(name),
+        onclick: () => place(name) }));
     const held = headings.contains(document.activeElement) ? document.activeElement.dataset.column : null;
-    headings.replaceChildren(...(get("pictures") ? [h("span", { class: "vl-fixed vl-picture-place" })] : []), heading("", get("id_label"), "vl-fixed vl-main"),
-      ...columns().map(c => heading(c.name, c.label, c.words ? "vl-words" : "")));
+    const picture = get("pictures") ? [h("span", { class: "vl-fixed vl-picture-place" })] : [];
+    headings.replaceChildren(...picture, heading("", get("id_label"), "vl-fixed vl-main"), ...columns().map(c => heading(c.name, c.label, c.words ? "vl-words" : "")));
     if (held !== null) headings.querySelector(`[data-column="${CSS.escape(held)}"]`)?.focus();
     title.replaceChildren(get("title") + " ", count);
     list.setAttribute("aria-label", get("title") || "list");
@@ -69,13 +70,15 @@ function render({ model, el }) {
   function drawControls() {
     const pick = (kind, all, one, first) => {
       const change = () => put(kind, get(kind).map(g => g.name === one.name ? { ...g, value: s.value } : g));
-      const s = h("select", { "aria-label": one.name, [`data-${kind === "filters" ? "filter" : "switch"}`]: one.name, onchange: change }, ...first, ...all);
+      const which = `data-${kind === "filters" ? "filter" : "switch"}`;
+      const s = h("select", { "aria-label": one.name, [which]: one.name, onchange: change }, ...first, ...all);
       s.value = one.value;
       return s;
     };
     const filters = get("filters").map(f => pick("filters", f.options.map(o => h("option", { value: o, text: o })), f,
       [h("option", { value: "", text: `${f.name}: any` })]));
-    const switches = get("switches").map(w => pick("switches", w.options.map(o => h("option", { value: o, text: `${w.name}: ${o}` })), w, []));
+    const turns = w => w.options.map(o => h("option", { value: o, text: `${w.name}: ${o}` }));
+    const switches = get("switches").map(w => pick("switches", turns(w), w, []));
     const down = c => order()[0] === c.name ? order()[1] : c.worst_last;
     const says = c => c.words ? `sort by ${c.label}` : `${down(c) ? "highest" : "lowest"} ${c.label} first`;
     const sorted = () => put("sort", [sort.value, columns().find(c => c.name === sort.value)?.worst_last ?? false]);
@@ -83,7 +86,8 @@ function render({ model, el }) {
       h("option", { value: "", text: `sort by ${get("id_label")}` }), ...columns().map(c => h("option", { value: c.name, text: says(c) })));
     sort.value = order()[0];
     const held = rest.contains(document.activeElement) ? document.activeElement.dataset : null;
-    const again = held && (held.filter ? `[data-filter="${CSS.escape(held.filter)}"]` : held.switch ? `[data-switch="${CSS.escape(held.switch)}"]` : ".vl-sort");
+    const at = (name, value) => `[data-${name}="${CSS.escape(value)}"]`;
+    const again = held && (held.filter ? at("filter", held.filter) : held.switch ? at("switch", held.switch) : ".vl-sort");
     rest.replaceChildren(...filters, ...switches, ...(columns().length ? [sort] : []));
     controls.hidden = get("total") <= 12 && !filters.length && !switches.length;      // a short list needs no search, and its headings sort
     if (again) controls.querySelector(again)?.focus();
@@ -119,7 +123,8 @@ function render({ model, el }) {
     const url = pictures.get(id);
     return url ? h("img", { class: "vl-picture", src: url, alt: "" }) : h("span", { class: "vl-picture" });
   };
-  const said = (c, v) => v === null || v === undefined ? "–" : c.words ? v : (c.signed && v > 0 ? "+" : "") + v.toFixed(c.digits).replace("-", "−");
+  const figure = (c, v) => (c.signed && v > 0 ? "+" : "") + v.toFixed(c.digits).replace("-", "−");
+  const said = (c, v) => v === null || v === undefined ? "–" : c.words ? v : figure(c, v);
   function line(i, row) {
     const on = row.id === get("selected"), id = `${uid}-${i}`;
     const main = h("div", { class: "vl-main vl-fixed", role: "gridcell", title: `${row.main}\n${row.sub || ""}` },
@@ -176,7 +181,8 @@ function render({ model, el }) {
     if (typing(e) || e.target !== list || e.ctrlKey || e.metaKey || e.altKey) return false;
     if (e.key === " " || e.key === "Enter") { toPlayer(root, e.key === " " ? "play" : "focus"); return true; }
     if (e.key === "ArrowLeft" || e.key === "ArrowRight") { list.scrollBy({ left: e.key === "ArrowLeft" ? -90 : 90 }); return true; }
-    const page = Math.floor((list.clientHeight - high()) / rowHeight()), by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page }[e.key];
+    const page = Math.floor((list.clientHeight - high()) / rowHeight());
+    const by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page }[e.key];
     const to = { Home: 0, End: get("count") - 1 }[e.key];
     if (by === undefined && to === undefined) return false;
     model.send(to === undefined ? { do: "move", by } : { do: "move", to });   // Python knows what is selected, however fast the keys come

@@ -1,0 +1,106 @@
+"""The networks of the field: their sizes, the layouts in which their weights were released, what they refuse, and that they learn."""
+from dataclasses import asdict
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from valor_lab import models
+from valor_lab.core import ParameterError
+from valor_lab.models import PAPERS, PUBLISHED, count_parameters, from_published, layout_of, make_model
+
+SIZES = {"valor": asdict(PUBLISHED["valor"]), "han": asdict(PUBLISHED["han-2020"]),
+         "lsld": dict(n_heads=1, d_model=512, d_ff=512, n_layers=4, d_audio=512, d_visual=512, d_motion=0)}
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda p: p.layout or p.backbone)
+def test_a_network_has_as_many_parameters_as_its_paper_says(paper):
+    assert count_parameters(make_model(paper.backbone, **SIZES.get(paper.layout, {}))) == paper.parameters
+
+D = dict(d_audio=5, d_visual=6, d_motion=4)
+SMALL = {
+    "mm-pyramid": dict(d_model=16, d_ff=16, n_heads=2, **D), "mgn": dict(d_model=16, n_heads=2, **D),
+    "leap": dict(d_model=16, d_ff=16, n_heads=2, d_label=7, **D), "mm-cse": dict(d_model=16, d_class=8, n_heads=2, d_ff=8, **D),
+    "cmpae": dict(d_model=16, d_ff=16, **D), "coleaf": dict(d_model=16, d_ff=16, **D), "nrep": dict(d_model=16, d_ff=16, **D),
+    "psp": dict(d_visual=6), "cmran": dict(d_visual=6, d_model=16, d_ff=16), "cmbs": dict(d_visual=6, d_model=16),
+    "em-mil-conv": dict(d_rgb=5, d_flow=5, d_model=16)}
+BACK = [(".self_attention.", ".self_attn."), (".cross_attention.", ".cm_attn."), (".in_proj.", ".in_proj_")]
+
+def released(name, model):
+    "The state dict of `model` under the names that its authors gave it."
+    state = dict(model.state_dict())
+    if name in ("mm-pyramid", "leap"):
+        heads = {"heads.event.": "fc_prob.", "heads.time.": "fc_frame_att.", "heads.modality.": "fc_av_att."}
+        state = {next((k.replace(a, b) for a, b in heads.items() if k.startswith(a)), k): v for k, v in state.items()
+                 if k != "label_embeddings"}
+        state |= {k.replace(".conv1.", ".net.0.").replace(".conv2.", ".net.2."): v for k, v in state.items() if ".conv" in k}
+    if name in ("cmpae", "coleaf", "nrep"):
+        for ours, theirs in BACK: state = {k.replace(ours, theirs): v for k, v in state.items()}
+    return state
+
+KEYS = {"mm-pyramid": 394, "mgn": 322, "leap": 480, "mm-cse": 434, "cmpae": 46, "coleaf": 48, "nrep": 42, "cmran": 174, "em-mil-conv": 16}
+
+@pytest.mark.parametrize("name", KEYS)
+def test_the_released_layout_has_as_many_keys_as_its_file(name): assert len(released(name, make_model(name))) == KEYS[name]
+
+@pytest.mark.parametrize("kind", ["full", "weak"])
+@pytest.mark.parametrize("name", list(SMALL))
+def test_a_released_state_dict_loads_strictly_and_is_known_by_its_keys(name, kind):
+    options = SMALL[name] | (dict(supervision=kind) if name in ("psp", "cmran", "cmbs") else {})
+    if kind == "weak" and "supervision" not in options: return
+    torch.manual_seed(0)
+    extra = dict(label_embeddings=torch.randn(25, 7)) if name == "leap" else {}
+    model = make_model(name, **options, **extra).eval()
+    for p in model.parameters(): torch.nn.init.normal_(p)
+    state = released(name, model)
+    if name in ("mm-pyramid", "mgn", "leap", "mm-cse"): extra |= dict(n_heads=2)
+    layout = next(p.layout for p in PAPERS if p.backbone == name)
+    assert layout_of(state) == layout
+    for network in (None, layout):
+        again = from_published({f"module.{k}": v.double() for k, v in state.items()}, network=network, **extra)
+        assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items() if k != "label_embeddings")
+    with pytest.raises(ParameterError, match="missing|without|not of the released"):
+        from_published(dict(list(state.items())[1:]), network=layout, **extra)
+
+def inputs(name, b=3):
+    torch.manual_seed(1)
+    if name == "em-mil-conv": return [torch.randn(b, 10, 5), torch.randn(b, 10, 5)]
+    if name in ("psp", "cmran", "cmbs"): return [torch.randn(b, 10, 128), torch.randn(b, 10, 7, 7, 6)]
+    return [torch.randn(b, 10, 5), torch.randn(b, 80 if name in ("cmpae", "coleaf") else 10, 6), torch.randn(b, 10, 4)]
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_a_clip_is_answered_alike_alone_and_in_a_batch(name):
+    extra = dict(label_embeddings=torch.randn(25, 7)) if name == "leap" else {}
+    model, x = make_model(name, **SMALL[name], **extra).eval(), inputs(name)
+    with torch.no_grad(): many, one = model(*x), model(*[f[1:2] for f in x])
+    for field in many._fields:
+        whole, alone = getattr(many, field), getattr(one, field)
+        if isinstance(whole, torch.Tensor): assert torch.allclose(whole[1:2], alone, atol=1e-5), field
+
+@pytest.mark.parametrize("name", [n for n in SMALL if n not in ("em-mil-conv", "psp", "cmran", "cmbs")])
+def test_eight_clips_can_be_learnt_by_heart(name):
+    torch.manual_seed(0)
+    extra = dict(label_embeddings=torch.randn(25, 7)) if name == "leap" else {}
+    model, x = make_model(name, **(SMALL[name] | dict(n_events=25)), **extra), inputs(name, 8)
+    y = (torch.rand(8, 10, 2, 25) < .2).float()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 5e-3)
+    losses = []
+    for _ in range(250 if name == "mm-cse" else 80):
+        out = model(*x)
+        clamp = lambda p: p.clamp(1e-6, 1 - 1e-6)
+        clip = lambda p, t: torch.nn.functional.binary_cross_entropy(clamp(p), t)
+        loss = clip(out.audio_prob, y[:, :, 0].amax(1)) + clip(out.visual_prob, y[:, :, 1].amax(1))
+        if name != "mgn": loss = loss + torch.nn.functional.binary_cross_entropy_with_logits(out.segment_logits, y)
+        optimizer.zero_grad(), loss.backward(), optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < .75*sum(losses[:5]), losses[::10]
+
+def test_an_unreadable_file_says_how_to_convert_it(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path/"whole.pt")
+    with pytest.raises(ParameterError, match="state_dict"): from_published(tmp_path/"whole.pt")
+    torch.save(dict(model_audio={"a": torch.ones(1)}), tmp_path/"pair.pt")
+    with pytest.raises(ParameterError, match="model_audio"): from_published(tmp_path/"pair.pt")
+
+def test_the_repeated_convolutions_of_mm_pyramid_must_agree():
+    model = make_model("mm-pyramid", **SMALL["mm-pyramid"])
+    state = released("mm-pyramid", model)
+    state["MMP.capture.vnetwork.0.net.0.weight"] = state["MMP.capture.vnetwork.0.net.0.weight"] + 1
+    with pytest.raises(ParameterError, match="should repeat"): from_published(state, n_heads=2)
