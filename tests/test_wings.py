@@ -166,7 +166,7 @@ WIDE = {
     "core", "files", "vocab",
     "harvest.pipeline", "harvest.scores",
     "media.clips",
-    "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "training.config", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
