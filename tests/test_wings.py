@@ -163,10 +163,10 @@ def test_a_door_links_every_room_of_its_wing_and_nothing_that_is_not_there(wing)
 
 TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
 WIDE = {
-    "core", "files", "grid", "vocab",
+    "core", "files", "vocab",
     "harvest.pipeline", "harvest.published", "harvest.scores",
     "media.clips",
-    "training.comparison", "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "training.comparison", "training.config", "training.loop", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
