@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
 from valor_lab.tasks import AverageHAN, ave
-from valor_lab.datasets import datasets, Dataset, load_dataset, read_split
+from valor_lab.datasets import dataset as datasets, Dataset, load_dataset, read_split
 from valor_lab.labels import labels, SegmentLabels, WeakLabels
 from valor_lab.training import parsing, plans, recipes, results, runs, tasks, loop as train, override, preset
 from valor_lab.core import ParameterError

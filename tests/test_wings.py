@@ -24,10 +24,10 @@ ORDER = {                                                       # inside a wing,
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes"],
     "demo": ["plan", "pen", "beings", "machines", "instruments", "figures", "sounds", "scenes", "simple", "render", "teachers"],
     "datasets": ["fetch", "dataset"],
-    "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
+    "training": ["tasks", "config", "runs", "results", "parsing", "capture", "loop", "recipes", "plans", "comparison"],
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
-                  "server", "app"],
+                  "gate", "server", "app"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
@@ -166,7 +166,7 @@ WIDE = {
     "core", "files", "vocab",
     "harvest.pipeline", "harvest.published", "harvest.scores",
     "media.clips",
-    "training.comparison", "training.config", "training.loop", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "training.config", "training.loop", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
