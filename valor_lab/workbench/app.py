@@ -6,7 +6,7 @@
 __all__ = ['nbformat', 'PAGES', 'HIDDEN', 'KERNEL', 'LIVE', 'page_notebook', 'train_notebook', 'write_pages', 'command', 'serve']
 
 # %% ../../nbs/api/workbench/13_app.ipynb #1f8f178c
-import os, secrets, subprocess, sys
+import json, os, secrets, subprocess, sys
 from pathlib import Path
 
 from ..core import ParameterError, need, one_of, workspace, resolve
@@ -14,7 +14,7 @@ from ..core import ParameterError, need, one_of, workspace, resolve
 nbformat = need("nbformat", "lab")
 
 # %% ../../nbs/api/workbench/13_app.ipynb #9b33b37e
-PAGES = ("browse", "tune", "compare")   # notebooks that are pages, too; `train` is a page of the launcher alone
+PAGES = ("browse", "tune", "compare", "train")   # the first three are notebooks, too; `train` is the launcher alone
 HIDDEN = "for-coders"
 
 def page_notebook(
@@ -34,7 +34,8 @@ def page_notebook(
 def train_notebook(**parameters):
     "A page with the launcher: what is trained here are other notebooks, in processes of their own."
     v4 = nbformat.v4
-    source = f"from valor_lab.workbench import show_launcher\nshow_launcher(**{parameters!r})"
+    given, names = "\n".join(f"{k} = {json.dumps(v)}" for k, v in parameters.items()), ", ".join(f"{k}={k}" for k in parameters)
+    source = f"from valor_lab.workbench import show_launcher\n{given}\nshow_launcher({names})"
     words = "# Train\n\n> Start a training, watch it, stop it. It runs in a process of its own; closing this page does not end it."
     return v4.new_notebook(cells=[v4.new_markdown_cell(words), v4.new_code_cell(source)], metadata=nbformat.from_dict(KERNEL))
 
@@ -48,7 +49,7 @@ def write_pages(
     "Write every page into `out`; what is not a page of this workbench is not served."
     folder = resolve(out)
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {name: page_notebook(resolve(f"nbs/{name}.ipynb"), parameters) for name in PAGES}
+    pages = {name: page_notebook(resolve(f"nbs/{name}.ipynb"), parameters) for name in PAGES if name != "train"}
     for name, page in (pages | dict(train=train_notebook(**parameters))).items():
         page.cells.insert(0, nbformat.v4.new_code_cell(LIVE))
         nbformat.write(page, folder/f"{name}.ipynb")
