@@ -69,6 +69,7 @@ def victim(kind, folder, first=0, step=1):
             which = range(k, min(N, k + BATCH*(2 if kind == "writers" else 1)))           # the four overlap by half
             add_rows(folder, rows(which), made)
             print(json.dumps([min(which), max(which) + 1]), flush=True)
+            if kind == "writers": tidy(folder, fragments=4)                               # and they tidy at once, too
     elif kind == "compact": tidy(folder, fragments=2)
     elif kind == "convert":
         warnings.simplefilter("ignore")

@@ -10,8 +10,8 @@ pa = pytest.importorskip("pyarrow")
 import kill_store as K
 from toy_teachers import TOY, Ear, Eye
 from valor_lab.core import CannotWrite, ParameterError
-from valor_lab.harvest import (FeatureStore, KeptScores, Row, StoreConverted, add_rows, begin_store, forget, has_store, keep_captions, nearest, read_captions, rows as disk,
-                               settings_of, store as room, tidy)
+from valor_lab.harvest import (FeatureStore, KeptScores, Row, StoreConverted, add_rows, begin_store, forget, has_store, keep_captions,
+                               nearest, read_captions, rows as disk, settings_of, store as room, tidy)
 
 TEN = settings_of(Eye(), Ear(), [], 10, "published")
 
@@ -279,6 +279,20 @@ def test_the_index_agrees_with_the_exact_answer_and_knows_when_it_is_old(tmp_pat
     s = FeatureStore.open(tmp_path/"s")
     s.index("visual")
     assert s.has_index("visual") and "c007" not in set(s.search("green", "visual", 2000, exact=False)["clip"])
+
+def test_a_segment_that_its_stream_does_not_reach_is_missing_everywhere(tmp_path):
+    short = row("short", "audio", "visual")
+    short.arrays["audio"] = short.arrays["audio"].copy()
+    short.arrays["audio"][5:] = np.nan
+    s = made(tmp_path/"s", [short, *both("b")])
+    s.remember(TOY, Eye(), Ear())
+    s.index("audio")
+    assert s.has_audio.all() and np.isnan(s.audio[0, 5:]).all() and np.isfinite(s.audio[0, :5]).all() and s.has_index("audio")
+    for found in (s.search("low", "audio", 100, exact=True), s.search("low", "audio", 100, exact=False)):
+        assert len(found) == 15 and found.segment[found["clip"] == "short"].max() == 4
+    assert np.array_equal(s.keep_scores(TOY).dense().audio, s.scores(TOY).audio, equal_nan=True) and np.isnan(s.scores(TOY).audio[0, 5:]).all()
+    memory = FeatureStore.of_arrays(s.settings, s.ids, s.durations, s.audio, s.visual)
+    assert memory.has_audio.all() and memory.fingerprint == s.fingerprint
 
 def test_nearest_of_nothing_is_nothing(): assert [len(x) for x in nearest([], np.ones(3, np.float32), 1., 5)] == [0, 0, 0]
 

@@ -22,7 +22,8 @@ from ..grid import Grid, Window, gaps_in_words, labelled_seconds, length_finding
 from .published import (HEARD, NOTE, PUBLISHED, PUBLISHED_LABELS, RELEASED, export_published, open_published,
                                          read_array, read_note)
 from .scores import Scores, elaborate, gate_of, thresholds_of
-from .rows import TABLE, Row, add_rows, arrays_of, checked_rows, has_table, open_table, read_small, settings_in, settings_of, tidy, tried
+from .rows import FRAGMENTS, TABLE, Row, add_rows, arrays_of, checked_rows, has_table, open_table, read_small
+from .rows import settings_in, settings_of, tidy, tried
 from .store import FeatureStore, MissingModalityWarning, begin_store, of_modality
 from ..vocab import LLP, VOCABS, Vocab
 
@@ -192,7 +193,7 @@ def _run(todo, plan, folder, settings, batch, workers, shard, bar):
     "Decode, embed and write the clips of `todo`, shard by shard."
     ahead = workers + (0 if plan.dumps else batch)                    # eighty frames are large
     with _share_cores(workers), contextlib.closing(_ahead(todo, lambda task: _decode(task, plan, 1 if workers else 0), workers, ahead)) as decoded:
-        for part in _chunks(todo, shard):
+        for n, part in enumerate(_chunks(todo, shard), 1):
             done = []
             for size in map(len, _chunks(part, batch)):
                 tasks = [_extract(t, plan.extractors) or t for t in islice(decoded, size)]
@@ -201,6 +202,7 @@ def _run(todo, plan, folder, settings, batch, workers, shard, bar):
                 done += [t.row() for t in tasks if not t.had or set(t.out) > t.had]   # a second attempt that gains nothing leaves the row as it is
                 bar.update(size)
             add_rows(folder, done, settings)
+            if n % FRAGMENTS == 0: tidy(folder)          # a long harvest is tidied on the way
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #b67fdc94
 def in_windows(
