@@ -15,7 +15,7 @@ FLOORS = [                                                      # from the groun
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
     "labels": ["labels", "overlays"],
-    "media": ["files", "packets", "decode", "clips"],
+    "media": ["files", "packets", "decode", "clips", "copies"],
     "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
     "metrics": ["avvp", "detection", "intervals"],
     "harvest": ["teachers", "clip", "clap", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "search", "store",
@@ -28,7 +28,7 @@ ORDER = {                                                       # inside a wing,
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
                   "gate", "server", "app"],
-    "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
+    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
 
@@ -166,7 +166,7 @@ WIDE = {
     "core", "files", "vocab",
     "harvest.scores",
     "media.clips",
-    "training.config", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "training.config", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 
