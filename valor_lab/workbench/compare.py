@@ -78,7 +78,7 @@ def pair_frame(clips:Clips, names, key:str, n:int=300) -> pd.DataFrame:
     interval = [_between(r) for r in t.itertuples()]
     return pd.DataFrame(dict(difference=t.value.to_numpy(float), interval=interval, p=t.p.to_numpy(float)), index=names)
 
-def _between(r): return f"{r.low:+.1f} … {r.high:+.1f}".replace("-", "−") if np.isfinite(r.low) else "–"
+def _between(r): return f"{r.low:+.1f} … {r.high:+.1f}".replace("-", "−") if np.isfinite(r.low) else "too few clips"
 
 # %% ../../nbs/api/workbench/10_compare.ipynb #26b0c6dd
 def event_frame(
