@@ -394,3 +394,103 @@ def test_one_player_sounds_at_a_time_and_space_in_the_list_plays(chromium):
         assert page.evaluate("() => document.querySelector('.vl-scroll').scrollTop === 0 && window.scrollY === 0")
         page.keyboard.press("Space")
         playing("false,false")
+
+
+def test_a_row_of_the_events_opens_its_clips_the_most_decisive_first(chromium):
+    bench = CompareBench(labelings(), ["model-1", "model-3"], n=20)
+    with bare(chromium, bench) as page:
+        line = table(page, "Events").locator(".vl-line").first
+        line.wait_for()
+        row = line.get_attribute("data-id")
+        line.click()
+        clips = table(page, f"Clips with {row}")
+        clips.locator('[data-cell="decisive"]').first.wait_for()
+        seen = [int(t) for t in texts(clips.locator('[data-cell="decisive"]'))]
+        assert seen == sorted(seen, reverse=True) and 0 < bench.table.total < 40
+        first = clips.locator('.vl-line[aria-rowindex="1"]').get_attribute("data-id")
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=first)
+        page.select_option('[data-switch="show"]', "all clips")
+        page.wait_for_function("() => [...document.querySelectorAll('.vl-table h3')].some(e => e.textContent === 'Clips 40')")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_clicked_flip_opens_its_clip_in_view_and_the_first_tab_is_at_the_top_and_no_row_jumps(chromium, width):
+    clips = labelings()
+    t = tuning(clips)
+    with bare(chromium, TuneBench(clips, t), width=width, height=900) as page:
+        page.wait_for_selector(".vl-tr")
+        page.keyboard.press("Tab")
+        assert page.evaluate("() => document.activeElement.getBoundingClientRect().top") < 300
+        row = page.locator(".vl-tr").nth(2)
+        top = lambda: row.bounding_box()["y"]
+        before = top()
+        row.locator("[role=slider]").first.focus()
+        page.keyboard.press("PageDown")
+        page.wait_for_function("() => document.querySelectorAll('.vl-sums b')[3].textContent !== '0'")
+        assert abs(top() - before) < 1                                     # only the numbers changed
+        flip = table(page, "Flips").locator(".vl-line").first
+        flip.scroll_into_view_if_needed()
+        flip.click()
+        page.wait_for_function("() => { const b = document.querySelector('.vl-player h3').getBoundingClientRect(); return b.top >= -60 && b.bottom <= window.innerHeight }")
+
+
+def test_browse_begins_with_the_worst_clip_and_a_clip_without_a_picture_has_no_broken_image(chromium):
+    clips = labelings()
+    bench = BrowseBench(clips)
+    bench.table.picture, bench.table.pictures = (lambda clip: None), True
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-line")
+        lowest = bench.table.frame["model-1"].idxmin()
+        assert page.locator('.vl-line[aria-rowindex="1"]').get_attribute("data-id") == lowest and page.inner_text(".vl-player h3") == lowest
+        page.wait_for_function("() => document.querySelectorAll('.vl-line .vl-picture').length > 5")
+        page.wait_for_timeout(300)
+        assert page.locator(".vl-line img").count() == 0
+
+
+def test_forced_colours_keep_right_wrong_and_missed_apart(chromium):
+    with bare(chromium, Player(long_clip()), forced_colors="active") as page:
+        page.wait_for_selector(lane)
+        looks = page.evaluate("""s => ['right', 'false', 'missed'].map(k => { const c = getComputedStyle(document.querySelector(`${s} .vl-${k}`)); return [c.backgroundImage, c.backgroundColor, c.borderStyle].join('|') })""", lane)
+        assert len(set(looks)) == 3, looks
+
+
+def test_on_a_phone_the_time_track_is_wide_and_tune_keeps_its_f(chromium):
+    clips = labelings()
+    with bare(chromium, TuneBench(clips, tuning(clips)), width=390, height=840) as page:
+        page.wait_for_selector(".vl-tr")
+        assert page.locator(".vl-ticks").bounding_box()["width"] >= 240
+        for part in (".vl-f", ".vl-name", "input[type=number]"):
+            b = page.locator(f".vl-tr {part}").first.bounding_box()
+            assert b["x"] >= 0 and b["x"] + b["width"] <= 390 and b["width"] > 10, part
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 391
+
+
+@pytest.mark.parametrize("dark", (False, True))
+@pytest.mark.parametrize("view", ("browse", "tune", "compare", "launcher", "editing", "empty"))
+def test_axe_finds_nothing(chromium, home, view, dark):
+    from importlib.resources import files
+    pytest.importorskip("axe_playwright_python")
+    from valor_lab.workbench import Launcher
+    clips = labelings()
+    if view == "tune": shown = TuneBench(clips, tuning(clips))
+    elif view in ("compare", "empty"): shown = CompareBench(clips, ["model-1", "model-2"], n=20)
+    elif view == "launcher": shown = Launcher(root=str(home/"data"), out=str(home/"runs"))
+    else: shown = BrowseBench(clips)
+    if view == "launcher":
+        shown.now = lambda: None
+        shown.jobs, shown.selected = [dict(name="a job", state="running", seconds=3)], "a job"
+    with bare(chromium, shown, dark=dark) as page:
+        page.wait_for_selector(".vl-line, .vl-launcher")
+        if view == "editing":
+            page.focus(".vl-player")
+            for k in ("e", "1", "?"): page.keyboard.press(k)
+            page.wait_for_selector(".vl-edit")
+        if view == "empty":
+            for name in ("model-1", "model-2"): page.click(f'button[data-name="{name}"]')
+            page.locator(".vl-nothing:visible").first.wait_for()
+            table(page, "Clips").locator("input[type=search]").fill("no such clip")
+            page.wait_for_function("() => [...document.querySelectorAll('.vl-table h3')].some(e => / 0 of /.test(e.textContent))")
+        settled(page), page.wait_for_timeout(500)
+        page.evaluate((files("axe_playwright_python")/"axe.min.js").read_text(encoding="utf-8"))
+        found = page.evaluate("() => window.axe.run('#desk')")["violations"]
+        assert not found, [(v["id"], v["impact"], [n["html"][:160] + " " + (n.get("failureSummary") or "")[:260] for n in v["nodes"][:2]]) for v in found]

@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     table=["Column", "Table"],
     panel=["CALM", "ThresholdPanel", "event_curves", "one_event"],
     bench=["widgets", "FIRST_LANES", "show_bench", "score_names", "spoken_score", "BrowseBench", "begin_tuning", "TuneBench", "flip_frame"],
-    compare=["Choice", "NONE_CHOSEN", "common", "compared", "compare_scores", "score_frame", "pair_frame", "event_frame", "CompareBench"],
+    compare=["Choice", "ALL", "NONE_CHOSEN", "common", "compared", "compare_scores", "score_frame", "pair_frame", "event_frame", "CompareBench"],
     launcher=["Launcher", "job_curves", "show_launcher"],
     home=["Facts", "several", "what_is_here", "home_facts", "PAGE_WORDS", "DRAWINGS", "home_page"],
     server=["FRESH", "Door", "Pages", "run"],
