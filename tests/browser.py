@@ -1,5 +1,5 @@
 """What the tests of the workbench share: JupyterLab on loopback, Debian's Chromium, and how to wait for what a page shows."""
-import json, os, shutil, socket, subprocess, sys, time, urllib.request
+import json, os, shutil, socket, subprocess, sys, time, urllib.error, urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,7 @@ def serving(command, url, env, cwd, log):
     with open(log, "w") as out: p = subprocess.Popen(command, env=env, cwd=cwd, stdout=out, stderr=out)
     for _ in range(900):
         try: urllib.request.urlopen(url, timeout=2); break
+        except urllib.error.HTTPError: break                                    # it answers, and asks for a token
         except OSError: time.sleep(.2)
         if p.poll() is not None: raise RuntimeError(Path(log).read_text()[-2000:])
     else: raise RuntimeError(Path(log).read_text()[-2000:])

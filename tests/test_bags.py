@@ -125,7 +125,7 @@ def test_steps_take_turns_after_the_warm_up():
 
 def test_each_step_teaches_one_branch_and_asks_nothing_of_its_teacher():
     run, _ = a_run()
-    objective, heads = make_objective("em-mil", key_warmup=0, turn=1, weight_video=0.), run.model.heads
+    objective, heads = make_objective("em-mil-ours", key_warmup=0, turn=1, weight_video=0.), run.model.heads
     objective.start(run)
     moved = {}
     for epoch, step in ((1, "E"), (2, "M")):
@@ -138,7 +138,7 @@ def test_each_step_teaches_one_branch_and_asks_nothing_of_its_teacher():
 
 # both in the loop
 
-@pytest.mark.parametrize("name,options", [("em-mil", dict(key_warmup=1, turn=1)), ("poibin", dict(count_warmup=1, every=2)), ("poibin", dict(count_warmup=1, momentum=0., bags="labels"))])
+@pytest.mark.parametrize("name,options", [("em-mil-ours", dict(key_warmup=1, turn=1)), ("em-mil", {}), ("poibin", dict(count_warmup=1, every=2)), ("poibin", dict(count_warmup=1, momentum=0., bags="labels"))])
 def test_a_resumed_run_ends_where_the_whole_one_does(name, options):
     whole = go(make_objective(name, **options), a_run()[0], 4)
     run, first = a_run()[0], make_objective(name, **options)
@@ -150,7 +150,7 @@ def test_a_resumed_run_ends_where_the_whole_one_does(name, options):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), run.model.parameters()))
 
 
-@pytest.mark.parametrize("name", ["em-mil", "poibin"])
+@pytest.mark.parametrize("name", ["em-mil-ours", "poibin"])
 @pytest.mark.parametrize("bags", ["weak", "labels"])
 def test_labels_keep_to_the_bag_and_the_data_is_left_alone(name, bags):
     run, _ = a_run()
@@ -164,20 +164,20 @@ def test_labels_keep_to_the_bag_and_the_data_is_left_alone(name, bags):
 
 
 def test_clips_of_different_lengths_are_refused():
-    for name in ("em-mil", "poibin"):
+    for name in ("em-mil", "em-mil-ours", "poibin"):
         run, _ = a_run()
         run.data["mask"] = torch.ones(24, T, dtype=torch.bool)
         with pytest.raises(ParameterError, match="one length"): make_objective(name).start(run)
 
 
-@pytest.mark.parametrize("name", ["em-mil", "poibin", "poibin-labels"])
+@pytest.mark.parametrize("name", ["em-mil", "em-mil-ours", "poibin", "poibin-labels"])
 def test_both_train_through_the_one_loop_and_leave_their_labels_in_the_run(name, tmp_path):
     train, datasets = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.datasets.dataset")
     from test_denoise import toy_splits
     data, val, test = toy_splits(datasets.Dataset)
-    config = train.override(train.preset(name), {"d_model": 16, "n_heads": 2, "d_ff": 16, "epochs": 4, "batch_size": 8, **({"key_warmup": 1, "turn": 1} if name == "em-mil" else {"count_warmup": 1})})
+    config = train.override(train.preset(name), {"d_model": 16, "n_heads": 2, "d_ff": 16, "epochs": 4, "batch_size": 8, **{"em-mil": {}, "em-mil-ours": {"key_warmup": 1, "turn": 1}}.get(name, {"count_warmup": 1})})
     run = train.fit(config, data, tmp_path/"run", val, test, device="cpu", progress=False)
-    assert run.finished and {"em-mil": "loss/key"}.get(name, "loss/count") in run.metrics and list(datasets.load_labels("train", run.path, data.vocab).ids) == list(data.ids)
+    assert run.finished and {"em-mil": "loss/key", "em-mil-ours": "loss/key"}.get(name, "loss/count") in run.metrics and list(datasets.load_labels("train", run.path, data.vocab).ids) == list(data.ids)
 
 
 def test_presets_of_methods_reach_train_and_name_objectives_that_exist():
@@ -186,3 +186,29 @@ def test_presets_of_methods_reach_train_and_name_objectives_that_exist():
     for name, fields in B.BAG_PRESETS.items(): assert train.resolved(train.preset(name)).objective == fields["objective"] in OBJECTIVES
     with pytest.raises(ParameterError, match="velour"): offer_presets({"mine": dict(objective="velour")})
     assert "mine" not in OFFERED
+
+
+def test_shared_keys_and_positives_are_those_of_the_specification_by_hand():
+    keys = torch.tensor([[[.2, .4], [.9, .7], [.4, .2]]])
+    assert B.shared_keys(keys, .15).tolist() == [[0, 1, 0]] and B.shared_keys(torch.full((2, 4, 2), .3)).sum() == 0
+    prob = torch.tensor([[.1, .7], [.5, .1], [.6, .1]])[None, :, None].expand(1, 3, 2, 2)
+    assert B.shared_positives(prob, torch.tensor([[1., 1.]])).tolist() == [[1, 1, 1]] and B.shared_positives(prob, torch.tensor([[0., 1.]])).tolist() == [[1, 0, 0]]
+
+
+def test_the_released_steps_take_turns_from_epoch_31_on_and_each_moves_one_side_only():
+    assert [B.released_step(e, (10, 10, 10)) for e in (1, 10, 11, 20, 21, 30, 31, 32, 65)] == ["bag", "bag", "E", "E", "M", "M", "E", "M", "E"]
+    run, _ = a_run()
+    objective = make_objective("em-mil")
+    objective.start(run)
+    objective.step, before = "E", [p.clone() for p in run.model.parameters()]
+    terms = objective.loss(run.model, run.data, run.model(run.data["audio"], run.data["visual"]))
+    assert set(terms) == {"key"}
+    terms["key"].backward()
+    assert all(p.grad is None for p in run.model.parameters()) and objective.weight.grad.abs().sum() > 0
+    objective.after_step(run.model)
+    assert objective.weight.abs().sum() > 0 and all(torch.equal(a, b) for a, b in zip(before, run.model.parameters()))
+    objective.step = "M"
+    terms = objective.loss(run.model, run.data, run.model(run.data["audio"], run.data["visual"]))
+    assert set(terms) == {"key", "video"}
+    terms["key"].backward()
+    assert objective.weight.grad is None and run.model.heads.event.weight.grad.abs().sum() > 0

@@ -1,5 +1,5 @@
 """The command `valor`: what it loads, how it ends, what it says; and the workspace it works in."""
-import os, subprocess, sys, warnings
+import os, subprocess, sys, time, warnings
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from valor_lab.cli import TARGETS, file_arguments, main, valor, write_workspace
 from valor_lab.core import ParameterError, Settings, load_plugins, read_settings, shipped, workspace
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("init", "fetch", "harvest", "parse", "app")
+COMMANDS = ("init", "fetch", "harvest", "parse", "app", "doctor")
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
@@ -67,6 +67,24 @@ def test_a_stopped_command_ends_with_130_and_a_fault_of_ours_keeps_its_traceback
     def fault(*a, **k): raise ZeroDivisionError
     monkeypatch.setattr(door, "fetch_annotations", fault)
     with pytest.raises(ZeroDivisionError): main(["fetch", "llp-annotations"])
+
+def test_a_terminated_command_ends_what_it_started(home):
+    code = """
+import subprocess, sys, typer
+from valor_lab.cli import command, main
+@command("sleep", at_home=False)
+def valor_sleep(): print("begun", flush=True); subprocess.call([sys.executable, "-c", "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"])
+sys.exit(main(["sleep"]))"""
+    p = subprocess.Popen([sys.executable, "-c", code], cwd=home, env=dict(os.environ, PYTHONPATH=str(ROOT)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not ((home/"pid").exists() and (home/"pid").read_text()) and p.poll() is None: time.sleep(.05)
+    p.terminate()
+    assert p.wait(60) == 130 and "valor sleep: stopped" in p.stderr.read()
+    psutil = pytest.importorskip("psutil")
+    try:
+        child, end = psutil.Process(int((home/"pid").read_text())), time.monotonic() + 60
+        while child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < end: time.sleep(.05)      # not every machine buries its dead
+        assert child.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess: pass
 
 def test_files_that_begin_with_a_dash_are_taken_behind_two_dashes_and_from_a_list(home, monkeypatch, capsys):
     import valor_lab.training as door

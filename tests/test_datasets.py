@@ -8,7 +8,8 @@ from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.vocab import LLP
 
 pytest.importorskip("torch")
-SHAPES = {"feats/vggish": (10, 128), "feats/res152": (80, 2048), "feats/r2plus1d_18": (10, 512), "CLAP/features": (64, 768), "CLIP/features": (10, 768)}
+SHAPES = {"feats/vggish": (10, 128), "feats/res152": (80, 2048), "feats/r2plus1d_18": (10, 512), "CLAP/features": (64, 768),
+          "CLIP/features": (10, 768)}
 
 @pytest.fixture
 def root(tmp_path):
@@ -20,7 +21,8 @@ def root(tmp_path):
         for c in weak.ids: np.save(folder/sub/f"{c[:11]}.npy", rng.normal(size=shape).astype(np.float32))
     for t in ("CLIP", "CLAP"):
         (folder/t/"segment_pseudo_labels").mkdir()
-        for i, c in enumerate(weak.ids): np.save(folder/t/"segment_pseudo_labels"/f"{c[:11]}.npy", np.tile(weak.mask[i], (10, 1)).astype(int))
+        for i, c in enumerate(weak.ids):
+            np.save(folder/t/"segment_pseudo_labels"/f"{c[:11]}.npy", np.tile(weak.mask[i], (10, 1)).astype(int))
     for f in ("AVVP_train.csv", "AVVP_val_pd.csv", "AVVP_test_pd.csv"): weak.to_csv(folder/f)
     weak.copied().to_csv(folder/"AVVP_eval_audio.csv", folder/"AVVP_eval_visual.csv")
     return tmp_path
@@ -47,8 +49,11 @@ def test_a_clip_without_a_feature_is_left_out_and_named_with_the_ledgers_reason(
     assert data.ids == (ids[0], ids[2], ids[3]) and len(data.truth) == len(data.weak) == len(data.features["motion"]) == 3
     assert data.coverage == "3 of 4 clips of llp test" and data.missing.values.tolist() == [[ids[1], "classic audio", "Private video"]]
 
-@pytest.mark.parametrize("array,words", [(np.zeros((9, 128), np.float32), ["[9, 128]", "[10, 128]"]), (np.full((10, 128), np.nan, np.float32), ["NaN"]),
-                                         (np.full((10, 128), np.inf, np.float32), ["inf"]), (np.array([[{}]]), ["pickle"]), (np.ones((10, 128)) * 1j, ["complex"]), (np.full((10, 128), "x"), ["text"]), (np.zeros((10, 128), "M8[D]"), ["dates"]), (np.full((10, 128), 1e6, np.float32), ["float16"])])
+@pytest.mark.parametrize("array,words", [(np.zeros((9, 128), np.float32), ["[9, 128]", "[10, 128]"]),
+                                         (np.full((10, 128), np.nan, np.float32), ["NaN"]),
+                                         (np.full((10, 128), np.inf, np.float32), ["inf"]), (np.array([[{}]]), ["pickle"]),
+                                         (np.ones((10, 128)) * 1j, ["complex"]), (np.full((10, 128), "x"), ["text"]),
+                                         (np.zeros((10, 128), "M8[D]"), ["dates"]), (np.full((10, 128), 1e6, np.float32), ["float16"])])
 def test_a_broken_feature_file_is_named_with_what_was_found_and_expected(root, array, words):
     f = next((root/"llp/feats/vggish").iterdir())
     np.save(f, array)
@@ -77,16 +82,19 @@ def test_nothing_at_all_is_an_error_that_says_how_to_get_it(root, tmp_path, monk
     monkeypatch.setenv("VALOR_ROOT", str(tmp_path/"nowhere"))
     with pytest.raises(FileNotFoundError, match="valor fetch llp-annotations"): load_dataset("llp", tmp_path/"empty")
 
-@pytest.mark.parametrize("call", [lambda r: load_dataset("lpl", r), lambda r: load_dataset("llp", r, "dev"), lambda r: load_dataset("llp", r, "val", "clap")])
+@pytest.mark.parametrize("call", [lambda r: load_dataset("lpl", r), lambda r: load_dataset("llp", r, "dev"),
+                                  lambda r: load_dataset("llp", r, "val", "clap")])
 def test_an_unknown_word_is_refused_with_the_known_ones(root, call):
     with pytest.raises(ParameterError, match="choose one of"): call(root)
 
 def test_labels_keep_their_name_and_their_clips_without_events(tmp_path):
-    s = SegmentLabels(["a", "b"], np.zeros((2, 10, 25)), np.concatenate([np.ones((1, 10, 25)), np.zeros((1, 10, 25))]), durations=[10, 7.25])
+    s = SegmentLabels(["a", "b"], np.zeros((2, 10, 25)), np.concatenate([np.ones((1, 10, 25)), np.zeros((1, 10, 25))]),
+                      durations=[10, 7.25])
     save_labels(s, "mine", tmp_path, dict(note="<b>kept</b>"))
     again = load_labels("mine", tmp_path)
     assert again.ids == ("a", "b") and (again.visual == s.visual).all() and (again.durations == s.durations).all() and again.vocab is LLP
-    assert json.loads((tmp_path/"labels/mine/about.json").read_text())["about"]["note"] == "<b>kept</b>" and list_labels(tmp_path) == ["mine"]
+    assert (json.loads((tmp_path/"labels/mine/about.json").read_text())["about"]["note"] == "<b>kept</b>"
+            and list_labels(tmp_path) == ["mine"])
     with pytest.raises(ParameterError, match="there are mine"): load_labels("yours", tmp_path)
     with pytest.raises(ParameterError): save_labels(s, "../mine", tmp_path)
 
@@ -99,14 +107,17 @@ def test_labels_that_were_cut_short_are_refused(tmp_path):
     with pytest.raises(ParameterError, match="not what was saved"): load_labels("mine", tmp_path)
     events.write_text("".join(lines))
     assert len(load_labels("mine", tmp_path)) == 2
-    with pytest.raises(ParameterError, match="not those of more"): load_labels("mine", tmp_path, LLP.with_event("Rain", "rain", "rain").__class__("more", ["Rain"], ["r"], ["r"], [0], [0]))
+    with pytest.raises(ParameterError, match="not those of more"):
+        load_labels("mine", tmp_path, LLP.with_event("Rain", "rain", "rain").__class__("more", ["Rain"], ["r"], ["r"], [0], [0]))
 
 def test_a_save_over_a_name_can_be_taken_back_and_old_tables_go(tmp_path):
     from valor_lab.files import Overtaken, kept, restore
-    made = [SegmentLabels(["a", "b"], rng.random((2, 10, 25)) < .2, rng.random((2, 10, 25)) < .2) for rng in map(np.random.default_rng, range(14))]
+    made = [SegmentLabels(["a", "b"], rng.random((2, 10, 25)) < .2, rng.random((2, 10, 25)) < .2)
+            for rng in map(np.random.default_rng, range(14))]
     for s in made: folder = save_labels(s, "mine", tmp_path)
     versions = kept(folder/"about.json")
-    assert len(versions) == 10 and len(list(folder.glob("*/events.csv"))) == 10 and (load_labels("mine", tmp_path).audio == made[-1].audio).all()
+    assert (len(versions) == 10 and len(list(folder.glob("*/events.csv"))) == 10
+            and (load_labels("mine", tmp_path).audio == made[-1].audio).all())
     restore(folder/"about.json", versions[3]["version"])
     assert (load_labels("mine", tmp_path).audio == made[7].audio).all()
     with pytest.raises(Overtaken, match="was saved by"): save_labels(made[0], "mine", tmp_path, seen="")
@@ -121,16 +132,20 @@ def test_labels_of_version_0_1_open(tmp_path):
     save_labels(s, "mine", tmp_path)
     assert (load_labels("mine", tmp_path).audio == s.audio).all() and list_labels(tmp_path) == ["mine"]
 
-@pytest.mark.parametrize("change", [dict(n_segments=10**9), dict(n_segments="10"), dict(n_segments=10**7), dict(events="Dog"), dict(events=[1]), dict(vocabulary=[]), dict(files="../../x"), dict(files=3), dict(fingerprint=7), dict(events=["Dog", "Dog"])])
+@pytest.mark.parametrize("change", [dict(n_segments=10**9), dict(n_segments="10"), dict(n_segments=10**7), dict(events="Dog"),
+                                    dict(events=[1]), dict(vocabulary=[]), dict(files="../../x"), dict(files=3), dict(fingerprint=7),
+                                    dict(events=["Dog", "Dog"])])
 def test_a_note_that_lies_is_a_parameter_error(tmp_path, change):
-    folder = save_labels(SegmentLabels([f"c{i}" for i in range(20)], np.ones((20, 10, 25), bool), np.ones((20, 10, 25), bool)), "mine", tmp_path)
+    folder = save_labels(SegmentLabels([f"c{i}" for i in range(20)], np.ones((20, 10, 25), bool), np.ones((20, 10, 25), bool)),
+                         "mine", tmp_path)
     body = json.loads((folder/"about.json").read_text())
     (folder/"about.json").write_text(json.dumps(body | change))
     with pytest.raises(ParameterError): load_labels("mine", tmp_path)
 
 def test_an_id_with_a_tab_is_refused_where_it_would_be_written(tmp_path):
     s = SegmentLabels(["a\tb"], np.ones((1, 10, 25), bool), np.ones((1, 10, 25), bool))
-    for write in (lambda: save_labels(s, "mine", tmp_path), lambda: s.to_csv(tmp_path/"a.csv", tmp_path/"v.csv"), lambda: s.weak().to_csv(tmp_path/"w.csv")):
+    for write in (lambda: save_labels(s, "mine", tmp_path), lambda: s.to_csv(tmp_path/"a.csv", tmp_path/"v.csv"),
+                  lambda: s.weak().to_csv(tmp_path/"w.csv")):
         with pytest.raises(ParameterError, match="tab"): write()
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
@@ -158,12 +173,14 @@ def test_fewer_clips_keep_every_part_in_step(root):
     data = load_dataset("llp", root, "val")
     few = data.select(data.ids[2:0:-1])
     with pytest.raises(KeyError, match="1 clip without a row in this data set: nope"): data.select(["nope"])
-    assert few.ids == few.weak.ids == few.truth.ids == few.labels.ids == data.ids[2:0:-1] and (few.features["audio"][0] == data.features["audio"][2]).all()
+    assert (few.ids == few.weak.ids == few.truth.ids == few.labels.ids == data.ids[2:0:-1]
+            and (few.features["audio"][0] == data.features["audio"][2]).all())
 
 def test_the_inventory_counts_what_is_here_and_says_how_to_get_the_rest(root):
     (next((root/"llp/feats/vggish").iterdir())).unlink()
     stock = inventory("llp", root).set_index(["split", "what"])
-    assert stock.loc[("val", "classic audio (feats/vggish)"), ["here", "of"]].tolist() == [3, 4] and "AVVP-ECCV20" in stock.loc[("val", "classic audio (feats/vggish)"), "how to get it"]
+    assert (stock.loc[("val", "classic audio (feats/vggish)"), ["here", "of"]].tolist() == [3, 4]
+            and "AVVP-ECCV20" in stock.loc[("val", "classic audio (feats/vggish)"), "how to get it"])
     assert stock.loc[("val", "harvested labels (CLIP)"), "how to get it"] == "" and stock.loc[("train", "truth"), "here"] == 0
 
 def test_another_data_set_can_be_registered(root, monkeypatch):
@@ -176,10 +193,13 @@ def test_a_registered_data_set_may_bring_its_own_reader_and_folder(root, monkeyp
     from valor_lab.datasets import dataset as datasets
     for table in ("LOADERS", "HOW", "READERS", "PLACES", "STOCKS"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
     weak = WeakLabels(["a", "b"], np.eye(2, 25))
-    register_dataset("mine", lambda name, *rest: name, reader=lambda name, split, *rest: (weak, weak.copied() if split == "test" else None), place="mine/{size}")
-    assert read_split("mine", "test", root)[1].audio.shape == (2, 10, 25) and datasets.dataset_folder("mine", root, "tiny") == root/"mine"/"tiny"
+    register_dataset("mine", lambda name, *rest: name,
+                     reader=lambda name, split, *rest: (weak, weak.copied() if split == "test" else None), place="mine/{size}")
+    assert (read_split("mine", "test", root)[1].audio.shape == (2, 10, 25)
+            and datasets.dataset_folder("mine", root, "tiny") == root/"mine"/"tiny")
     stock = inventory("mine", root).set_index(["what", "split"])
-    assert stock.loc[("annotations", "val"), "here"] == 2 and stock.loc[("truth", "test"), "here"] == 2 and stock.loc[("truth", "train"), "here"] == 0
+    assert (stock.loc[("annotations", "val"), "here"] == 2 and stock.loc[("truth", "test"), "here"] == 2
+            and stock.loc[("truth", "train"), "here"] == 0)
     with pytest.raises(ParameterError, match="split"): read_split("mine", "tset", root)
 
 def test_the_real_annotations_read_with_both_revisions(data):

@@ -14,7 +14,8 @@ from valor_lab.vocab import LLP
 
 FEW = dict(train=5, val=2, test=2, pixels=48, fps=4, rate=16_000)
 
-def digest(folder): return {p.relative_to(folder).as_posix(): fingerprint(p) for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] != "."}
+def digest(folder):
+    return {p.relative_to(folder).as_posix(): fingerprint(p) for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] != "."}
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
@@ -29,7 +30,8 @@ def test_every_event_has_a_figure_and_a_sound(): assert set(demo.FIGURES) == set
 
 @pytest.mark.parametrize("event", LLP.events)
 def test_a_figure_moves_and_a_sound_is_there_and_both_follow_their_generator(event):
-    first, later, again, other = (draw_event(event, 48, t, event_rng(s, "figure"), backdrop=False) for s, t in ((1, 0.), (1, .37), (1, 0.), (2, 0.)))
+    first, later, again, other = (draw_event(event, 48, t, event_rng(s, "figure"), backdrop=False)
+                                  for s, t in ((1, 0.), (1, .37), (1, 0.), (2, 0.)))
     assert first.shape == (48, 48, 3) and first.dtype == np.uint8
     assert (first == again).all() and (first != other).any()
     assert (first != later).any(), "the figure stands still"
@@ -45,7 +47,8 @@ def test_no_second_of_a_sound_is_silent(event):
         assert loud.min() > 1e-5, "a whole second without a sound"
 
 def test_other_seeds_and_other_paths_give_other_numbers():
-    states = [event_rng(seed, *path).bit_generator.state["state"]["state"] for seed in (0, 1, 2**31, 2**32 - 1, TEACHER_SEED) for path in ((), ("clip",), ("clip", 1), ("clip", 2), ("figure", "Dog"))]
+    states = [event_rng(seed, *path).bit_generator.state["state"]["state"] for seed in (0, 1, 2**31, 2**32 - 1, TEACHER_SEED)
+              for path in ((), ("clip",), ("clip", 1), ("clip", 2), ("figure", "Dog"))]
     assert len(set(states)) == len(states)
 
 def test_no_set_can_have_the_teachers_seed():
@@ -122,7 +125,9 @@ def test_what_is_heard_and_seen_follows_the_truth():
     truth = plan_demo("tiny")["train"].truth
     clip = truth.ids[int((truth.audio & truth.visual).any((1, 2)).argmax())]
     one = truth.select([clip])
-    blind, deaf = (demo.SegmentLabels([clip], *(np.zeros_like(x) if m == off else x for m, x in (("audio", one.audio), ("visual", one.visual)))) for off in ("visual", "audio"))
+    blind, deaf = (demo.SegmentLabels([clip],
+                                      *(np.zeros_like(x) if m == off else x for m, x in (("audio", one.audio), ("visual", one.visual))))
+                                      for off in ("visual", "audio"))
     frames, sound = (lambda l: demo.draw_clip(l, clip, 0, 48, 4)), (lambda l: demo.mix_clip(l, clip, 0, 16_000))
     assert (frames(one) != frames(blind)).any() and (frames(one) == frames(deaf)).all()
     assert (sound(one) != sound(deaf)).any() and (sound(one) == sound(blind)).all()
@@ -154,8 +159,10 @@ def test_the_sweep_takes_our_leftovers_and_never_a_file_of_somebody_else(few, tm
     out, me = tmp_path/"swept", process()
     shutil.copytree(few, out)
     clip, tag, gone = plan_demo("tiny")["train"].truth.ids[0], "0123456789ab", f"{me['machine']}-{me['pid']}-1-01234567"
-    ours = [f".manifest.{gone}.json", f".AVVP_train.{gone}.csv", f"videos/.{clip}.{gone}.mp4", f"feats/simple_audio/.{clip[:11]}.{gone}.npy"]
-    foreign = [".gitignore", ".env", ".bashrc", ".manifest.json", f".notes.{tag}.json", f".AVVP_train.{gone[:-1]}.csv", f".{clip}.{tag}.mp4",
+    ours = [f".manifest.{gone}.json", f".AVVP_train.{gone}.csv", f"videos/.{clip}.{gone}.mp4",
+            f"feats/simple_audio/.{clip[:11]}.{gone}.npy"]
+    foreign = [".gitignore", ".env", ".bashrc", ".manifest.json", f".notes.{tag}.json", f".AVVP_train.{gone[:-1]}.csv",
+               f".{clip}.{tag}.mp4",
                "videos/.gitkeep", f"videos/.holiday.{tag}.mp4", "feats/.gitkeep", "feats/simple_audio/.tmpabcd1234.npy", "feats/mine/.x"]
     (out/"feats/mine").mkdir()
     for name in (*ours, *foreign): (out/name).write_text("x")
@@ -184,7 +191,8 @@ def parent(stat):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux for the children of a process")
 def test_workers_end_when_the_run_is_killed(tmp_path):
-    job = subprocess.Popen([sys.executable, "-c", f"from valor_lab import demo; demo.render_demo({str(tmp_path)!r}, 'tiny', workers=2, progress=False)"])
+    job = subprocess.Popen([sys.executable, "-c",
+                            f"from valor_lab import demo; demo.render_demo({str(tmp_path)!r}, 'tiny', workers=2, progress=False)"])
     while job.poll() is None and not list(tmp_path.glob("videos/demo*.mp4")): time.sleep(.02)
     children = [p.parent for p in Path("/proc").glob("[0-9]*/stat") if parent(p) == job.pid]
     assert len(children) >= 2

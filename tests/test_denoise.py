@@ -553,3 +553,22 @@ def test_given_labels_take_the_place_of_pseudo_labels_after_the_warm_up():
     torch.testing.assert_close(objective.soft, torch.stack([run.data["labels_audio"], run.data["labels_visual"]], 2).float())
     assert (objective.known == 1).all()
     with pytest.raises(ParameterError, match="pseudo"): make_objective("ppl", pseudo="guessed").needs
+
+
+def test_a_removed_audio_label_is_gone_from_the_target_of_the_video_as_in_the_released_loader():
+    weak, removed = torch.tensor([[1., 1.]]), torch.tensor([[[True, False]], [[False, True]]])
+    for choice, want in (("released", [[0., 1.]]), ("weak", None)):
+        ma = D.MA(D.MAConfig(video_target=choice))
+        ma.removed = removed
+        got = ma.before_batch(None, dict(index=torch.tensor([0]), weak=weak))
+        assert (got.get("target_video").tolist() if want else got.get("target_video")) == want and got["target_visual"][0, 1] == 0 and got["target_audio"][0, 0] == 0
+    assert D.DENOISE_PRESETS["ma"]["epochs"] == D.DENOISE_PRESETS["ma-base"]["epochs"] == 12 and make_objective("ma").config.video_target == "released"
+    with pytest.raises(ParameterError, match="video_target='video'"): make_objective("ma", video_target="video")
+    losses = D.Supervision().loss(None, dict(weak=weak, target_video=torch.tensor([[0., 1.]]), labels_audio=torch.zeros(1, 1, 2), labels_visual=torch.zeros(1, 1, 2)),
+                                  SimpleNamespace(video_prob=torch.tensor([[.5, .5]]), audio_prob=weak, visual_prob=weak, segment_logits=torch.zeros(1, 1, 2, 2)))
+    assert losses["video"] == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_the_row_han_as_labeler_trains_on_the_labels_of_a_han():
+    from valor_lab.training import preset
+    assert preset("t2-han-labeler").objective == "han-labeler" and preset("vplan-pld").objective == "vplan-pld" and preset("unfiltered").objective == "unfiltered"

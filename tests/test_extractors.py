@@ -19,8 +19,10 @@ def random_state(network, seed=0):
     "A state dict with the names and shapes of `network`, made quickly."
     with torch.device("meta"): state = network().state_dict()
     g = torch.Generator().manual_seed(seed)
-    make = lambda k, v: (torch.rand(v.shape, generator=g) + .5 if k.endswith(("running_var", "bn.weight")) or "bn" in k and k.endswith("weight") else
-                         torch.randn(v.shape, generator=g)*(2/max(1, v[0].numel() if v.ndim > 1 else 1e3))**.5 if v.is_floating_point() else torch.zeros(v.shape, dtype=v.dtype))
+    make = lambda k, v: (torch.rand(v.shape, generator=g) + .5 if k.endswith(("running_var", "bn.weight")) or "bn" in k
+                         and k.endswith("weight") else
+                         torch.randn(v.shape, generator=g)*(2/max(1, v[0].numel() if v.ndim > 1 else 1e3))**.5 if v.is_floating_point()
+                         else torch.zeros(v.shape, dtype=v.dtype))
     return {k: make(k, v) for k, v in state.items()}
 
 
@@ -84,7 +86,8 @@ def test_vggish_forward_is_the_plain_formula(vggish):
 def test_vggish_names_are_those_of_the_common_port():
     with torch.device("meta"): shapes = {k: tuple(v.shape) for k, v in E.VGG().state_dict().items()}
     assert shapes == {f"{k}.{p}": s for k, w in {
-        "features.0": (64, 1, 3, 3), "features.3": (128, 64, 3, 3), "features.6": (256, 128, 3, 3), "features.8": (256, 256, 3, 3), "features.11": (512, 256, 3, 3),
+        "features.0": (64, 1, 3, 3), "features.3": (128, 64, 3, 3), "features.6": (256, 128, 3, 3), "features.8": (256, 256, 3, 3),
+        "features.11": (512, 256, 3, 3),
         "features.13": (512, 512, 3, 3), "embeddings.0": (4096, 12288), "embeddings.2": (4096, 4096), "embeddings.4": (128, 4096)}.items()
         for p, s in (("weight", w), ("bias", w[:1]))}
 
@@ -118,7 +121,8 @@ def test_resnet_on_disk_and_in_memory_with_the_benchmarks_preprocessing(tmp_path
     seen = []
     resnet.model.conv1.register_forward_pre_hook(lambda m, a: seen.append(a[0]))
     features = resnet(np.stack([frame, frame]))
-    assert features.shape == (2, 2048) and features.dtype == np.float32 and np.array_equal(features[0], features[1]) and np.isfinite(features).all()
+    assert (features.shape == (2, 2048) and features.dtype == np.float32
+            and np.array_equal(features[0], features[1]) and np.isfinite(features).all())
     assert np.allclose(seen[0][0].permute(1, 2, 0), x, atol=1e-5)
     assert resnet.fingerprint == E.ResNet152(state).fingerprint
     state["conv1.weight"] = state["conv1.weight"] + 1
@@ -133,13 +137,15 @@ def test_motion_takes_runs_of_eight_squashed_pictures(motion):
     handle.remove()
     assert features.shape == (2, 512) and [s.shape for s in seen] == [(1, 3, 8, 112, 112)]*2
     from PIL import Image
-    ninth = (np.asarray(Image.fromarray(frames[9]).resize((112, 112), Image.BILINEAR), np.float32)/255 - [.43216, .394666, .37645])/[.22803, .22145, .216989]
+    ninth = (np.asarray(Image.fromarray(frames[9]).resize((112, 112), Image.BILINEAR),
+                        np.float32)/255 - [.43216, .394666, .37645])/[.22803, .22145, .216989]
     assert np.allclose(seen[1][0, :, 1].permute(1, 2, 0), ninth, atol=1e-5)
     alone = motion(frames[8:])
     assert np.allclose(alone[0], features[1], atol=1e-5)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((8, 4, 4, 3), np.float32), np.zeros((9, 4, 4, 3), np.uint8), np.zeros((0, 4, 4, 3), np.uint8), np.zeros((8, 4, 4), np.uint8), None])
+@pytest.mark.parametrize("bad", [np.zeros((8, 4, 4, 3), np.float32), np.zeros((9, 4, 4, 3), np.uint8), np.zeros((0, 4, 4, 3), np.uint8),
+                                 np.zeros((8, 4, 4), np.uint8), None])
 def test_bad_pictures_are_refused(motion, bad):
     with pytest.raises(ParameterError, match="expected pictures"): motion(bad)
 
@@ -202,7 +208,8 @@ def test_without_a_network_the_message_comes_at_once_and_says_everything(somewhe
     start = time.perf_counter()
     with pytest.raises(FetchError) as e: E.fetch_weights("http://127.0.0.1:9/resnet152-394f9c45.pth")
     assert time.perf_counter() - start < 10
-    for part in ("resnet152-394f9c45.pth", "http://127.0.0.1:9/", str(somewhere/"data"/"weights"), "weights=PATH"): assert part in str(e.value)
+    for part in ("resnet152-394f9c45.pth", "http://127.0.0.1:9/", str(somewhere/"data"/"weights"), "weights=PATH"):
+        assert part in str(e.value)
 
 
 @pytest.fixture
@@ -247,5 +254,6 @@ def test_torchvision_is_imported_beside_a_torch_without_its_operators(tmp_path):
         "torch.ops.torchvision.qnms\n"
         "models = 'models'\n")
     (tmp_path/"torchvision"/"part.py").write_text("")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from valor_lab.harvest import import_torchvision as i; assert i().models == 'models'; assert i().models == 'models'"
+    code = (f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from valor_lab.harvest import import_torchvision as i; "
+            "assert i().models == 'models'; assert i().models == 'models'")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

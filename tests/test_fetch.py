@@ -85,7 +85,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
         data, asked = path.read_bytes(), self.headers.get("Range")
         start = int(asked.split("=")[1].split("-")[0]) if asked else 0
         self.send_response(206 if start else 200)
-        for k, v in {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"', "Content-Length": len(data) - start, "Accept-Ranges": "bytes"}.items(): self.send_header(k, v)
+        for k, v in {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"',
+                     "Content-Length": len(data) - start, "Accept-Ranges": "bytes"}.items():
+            self.send_header(k, v)
         if start: self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.end_headers()
         if not body: return
@@ -103,7 +105,8 @@ def test_released_archives_go_on_where_they_stopped_and_are_unpacked(serve, tmp_
         with zipfile.ZipFile(public/f"{name}.zip", "w") as z: z.writestr(f"{name}/features/aaaaaaaaaaa.npy", noise)
     url = serve(public, Hub)
     for name in ("CLIP", "CLAP"):
-        with pytest.raises(fetch.FetchError, match=f"{name}.zip could not be fetched"): fetch.fetch_release("valor-features", tmp_path/"data", url)
+        with pytest.raises(fetch.FetchError, match=f"{name}.zip could not be fetched"):
+            fetch.fetch_release("valor-features", tmp_path/"data", url)
     fetch.fetch_release("valor-features", tmp_path/"data", url)
     for name in ("CLIP", "CLAP"): assert (tmp_path/"data"/"llp"/name/"features"/"aaaaaaaaaaa.npy").read_bytes() == noise
     assert len(Hub.ranges) == 2 and min(Hub.ranges) > 1_000_000, "the second request began at the start again"
@@ -112,19 +115,22 @@ def test_released_archives_go_on_where_they_stopped_and_are_unpacked(serve, tmp_
 def test_a_file_that_arrived_damaged_is_thrown_away(serve, tmp_path):
     (tmp_path/"public").mkdir(); (tmp_path/"public"/"x.bin").write_bytes(b"good" * 10)
     (tmp_path/"x.bin.part").write_bytes(b"bad!")
-    with pytest.raises(fetch.FetchError, match="damaged"): fetch.download(serve(tmp_path/"public", Hub) + "/r/resolve/main/x.bin", tmp_path/"x.bin")
+    with pytest.raises(fetch.FetchError, match="damaged"):
+        fetch.download(serve(tmp_path/"public", Hub) + "/r/resolve/main/x.bin", tmp_path/"x.bin")
     assert not (tmp_path/"x.bin").exists() and not (tmp_path/"x.bin.part").exists()
 
 def test_a_hub_that_cannot_be_reached_is_one_message(tmp_path, capsys):
     assert main(["fetch", "valor-checkpoints", "--root", str(tmp_path), "--url", "http://127.0.0.1:9"]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("valor fetch: ")]
-    assert len(said) == 1 and all(p in said[0] for p in ("model_VALOR/checkpoint_best.pt", "NTUBarista/valor_trained_models", str(tmp_path/"checkpoints"))), said
+    assert len(said) == 1 and all(p in said[0] for p in ("model_VALOR/checkpoint_best.pt", "NTUBarista/valor_trained_models",
+                                                         str(tmp_path/"checkpoints"))), said
 
 def test_clips_are_cut_and_what_is_gone_is_in_the_ledger(serve, tmp_path):
     av = pytest.importorskip("av")
     from valor_lab.media import write_clip
     (tmp_path/"public").mkdir()
-    frames = np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[:, None, None, None], 3, 3).repeat(64, 1).repeat(64, 2)   # brighter by 20 each second
+    # brighter by 20 each second
+    frames = np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[:, None, None, None], 3, 3).repeat(64, 1).repeat(64, 2)
     write_clip(tmp_path/"public"/"aaaaaaaaaaa.mp4", frames, np.zeros(12 * 48_000, np.float32), fps=10)
     url = serve(tmp_path/"public") + "/{video}.mp4"
     ids = ["aaaaaaaaaaa_5_10", "bbbbbbbbbbb_0_10", "aaaaaaaaaaa_60_70"]
@@ -134,21 +140,27 @@ def test_clips_are_cut_and_what_is_gone_is_in_the_ledger(serve, tmp_path):
         bright = [f.to_ndarray(format="gray").mean() for f in c.decode(video=0)]
         assert len(bright) == 50 and abs(c.duration / av.time_base - 5) < .1
     assert abs(bright[0] - 100) < 6 and abs(bright[-1] - 198) < 6
-    assert fetch.fetch_videos(ids, tmp_path/"videos", "http://127.0.0.1:9/{video}", workers=1).set_index("clip").state.equals(ledger.state)   # nothing is asked again
+    # nothing is asked again
+    assert fetch.fetch_videos(ids, tmp_path/"videos", "http://127.0.0.1:9/{video}", workers=1).set_index("clip").state.equals(ledger.state)
 
 @pytest.mark.parametrize("reason,gone", [
-    ("[youtube] BjCEufrlXm4: Private video. Sign in if you've been granted access", True), ("[youtube] BjCEufrlXm4: Video unavailable", True),
+    ("[youtube] BjCEufrlXm4: Private video. Sign in if you've been granted access", True),
+    ("[youtube] BjCEufrlXm4: Video unavailable", True),
     ("[generic] x: Unable to download webpage: HTTP Error 404: Not Found (caused by ...)", True), ("the film ends before second 60", True),
-    ("[youtube] BjCEufrlXm4: Video unavailable. This content isn't available, try again later.", False), ("[youtube] a404cdefghi: Failed to resolve the host", False),
-    ("[youtube] BjCEufrlXm4: Resource temporarily unavailable", False), ("[youtube] BjCEufrlXm4: Sign in to confirm you're not a bot", False), ("[youtube] x: HTTP Error 503: Service Unavailable", False)])
+    ("[youtube] BjCEufrlXm4: Video unavailable. This content isn't available, try again later.", False),
+    ("[youtube] a404cdefghi: Failed to resolve the host", False),
+    ("[youtube] BjCEufrlXm4: Resource temporarily unavailable", False),
+    ("[youtube] BjCEufrlXm4: Sign in to confirm you're not a bot", False), ("[youtube] x: HTTP Error 503: Service Unavailable", False)])
 def test_only_what_asking_again_cannot_bring_back_is_entered_as_gone(reason, gone): assert fetch._is_gone(reason) is gone
 
 def test_one_broken_answer_does_not_end_the_others(serve, tmp_path):
     pytest.importorskip("av")
     (tmp_path/"public").mkdir()
     (tmp_path/"public"/"aaaaaaaaaaa.mp4").write_bytes(b"no film" * 1000)
-    ledger = fetch.fetch_videos(["aaaaaaaaaaa_0_10", "not-an-id", "bbbbbbbbbbb_0_10"], tmp_path/"videos", serve(tmp_path/"public") + "/{video}.mp4", workers=2).set_index("clip")
-    assert ledger.state.tolist() == ["failed", "failed", "gone"] and not ledger.reason.str.contains(str(tmp_path)).any(), ledger.reason.tolist()
+    ledger = fetch.fetch_videos(["aaaaaaaaaaa_0_10", "not-an-id", "bbbbbbbbbbb_0_10"], tmp_path/"videos",
+                                serve(tmp_path/"public") + "/{video}.mp4", workers=2).set_index("clip")
+    assert ledger.state.tolist() == ["failed", "failed",
+                                     "gone"] and not ledger.reason.str.contains(str(tmp_path)).any(), ledger.reason.tolist()
 
 def test_videos_without_their_list_are_told_where_it_comes_from(tmp_path, capsys):
     assert main(["fetch", "llp-videos", "--root", str(tmp_path)]) == 2

@@ -63,10 +63,12 @@ def test_odd_rows_load_as_the_benchmark_loads_them_and_are_remembered(write):
     s = read_segments(audio, visual, ["a"])
     assert not s.audio[0, :, LLP.index("Dog")].any()                        # reversed and zero-length rows mark nothing
     assert s.audio[0, :, LLP.index("Cat")].tolist() == [True] * 6 + [False] * 4   # repeated and overlapping rows unite
-    assert list(zip(s.findings.line, s.findings.kind)) == [(2, "reversed"), (3, "zero length"), (5, "repeated"), (6, "overlapping"), (7, "clip not asked for")]
+    assert list(zip(s.findings.line, s.findings.kind)) == [(2, "reversed"), (3, "zero length"), (5, "repeated"), (6, "overlapping"),
+                                                           (7, "clip not asked for")]
     assert set(s.findings.modality) == {"audio"} and set(s.findings.file) == {"audio.csv"}
 
-@pytest.mark.parametrize("row", ["a\t5\t2\tDog", "a\t3\t3\tDog", "a\t0\t4\tCat\na\t0\t4\tCat", "a\t0\t4\tCat\na\t2\t6\tCat", "z\t0\t1\tDog"])
+@pytest.mark.parametrize("row", ["a\t5\t2\tDog", "a\t3\t3\tDog", "a\t0\t4\tCat\na\t0\t4\tCat", "a\t0\t4\tCat\na\t2\t6\tCat",
+                                 "z\t0\t1\tDog"])
 def test_strict_raises_on_each_odd_row(write, row):
     f = write(ROWS + "a\t9\t10\tCar\n" + row + "\n")
     with pytest.raises(ParameterError, match="file.csv, line"): read_segments(f, f, ["a"], strict=True)
@@ -75,18 +77,21 @@ def test_a_clip_in_one_file_only_is_silent_in_the_other_and_in_neither_is_an_err
     audio, visual = write(ROWS + "a\t0\t1\tDog\n", "a.csv"), write(ROWS + "b\t0\t1\tDog\n", "v.csv")
     s = read_segments(audio, visual, ["a", "b"])
     assert s.audio.any((1, 2)).tolist() == [True, False] and s.visual.any((1, 2)).tolist() == [False, True]
-    with pytest.raises(KeyError, match="6 clips without a row.*c0, c1, c2, c3, c4, …"): read_segments(audio, visual, [f"c{i}" for i in range(6)])
+    with pytest.raises(KeyError, match="6 clips without a row.*c0, c1, c2, c3, c4, …"):
+        read_segments(audio, visual, [f"c{i}" for i in range(6)])
 
 def test_other_ids_and_repeated_ids_are_refused():
     w = WeakLabels(["a", "b"], np.eye(2, 25))
     with pytest.raises(KeyError, match="1 clip without weak labels: q"): w.select(["a", "q"])
     with pytest.raises(ParameterError, match="repeated clip ids: a"): WeakLabels(["a", "a"], np.eye(2, 25))
 
-@pytest.mark.parametrize("audio,visual", [(np.zeros((1, 10, 24)), np.zeros((1, 10, 24))), (np.zeros((1, 10, 25)), np.zeros((1, 9, 25))), (np.full((1, 10, 25), .5), np.zeros((1, 10, 25))), (np.zeros((10, 25)), np.zeros((10, 25)))])
+@pytest.mark.parametrize("audio,visual", [(np.zeros((1, 10, 24)), np.zeros((1, 10, 24))), (np.zeros((1, 10, 25)), np.zeros((1, 9, 25))),
+                                          (np.full((1, 10, 25), .5), np.zeros((1, 10, 25))), (np.zeros((10, 25)), np.zeros((10, 25)))])
 def test_arrays_of_another_shape_or_with_other_values_are_refused(audio, visual):
     with pytest.raises(ParameterError): SegmentLabels(["a"], audio, visual)
 
-labelings = st.integers(1, 4).flatmap(lambda n: st.integers(1, 14).flatmap(lambda t: st.tuples(hnp.arrays(bool, (n, t, 25)), hnp.arrays(bool, (n, t, 25)))))
+labelings = st.integers(1, 4).flatmap(lambda n: st.integers(1, 14).flatmap(lambda t: st.tuples(hnp.arrays(bool, (n, t, 25)),
+                                                                                               hnp.arrays(bool, (n, t, 25)))))
 
 @given(labelings, st.booleans())
 def test_table_and_arrays_say_the_same(arrays, timed):
@@ -124,7 +129,8 @@ def test_audit_names_both_directions_of_disagreement():
     audio[0, 3, LLP.index("Dog")] = visual[1, :, LLP.index("Car")] = True
     weak = WeakLabels(["a", "b"], np.stack([np.isin(LLP.events, ["Dog", "Cat"]), np.zeros(25, bool)]))
     found = audit(weak, SegmentLabels(["b", "a"], audio[::-1], visual[::-1]))
-    assert list(zip(found["clip"], found.event, found.modality, found.kind)) == [("a", "Cat", "", "weak label without a segment"), ("b", "Car", "visual", "segments without a weak label")]
+    assert list(zip(found["clip"], found.event, found.modality, found.kind)) == [("a", "Cat", "", "weak label without a segment"),
+                                                                                 ("b", "Car", "visual", "segments without a weak label")]
 
 def test_audacity_tracks_come_back_and_half_a_segment_counts(tmp_path):
     s = WeakLabels(["a"], np.eye(1, 25)).copied()
@@ -154,13 +160,15 @@ def test_event_names_with_commas_come_back(tmp_path):
 
 @pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf])
 def test_a_duration_must_be_finite_and_positive(bad):
-    with pytest.raises(ParameterError, match="finite and positive"): SegmentLabels(["a"], np.zeros((1, 10, 25)), np.zeros((1, 10, 25)), durations=[bad])
+    with pytest.raises(ParameterError, match="finite and positive"):
+        SegmentLabels(["a"], np.zeros((1, 10, 25)), np.zeros((1, 10, 25)), durations=[bad])
 
 def test_a_reversed_row_of_a_table_is_refused():
     df = pd.DataFrame([dict(clip="a", event="Dog", modality="audio", onset=5, offset=2)])
     with pytest.raises(ParameterError, match="onset 5 s is not before offset 2 s"): SegmentLabels.from_frame(df, ["a"])
 
-@pytest.mark.parametrize("line", ["60\t70\taudio Dog", "3\t1\taudio Dog", "nan\t1\taudio Dog", "0\t1\tDog", "0\t1\tsmell Dog", "0\t1\taudio Dogg", "x\t1\taudio Dog", "0 1 audio Dog"])
+@pytest.mark.parametrize("line", ["60\t70\taudio Dog", "3\t1\taudio Dog", "nan\t1\taudio Dog", "0\t1\tDog", "0\t1\tsmell Dog",
+                                  "0\t1\taudio Dogg", "x\t1\taudio Dog", "0 1 audio Dog"])
 def test_a_broken_label_track_names_file_and_line(tmp_path, line):
     (tmp_path/"t.txt").write_text("0\t1\taudio Dog\n" + line + "\n")
     with pytest.raises(ParameterError, match="t.txt, line 2"): from_audacity(tmp_path/"t.txt", "a")
@@ -173,14 +181,16 @@ def test_concat_keeps_order_and_refuses_other_vocabularies():
 # the benchmark's own files
 
 def test_llp_has_its_published_numbers_of_clips(data):
-    for split, n in (("train", 10_000), ("val_pd", 649), ("test_pd", 1200), ("dataset_full", 11_849)): assert len(read_weak(data("llp")/f"AVVP_{split}.csv")) == n
+    for split, n in (("train", 10_000), ("val_pd", 649), ("test_pd", 1200), ("dataset_full", 11_849)):
+        assert len(read_weak(data("llp")/f"AVVP_{split}.csv")) == n
 
 def llp(folder, split, revision="."):
     if not (folder/revision).exists(): pytest.skip("the audio file of 2020 is not here; see data/README.md")
     weak = read_weak(folder/f"AVVP_{split}_pd.csv")
     return weak, read_segments(folder/revision/"AVVP_eval_audio.csv", folder/"AVVP_eval_visual.csv", weak.ids)
 
-@pytest.mark.parametrize("split,revision,clips", [("val", ".", 31), ("test", ".", 53), ("test", "revision-2020", 54), ("val", "revision-2020", 31)])
+@pytest.mark.parametrize("split,revision,clips", [("val", ".", 31), ("test", ".", 53), ("test", "revision-2020", 54),
+                                                  ("val", "revision-2020", 31)])
 def test_audit_names_the_clips_whose_weak_label_is_not_the_union_of_their_segments(data, split, revision, clips):
     weak, truth = llp(data("llp"), split, revision)
     found = audit(weak, truth)
@@ -195,9 +205,11 @@ def test_validation_has_4048_triples_true_in_exactly_one_modality(data):
 def test_audit_names_the_faults_of_the_2020_audio_file(data):
     folder = data("llp/revision-2020").parent
     weak = concat(*(read_weak(folder/f"AVVP_{s}_pd.csv") for s in ("val", "test")))
-    found = {r: audit(weak, read_segments(folder/r/"AVVP_eval_audio.csv", folder/"AVVP_eval_visual.csv", weak.ids)) for r in (".", "revision-2020")}
+    found = {r: audit(weak, read_segments(folder/r/"AVVP_eval_audio.csv", folder/"AVVP_eval_visual.csv", weak.ids))
+             for r in (".", "revision-2020")}
     strange = {r: f[f.kind == "clip not asked for"] for r, f in found.items()}
-    assert set(strange["revision-2020"]["clip"]) - set(strange["."]["clip"]) == {"Baby_cry_infant_cry", "KvIjsmANkxI_10_20`"} and strange["."]["clip"].nunique() == 8
+    assert (set(strange["revision-2020"]["clip"]) - set(strange["."]["clip"]) == {"Baby_cry_infant_cry", "KvIjsmANkxI_10_20`"}
+            and strange["."]["clip"].nunique() == 8)
     said = strange["revision-2020"].set_index("clip").detail
     assert said["KvIjsmANkxI_10_20`"] == "a misspelling of KvIjsmANkxI_10_20?" and "event's name" in said["Baby_cry_infant_cry"].iloc[0]
     assert {"reversed", "zero length", "repeated", "overlapping"} <= set(found["."].kind)

@@ -22,7 +22,9 @@ def test_the_original_never_changes_and_undo_leads_back(truth):
     for _ in range(30):
         states.append(o.apply())
         a, b = sorted(rng.choice(11, 2, replace=False))
-        if not o.paint("abc"[rng.integers(3)], LLP.events[rng.integers(25)], ("audio", "visual")[rng.integers(2)], int(a), int(b), bool(rng.integers(2))): states.pop()
+        if not o.paint("abc"[rng.integers(3)], LLP.events[rng.integers(25)], ("audio", "visual")[rng.integers(2)], int(a), int(b),
+                       bool(rng.integers(2))):
+            states.pop()
     while o.edits:
         assert o.undo()
         want = states.pop()
@@ -58,8 +60,10 @@ def test_labels_that_changed_since_are_an_error_and_other_clips_are_not(truth, t
     assert (o.apply(truth.select(["b"])).audio == truth.select(["b"]).audio).all()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "x", "base": "truth", "seen": {}, "edits": [{}]}', '{"name": "x", "base": "truth", "seen": {}, "n_segments": 9, "edits": []}',
-    '{"name": "x", "base": "truth", "seen": {}, "n_segments": 10, "edits": [{"clip": "a", "event": "Unicorn", "modality": "audio", "start": 0, "end": 1, "value": true, "who": "", "when": ""}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "x", "base": "truth", "seen": {}, "edits": [{}]}',
+                                  '{"name": "x", "base": "truth", "seen": {}, "n_segments": 9, "edits": []}',
+    '{"name": "x", "base": "truth", "seen": {}, "n_segments": 10, "edits": [{"clip": "a", "event": "Unicorn", "modality": "audio", '
+    '"start": 0, "end": 1, "value": true, "who": "", "when": ""}]}'])
 def test_damaged_files_are_named(truth, tmp_path, text):
     (tmp_path/"x.json").write_text(text)
     with pytest.raises(ParameterError): open_overlay("x", truth, folder=tmp_path)
@@ -79,7 +83,9 @@ def test_official_csv_reads_back_as_the_corrected_labels(truth, tmp_path):
 EDIT = dict(clip="a", event="Dog", modality="audio", start=0, end=1, value=True, who="", when="")
 BODY = dict(name="x", base="truth", n_segments=10, seen={"a": "0"}, edits=[EDIT])
 
-@pytest.mark.parametrize("change", [dict(start=-5, end=-1), dict(start=3, end=3), dict(end=11), dict(start=0.5), dict(start=True), dict(end=10**30), dict(value=1), dict(clip=7), dict(clip="b"), dict(modality="smell"), dict(event=None), dict(event=["Dog"])])
+@pytest.mark.parametrize("change", [dict(start=-5, end=-1), dict(start=3, end=3), dict(end=11), dict(start=0.5), dict(start=True),
+                                    dict(end=10**30), dict(value=1), dict(clip=7), dict(clip="b"), dict(modality="smell"),
+                                    dict(event=None), dict(event=["Dog"])])
 def test_a_stroke_that_cannot_have_been_painted_is_named(truth, tmp_path, change):
     (tmp_path/"x.json").write_text(json.dumps(BODY | dict(edits=[EDIT, EDIT | change])))
     with pytest.raises(ParameterError, match="stroke 2|Dog|None"): open_overlay("x", truth, folder=tmp_path)
@@ -89,7 +95,8 @@ def test_one_bad_overlay_hides_no_other(truth, tmp_path):
     o = Overlay("good", truth)
     o.paint("a", "Dog", "audio", 0, 1, not truth.audio[0, 0, LLP.index("Dog")])
     o.save(tmp_path)
-    for n, text in enumerate(("", "[" * 5000, "7", json.dumps(BODY | dict(edits=[EDIT | dict(start=-5)])))): (tmp_path/f"bad{n}.json").write_text(text)
+    for n, text in enumerate(("", "[" * 5000, "7", json.dumps(BODY | dict(edits=[EDIT | dict(start=-5)])))):
+        (tmp_path/f"bad{n}.json").write_text(text)
     (tmp_path/".good.0123456789ab.json").write_text("{")                     # what a killed writer of version 0.1 left
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -36,7 +36,8 @@ def draw(fig):
     return fig
 
 
-@pytest.mark.parametrize("unit, want", [("clips", lambda x: x.any(1).sum(0)), ("segments", lambda x: x.sum((0, 1))), ("events", lambda x: np.bincount(runs(x)[1], minlength=25))])
+@pytest.mark.parametrize("unit, want", [("clips", lambda x: x.any(1).sum(0)), ("segments", lambda x: x.sum((0, 1))),
+                                        ("events", lambda x: np.bincount(runs(x)[1], minlength=25))])
 def test_event_counts_are_the_lengths_of_the_bars(unit, want):
     ax = draw(P.event_counts(TRUTH, unit)).axes[0]
     for i, m in enumerate(M.MODALITIES):
@@ -104,7 +105,8 @@ def test_nonaligned_takes_plain_scores_and_intervals():
 
 def test_forest_draws_each_value_in_its_interval():
     tables = {n: M.bootstrap(M.avvp_scores, x, TRUTH, n=50) for n, x in (("a", PRED), ("b", OTHER))}
-    fig = draw(P.forest(tables, ["segment/type", "event/visual"], {"a": M.bootstrap_difference(M.avvp_scores, PRED, OTHER, TRUTH, n=50)}, "b"))
+    fig = draw(P.forest(tables, ["segment/type", "event/visual"], {"a": M.bootstrap_difference(M.avvp_scores, PRED, OTHER, TRUTH, n=50)},
+                        "b"))
     points = [l.get_xdata()[0] for l in fig.axes[0].lines if len(l.get_xdata()) == 1]
     assert points == [tables[n].loc[k, "value"] for k in ("segment/type", "event/visual") for n in "ab"]
     assert len(fig.axes) == 2
@@ -139,7 +141,8 @@ def test_published_results_and_ours_stand_in_one_order():
 
 def test_learning_curves_draw_each_run_in_each_panel():
     t = pd.DataFrame({"epoch": [1, 2, 3], "loss/total": [3., 2, 1], "val/segment/type": [40., 50, 55]})
-    fig = draw(P.learning_curves({"a": t, "b": t.assign(**{"loss/total": 1.}), "without validation": t.drop(columns="val/segment/type")}, ("segment/type",)))
+    fig = draw(P.learning_curves({"a": t, "b": t.assign(**{"loss/total": 1.}), "without validation": t.drop(columns="val/segment/type")},
+                                 ("segment/type",)))
     assert [len(a.lines) for a in fig.axes] == [3, 2] and fig.axes[1].lines[0].get_ydata().tolist() == [40, 50, 55]
     assert len(draw(P.learning_curves(t.head(1), ("segment/type",))).axes) == 2
     with pytest.raises(KeyError, match="loss/total"): P.learning_curves(t.drop(columns="loss/total"))
@@ -221,7 +224,8 @@ def test_timelines_refuse_what_they_cannot_lay_side_by_side():
     with pytest.raises(ParameterError, match="nothing to draw"): P.timelines({})
     with pytest.raises(ParameterError, match="no clips"): P.timelines({"pred": PRED}, [])
     with pytest.raises(ParameterError, match="60 clips to draw: name 1 to 50"): P.timelines({"pred": made_up(60)})
-    with pytest.raises(ParameterError, match="5 segments"): P.timelines({"pred": replace(PRED, audio=PRED.audio[:, :5], visual=PRED.visual[:, :5])}, "clip1", TRUTH)
+    with pytest.raises(ParameterError, match="5 segments"):
+        P.timelines({"pred": replace(PRED, audio=PRED.audio[:, :5], visual=PRED.visual[:, :5])}, "clip1", TRUTH)
     v = Vocab("other", [f"e{i}" for i in range(25)], ["x"] * 25, ["x"] * 25, [0] * 25, [0] * 25)
     with pytest.raises(ParameterError, match="other events"): P.timelines({"pred": replace(PRED, vocab=v)}, "clip1", TRUTH)
 
@@ -236,9 +240,12 @@ def test_names_of_users_are_shown_as_they_are():
     x = SegmentLabels(NASTY, audio, ~audio, v)
     tables = {n: M.bootstrap(M.avvp_scores, x, x, n=5) for n in NASTY}
     curve = pd.DataFrame({"epoch": [1], "loss/total": [1.], "val/segment/type": [2.], "val/event/type": [2.]})
-    figures = [P.event_counts(x), P.durations(x), P.cooccurrence(x), P.alignment(x), P.event_bars(M.event_scores(x, x)), P.event_gains(M.event_scores(x, x), M.event_scores(x, x)),
-               P.nonaligned({n: M.nonaligned_scores(x, x) for n in NASTY}), P.forest(tables, ["segment/type"], tables, NASTY[0]), P.significance(P.pairwise({n: x for n in NASTY}, x, n=5), NASTY[0]),
-               P.confusion_matrix(M.confusion(x, x)), P.learning_curves({n: curve for n in NASTY}), P.score_histogram(audio, audio, .5, "audio", title=NASTY[0]), P.timelines({n: x for n in NASTY[:3]}, NASTY[:2], x, x.weak())]
+    figures = [P.event_counts(x), P.durations(x), P.cooccurrence(x), P.alignment(x), P.event_bars(M.event_scores(x, x)),
+               P.event_gains(M.event_scores(x, x), M.event_scores(x, x)),
+               P.nonaligned({n: M.nonaligned_scores(x, x) for n in NASTY}), P.forest(tables, ["segment/type"], tables, NASTY[0]),
+               P.significance(P.pairwise({n: x for n in NASTY}, x, n=5), NASTY[0]),
+               P.confusion_matrix(M.confusion(x, x)), P.learning_curves({n: curve for n in NASTY}),
+               P.score_histogram(audio, audio, .5, "audio", title=NASTY[0]), P.timelines({n: x for n in NASTY[:3]}, NASTY[:2], x, x.weak())]
     for fig in figures: draw(fig)
     assert P.plain(NASTY[0]) in names(figures[0].axes[0])
 
@@ -285,7 +292,8 @@ def test_an_unknown_theme_or_unit_is_refused():
 def test_a_sweep_marks_the_best_cell_and_frames_the_published_one():
     grid = pd.DataFrame([[70., 74, 73], [69, 75.5, 72]], pd.Index([2, 4], name="K"), pd.Index([3, 6, 10], name="alpha"))
     ax = draw(P.sweep_grid(grid, 72, [(4, 6)], title="F")).axes[0]
-    assert [t.get_text() for t in ax.texts if t.get_weight() == "bold"] == ["+3.5"] and [t.get_text() for t in ax.texts][:3] == ["-2.0", "+2.0", "+1.0"]
+    assert ([t.get_text() for t in ax.texts if t.get_weight() == "bold"] == ["+3.5"]
+            and [t.get_text() for t in ax.texts][:3] == ["-2.0", "+2.0", "+1.0"])
     assert sum(p.get_linewidth() > 1 for p in ax.patches) == 1 and "before 72.0" in ax.get_title(loc="left") + ax.get_title()
     with pytest.raises(KeyError): P.sweep_grid(grid, 72, [(5, 6)])
 

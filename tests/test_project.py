@@ -10,7 +10,8 @@ from valor_lab.vocab import AVE, LLP, LLP_CORRECTED, VOCABS, Vocab
 
 ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.parametrize("printed,status,wanted,counts", [
-    ("- Completed a\n- Completed b\nSuccess.", 0, 2, (2, 0)), ("- Completed a\n- Completed b\nnbdev Tests Failed On The Following Notebooks:\n==\n\tb.ipynb", 1, 2, (1, 1)),
+    ("- Completed a\n- Completed b\nSuccess.", 0, 2, (2, 0)),
+    ("- Completed a\n- Completed b\nnbdev Tests Failed On The Following Notebooks:\n==\n\tb.ipynb", 1, 2, (1, 1)),
     ("- Completed a\n", 0, 2, (1, 1)), ("No files were eligible for testing", 0, 0, (0, 1)), ("- Completed a\n", 1, 1, (0, 1))])
 def test_a_notebook_that_raises_is_counted_as_failed(printed, status, wanted, counts):
     assert load_test_command().notebook_counts(printed, status, wanted) == counts
@@ -32,13 +33,15 @@ def test_the_test_command_installs_chromium_where_it_can_and_else_says_why(monke
     assert browser(which, lambda: True, run) == "" and ran == ["update", "install"]
     assert browser(which, lambda: True, run) == "" and len(ran) == 2                 # it is there now
     assert "no apt-get" in browser(lambda name: None, lambda: True, run)
-    assert "no route" in browser(lambda name: name if name == "apt-get" else None, lambda: True, lambda command, **options: subprocess.CompletedProcess(command, 100, "Err\nno route"))
+    assert "no route" in browser(lambda name: name if name == "apt-get" else None, lambda: True,
+                                 lambda command, **options: subprocess.CompletedProcess(command, 100, "Err\nno route"))
 
 def test_the_version_is_the_same_wherever_it_stands():
     assert f"version = {valor_lab.__version__}\n" in (ROOT/"settings.ini").read_text()
 
 def test_importing_the_package_loads_neither_torch_nor_pandas():
-    code = "import sys, valor_lab; print([m for m in ('torch', 'pandas', 'numpy', 'matplotlib', 'open_clip', 'laion_clap') if m in sys.modules])"
+    heavy = ("torch", "pandas", "numpy", "matplotlib", "open_clip", "laion_clap")
+    code = f"import sys, valor_lab; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout.strip() == "[]"
 
 def test_labels_and_metrics_work_with_the_base_install_alone():
@@ -66,17 +69,21 @@ def test_a_notebook_says_its_kernel_and_holds_no_path_of_a_machine(path):
 def test_each_library_notebook_exports_the_module_of_its_name_and_asserts_something(path):
     cells = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
     wing = "".join(f"{folder}." for folder in path.relative_to(ROOT/"nbs"/"api").parts[:-1])
-    assert f"#| default_exp {wing}{'__init__' if path.stem == 'index' else re.sub(r'^[0-9]+_', '', path.stem)}" in cells and any("assert " in c for c in cells)
+    assert (f"#| default_exp {wing}{'__init__' if path.stem == 'index' else re.sub(r'^[0-9]+_', '', path.stem)}" in cells
+            and any("assert " in c for c in cells))
 
 def test_the_captions_and_thresholds_are_the_published_ones():
-    assert LLP.clip_captions[LLP.index("Vacuum_cleaner")] == "A photo of a vaccum cleaner." and LLP.clip_captions[LLP.index("Acoustic_guitar")] == "A photo of a acoustic guiter."
+    assert (LLP.clip_captions[LLP.index("Vacuum_cleaner")] == "A photo of a vaccum cleaner."
+            and LLP.clip_captions[LLP.index("Acoustic_guitar")] == "A photo of a acoustic guiter.")
     assert LLP.clap_captions[LLP.index("Frying_(food)")] == "This is a sound of frying (food)"
-    assert LLP.clip_thresholds.tolist() == [20, 15, 18, 14, 15, 18, 18, 15, 15, 15, 15, 18, 15, 15, 15, 15, 15, 15, 15, 16, 14, 15, 15, 15, 18]
+    assert LLP.clip_thresholds.tolist() == [20, 15, 18, 14, 15, 18, 18, 15, 15, 15, 15, 18, 15, 15, 15, 15, 15, 15, 15, 16,
+                                            14, 15, 15, 15, 18]
     assert LLP.clap_thresholds.tolist() == [0, 0, 1, 4, 6, -2, 4, 4, 2, 2, 2, 1, 2, 3, 0, 2, 2, 2, 0, 2, -1, 2, 3, 3, 0]
     assert "vaccum" not in "".join(LLP_CORRECTED.clip_captions) and LLP_CORRECTED.events == LLP.events
 
 def test_ave_has_28_events_in_the_order_of_its_file(data):
-    assert tuple(dict.fromkeys(line.split("&")[0] for line in (data("ave")/"Annotations.txt").read_text().splitlines())) == AVE.events and len(AVE) == 28
+    assert (tuple(dict.fromkeys(line.split("&")[0] for line in (data("ave")/"Annotations.txt").read_text().splitlines())) == AVE.events
+            and len(AVE) == 28)
     assert np.isnan(AVE.clip_thresholds).all() and np.isnan(AVE.clap_thresholds).all()
 
 def test_a_vocabulary_grows_and_stays_what_it_was():

@@ -9,14 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from valor_lab.tasks import (tal, SNIPPET, Detections, Ragged, TALOptions, draw_times, find_streams, make_videos, odd_lengths,
-                             read_streams, run_activations, video_figure)
+from valor_lab.tasks import (DEMO_ACTIONS, SNIPPET, STREAMS, VIDEO_SIZES, Detections, Ragged, TALOptions, draw_times, find_streams,
+                             make_videos, odd_lengths, matched, read_streams, run_activations, video_figure, world)
 from valor_lab.training import (PRESETS, TrainConfig, override, preset, resolved, for_dataset, load_splits, plan_runs, prepare,
                                 train_all, compare_runs, read_published, list_runs, score_runs, score_table, predict, run_labels,
                                 run_predictions, find_task, fit)
 from valor_lab.core import ParameterError
 from valor_lab.datasets import inventory, load_dataset, load_labels, read_split
-from valor_lab.metrics import DETECTION_SCORES, Actions, detection_scores, on_grid
+from valor_lab.metrics import DETECTION_SCORES, Actions, bare_vocab, detection_scores, on_grid, to_segments
 
 PLAIN = dict(device="cpu", progress=False)
 
@@ -49,12 +49,15 @@ def test_feature_files_are_cut_into_rgb_and_flow_without_pickle(tmp_path):
     np.save(tmp_path/"part"/"b.npy", np.arange(24., dtype=np.float64).reshape(3, 8)), np.save(tmp_path/"a.npy", np.ones((2, 8), np.float16))
     files = find_streams(tmp_path)
     got = read_streams([files["a"], files["b"]], 4)
-    assert got["audio"].lengths.tolist() == [2, 3] and got["audio"][1].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11], [16, 17, 18, 19]] and got["visual"][1][0].tolist() == [4, 5, 6, 7]
+    assert (got["audio"].lengths.tolist() == [2, 3] and got["audio"][1].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11], [16, 17, 18, 19]]
+            and got["visual"][1][0].tolist() == [4, 5, 6, 7])
 
 
 @pytest.mark.parametrize("content,message", [
-    (np.ones((3, 7)), r"bad.npy: shape \[3, 7\], expected \['any', 8\]"), (np.ones(8), r"bad.npy: shape \[8\]"), (np.full((3, 8), np.nan), "bad.npy: holds NaN or inf"),
-    (np.full((3, 8), np.inf), "bad.npy: holds NaN or inf"), (np.ones((0, 8)), "bad.npy: no snippet"), (np.full((3, 8), 1e6), "bad.npy: values up to 1e"),
+    (np.ones((3, 7)), r"bad.npy: shape \[3, 7\], expected \['any', 8\]"), (np.ones(8), r"bad.npy: shape \[8\]"),
+    (np.full((3, 8), np.nan), "bad.npy: holds NaN or inf"),
+    (np.full((3, 8), np.inf), "bad.npy: holds NaN or inf"), (np.ones((0, 8)), "bad.npy: no snippet"),
+    (np.full((3, 8), 1e6), "bad.npy: values up to 1e"),
     (np.array([{"a": 1}], object), "bad.npy: not an array that can be read without pickle"), (b"not numpy", "bad.npy: not an array")])
 def test_files_that_cannot_be_used_are_named(tmp_path, content, message):
     path = tmp_path/"bad.npy"
@@ -75,8 +78,11 @@ def thumos_like(folder, videos=("v1", "v2", "v3"), without=()):
     (base/"i3d").mkdir(parents=True)
     for subset in ("validation", "test"):
         for n, v in enumerate(videos):
-            rows += [f"{subset}_{v},{subset},{20 + n},Diving,{2 + n},{6 + n}", f"{subset}_{v},{subset},{20 + n},GolfSwing,12,{14 + 9*(n == 2)}"]
-            if v not in without: np.save(base/"i3d"/f"{subset}_{v}.npy", np.random.default_rng(n).normal(size=(int((20 + n)/SNIPPET), 2048)).astype(np.float32))
+            rows += [f"{subset}_{v},{subset},{20 + n},Diving,{2 + n},{6 + n}",
+                     f"{subset}_{v},{subset},{20 + n},GolfSwing,12,{14 + 9*(n == 2)}"]
+            if v not in without:
+                np.save(base/"i3d"/f"{subset}_{v}.npy",
+                        np.random.default_rng(n).normal(size=(int((20 + n)/SNIPPET), 2048)).astype(np.float32))
     (base/"annotations.csv").write_text("\n".join(rows) + "\n")
     (base/"Ambiguous_test.txt").write_text("test_v1  15 17\n")
     return folder
@@ -85,7 +91,8 @@ def thumos_like(folder, videos=("v1", "v2", "v3"), without=()):
 def test_thumos_is_read_from_a_folder_with_one_file_for_each_video(tmp_path):
     data = load_dataset("thumos14", thumos_like(tmp_path), "test", "i3d")
     assert data.ids == ("test_v1", "test_v2", "test_v3") and data.features["audio"].shape == (3, 34, 1024) and len(data.vocab) == 20
-    assert isinstance(data.truth, Actions) and len(data.truth.ambiguous) == 1 and data.labels is None and data.weak.events("test_v1") == ["Diving", "GolfSwing"]
+    assert (isinstance(data.truth, Actions) and len(data.truth.ambiguous) == 1 and data.labels is None
+            and data.weak.events("test_v1") == ["Diving", "GolfSwing"])
     assert data.truth.findings.kind.tolist() == ["ends after the video"] and data.truth.spans.end.max() == 22
     train = load_dataset("thumos14", tmp_path, "train", "i3d")
     assert train.labels is train.truth and not len(train.truth.ambiguous)
@@ -95,7 +102,8 @@ def test_thumos_is_read_from_a_folder_with_one_file_for_each_video(tmp_path):
 
 def test_videos_without_a_file_are_left_out_and_in_the_ledger(tmp_path):
     data = load_dataset("thumos14", thumos_like(tmp_path, without=("v2",)), "test", "i3d")
-    assert data.ids == ("test_v1", "test_v3") and data.total == 3 and data.missing.values.tolist() == [["test_v2", "i3d features", "no such file"]]
+    assert (data.ids == ("test_v1", "test_v3") and data.total == 3
+            and data.missing.values.tolist() == [["test_v2", "i3d features", "no such file"]])
     assert list(data.truth.ids) == list(data.ids) and "2 of 3 clips" in repr(data)
     for f in (tmp_path/"thumos14"/"i3d").glob("*"): f.unlink()
     with pytest.raises(FileNotFoundError, match="no video of thumos14 test has features"): load_dataset("thumos14", tmp_path, "test", "i3d")
@@ -113,13 +121,14 @@ def test_the_made_up_set_is_the_same_every_time_and_nothing_is_made_twice(root, 
 
 
 def test_the_made_up_features_hold_their_actions(splits):
-    data, p = splits["test"], tal.VIDEO_SIZES["tiny"]
+    data, p = splits["test"], VIDEO_SIZES["tiny"]
     grid = on_grid(data.truth, SNIPPET, data.features["audio"].shape[1])
     strength = [[], []]
     for i in range(len(data)):
-        x = np.stack([data.features[m][i] for m in tal.STREAMS], 1).astype(float)
-        curve = tal.matched(x, tal.world(p))
-        for c in np.nonzero(data.weak.mask[i])[0]: [strength[int(b)].append(curve[grid[i, :len(x), c] == b, c].mean()) for b in (False, True)]
+        x = np.stack([data.features[m][i] for m in STREAMS], 1).astype(float)
+        curve = matched(x, world(p))
+        for c in np.nonzero(data.weak.mask[i])[0]:
+            [strength[int(b)].append(curve[grid[i, :len(x), c] == b, c].mean()) for b in (False, True)]
     assert np.mean(strength[1]) > np.mean(strength[0]) + 1
     assert not set(splits["train"].ids) & set(splits["test"].ids) and {len(s) for s in splits.values()} == {12, 4, 8}
 
@@ -148,7 +157,8 @@ def test_windows_stay_within_their_video_in_order(sampling):
 
 def test_every_snippet_is_seen_sooner_or_later():
     torch.manual_seed(0)
-    for sampling in ("random", "even"): assert set(torch.cat([draw_times(torch.tensor([30]), 8, sampling)[0].flatten() for _ in range(200)]).tolist()) == set(range(30))
+    for sampling in ("random", "even"):
+        assert set(torch.cat([draw_times(torch.tensor([30]), 8, sampling)[0].flatten() for _ in range(200)]).tolist()) == set(range(30))
 
 
 def test_a_batch_holds_the_same_snippets_in_every_field(splits):
@@ -158,16 +168,19 @@ def test_a_batch_holds_the_same_snippets_in_every_field(splits):
     grid = on_grid(splits["train"].truth, SNIPPET, tensors["mask"].shape[1])
     for b, row in enumerate((3, 1)):
         for t in range(20):
-            np.testing.assert_array_equal(batch["visual"][b, t].numpy(), splits["train"].features["visual"][row][batch["times"][b, t]].astype(np.float32))
+            np.testing.assert_array_equal(batch["visual"][b, t].numpy(),
+                                          splits["train"].features["visual"][row][batch["times"][b, t]].astype(np.float32))
             assert batch["labels_audio"][b, t].bool().tolist() == grid[row, batch["times"][b, t]].tolist()
 
 
 def test_padding_and_strange_labels_do_not_get_into_a_batch(splits):
     task = find_task("tal")
     short = task.take(task.tensors(splits["train"]), torch.arange(12), tiny("tal-mil", window=500))
-    assert short["audio"].shape[1] == splits["train"].features["audio"].shape[1] and (short["audio"][~short["mask"]] == 0).all() and (short["labels_audio"][~short["mask"]] == 0).all()
+    assert (short["audio"].shape[1] == splits["train"].features["audio"].shape[1] and (short["audio"][~short["mask"]] == 0).all()
+            and (short["labels_audio"][~short["mask"]] == 0).all())
     with pytest.raises(ParameterError, match="spans"): task.tensors(replace(splits["train"], labels=read_split))
-    with pytest.raises(ParameterError, match="Ragged"): task.tensors(replace(splits["train"], features={"audio": np.zeros((12, 5, 3)), "visual": np.zeros((12, 5, 3))}))
+    with pytest.raises(ParameterError, match="Ragged"):
+        task.tensors(replace(splits["train"], features={"audio": np.zeros((12, 5, 3)), "visual": np.zeros((12, 5, 3))}))
 
 
 # the task in the loop
@@ -189,7 +202,7 @@ def test_every_preset_trains_and_its_run_remembers_everything(name, splits, tmp_
         if "oracle" in name: assert np.mean(own.audio == read_truth(splits["train"]).audio) > .97
 
 
-def read_truth(data): return tal.to_segments(data.truth.spans, data.ids, data.truth.durations, data.vocab)
+def read_truth(data): return to_segments(data.truth.spans, data.ids, data.truth.durations, data.vocab)
 
 
 def test_an_interrupted_run_ends_like_one_that_was_not(splits, tmp_path, monkeypatch):
@@ -201,9 +214,11 @@ def test_an_interrupted_run_ends_like_one_that_was_not(splits, tmp_path, monkeyp
         if epoch == 3 and not seen: seen.append(1); raise KeyboardInterrupt
         return real(t, epoch)
     monkeypatch.setattr(train, "train_epoch", stops)
-    with pytest.raises(KeyboardInterrupt): fit(config, splits["train"], tmp_path/"cut", splits["val"], splits["test"], save_every=0., **PLAIN)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, splits["train"], tmp_path/"cut", splits["val"], splits["test"], save_every=0., **PLAIN)
     cut = fit(config, splits["train"], tmp_path/"cut", splits["val"], splits["test"], save_every=0., **PLAIN)
-    assert cut.scores["test"] == whole.scores["test"] and (cut.path/"predictions"/"test.csv").read_text() == (whole.path/"predictions"/"test.csv").read_text()
+    assert (cut.scores["test"] == whole.scores["test"]
+            and (cut.path/"predictions"/"test.csv").read_text() == (whole.path/"predictions"/"test.csv").read_text())
 
 
 def test_videos_that_nobody_annotated_can_be_predicted(splits, tmp_path):
@@ -224,20 +239,23 @@ def test_a_change_in_spans_or_features_is_another_data_set(splits):
     base = task.describe(data)
     moved = replace(data.truth, spans=data.truth.spans.assign(start=data.truth.spans.start + .01))
     louder = {k: Ragged(v.values*2, v.lengths) for k, v in data.features.items()}
-    assert task.describe(data) == base != task.describe(replace(data, truth=moved)) and task.describe(replace(data, features=louder)) != base
+    assert (task.describe(data) == base != task.describe(replace(data, truth=moved))
+            and task.describe(replace(data, features=louder)) != base)
     assert json.loads(json.dumps(base)) == base
 
 
 # results
 
 def test_runs_stand_in_tables_with_intervals_and_beside_published_numbers(splits, tmp_path):
-    done = {n: [fit(tiny(n, epochs=2, seed=s), splits["train"], tmp_path/f"{n}-{s}", splits["val"], splits["test"], **PLAIN) for s in (0, 1)] for n in ("tal-mil", "tal-ppl-oracle")}
+    done = {n: [fit(tiny(n, epochs=2, seed=s), splits["train"], tmp_path/f"{n}-{s}", splits["val"], splits["test"], **PLAIN)
+                for s in (0, 1)] for n in ("tal-mil", "tal-ppl-oracle")}
     truth = splits["test"].truth
     one = score_runs(done["tal-mil"], truth, n=50)
     mean = pd.DataFrame([r.scores["test"] for r in done["tal-mil"]]).mean()
     np.testing.assert_allclose(one["value"], mean[list(DETECTION_SCORES)])
     assert (one.low <= one.high).all()
-    np.testing.assert_allclose(compare_runs(done["tal-ppl-oracle"], done["tal-mil"], truth, n=50)["value"], score_runs(done["tal-ppl-oracle"], truth, n=2)["value"] - one["value"])
+    np.testing.assert_allclose(compare_runs(done["tal-ppl-oracle"], done["tal-mil"], truth, n=50)["value"],
+                               score_runs(done["tal-ppl-oracle"], truth, n=2)["value"] - one["value"])
     assert compare_runs(done["tal-mil"], done["tal-mil"], truth, n=20).eq(0).all(axis=None)
     assert list(score_table(done, truth)) == ["tal-mil", "tal-ppl-oracle"]
     board = list_runs(tmp_path, task="tal")
@@ -250,22 +268,27 @@ def test_runs_stand_in_tables_with_intervals_and_beside_published_numbers(splits
 
 
 def test_detections_of_low_score_are_not_shown():
-    table = pd.DataFrame([("a", "Jump", 0., 5., .9), ("a", "Jump", 5., 9., .3), ("b", "Kick", 1., 2., .2)], columns=["video", "label", "start", "end", "score"])
-    said = Detections(("a", "b"), np.array([10., 10.]), np.array([15, 15]), table, tal.bare_vocab("toy", tal.DEMO_ACTIONS))
+    table = pd.DataFrame([("a", "Jump", 0., 5., .9), ("a", "Jump", 5., 9., .3), ("b", "Kick", 1., 2., .2)],
+                         columns=["video", "label", "start", "end", "score"])
+    said = Detections(("a", "b"), np.array([10., 10.]), np.array([15, 15]), table, bare_vocab("toy", DEMO_ACTIONS))
     assert said.best().score.tolist() == [.9, .2] and said.select(["b"]).table.label.tolist() == ["Kick"]
     assert said.to_segments(10).audio.sum((1, 2)).tolist() == [5, 1]
     with pytest.raises(KeyError, match="without detections"): said.select(["z"])
 
 
-@pytest.mark.parametrize("values,message", [(dict(window=1), "window=1"), (dict(sampling="odd"), "sampling"), (dict(streams="sound"), "streams"), (dict(overlap=-.1), "overlap"), (dict(windows=3), "windows")])
+@pytest.mark.parametrize("values,message", [(dict(window=1), "window=1"), (dict(sampling="odd"), "sampling"),
+                                            (dict(streams="sound"), "streams"), (dict(overlap=-.1), "overlap"),
+                                            (dict(windows=3), "windows")])
 def test_impossible_options_are_refused(values, message):
     with pytest.raises(ParameterError, match=message): override(preset("tal-mil"), values)
 
 
 def test_presets_differ_from_ppl_in_one_part_each_and_belong_to_their_task():
     base = resolved(preset("tal-ppl"))
-    changed = {n: {k: v for k, v in resolved(preset(f"tal-ppl-{n}")).options.items() if v != base.options[k]} for n in ("hard", "no-momentum", "no-contrast", "one-prototype", "oracle")}
-    assert changed == {"hard": {"tau": 0.}, "no-momentum": {"momentum": 0.}, "no-contrast": {"weight_contrast": 0.}, "one-prototype": {"n_prototypes": 1}, "oracle": {"pseudo": "given"}}
+    changed = {n: {k: v for k, v in resolved(preset(f"tal-ppl-{n}")).options.items() if v != base.options[k]}
+               for n in ("hard", "no-momentum", "no-contrast", "one-prototype", "oracle")}
+    assert changed == {"hard": {"tau": 0.}, "no-momentum": {"momentum": 0.}, "no-contrast": {"weight_contrast": 0.},
+                       "one-prototype": {"n_prototypes": 1}, "oracle": {"pseudo": "given"}}
     assert for_dataset(preset("tal-ppl"), "thumos14") == preset("tal-ppl")
     with pytest.raises(ParameterError, match="task"): for_dataset(preset("valor"), "tal-demo", "tiny")
     with pytest.raises(ParameterError, match="task"): for_dataset(preset("tal-mil"), "llp")
@@ -288,12 +311,14 @@ def test_other_objectives_learn_from_windows_too(objective, splits, tmp_path):
 def test_dense_losses_pass_padding_by():
     from valor_lab.methods import bce_logits, dense, rows_of
     logits, labels, mask = torch.randn(2, 4, 3), torch.rand(2, 4, 3), torch.tensor([[True]*4, [True, True, False, False]])
-    real = torch.cat([bce_logits(logits[0], labels[0], reduce=False).flatten(), bce_logits(logits[1, :2], labels[1, :2], reduce=False).flatten()])
+    real = torch.cat([bce_logits(logits[0], labels[0], reduce=False).flatten(),
+                      bce_logits(logits[1, :2], labels[1, :2], reduce=False).flatten()])
     torch.testing.assert_close(dense(logits, labels, {"mask": mask}), real.mean())
     torch.testing.assert_close(dense(logits, labels, {}), bce_logits(logits, labels))
     index, times = torch.tensor([2, 0]), torch.tensor([[1, 3], [0, 1]])
     x = torch.arange(12).reshape(3, 4)
-    assert x[rows_of({"index": index, "times": times})].tolist() == [[9, 11], [0, 1]] and x[rows_of({"index": index})].tolist() == [[8, 9, 10, 11], [0, 1, 2, 3]]
+    assert (x[rows_of({"index": index, "times": times})].tolist() == [[9, 11], [0, 1]]
+            and x[rows_of({"index": index})].tolist() == [[8, 9, 10, 11], [0, 1, 2, 3]])
 
 
 def test_the_workbench_lists_untrimmed_videos_and_their_truth(root, splits):
@@ -301,4 +326,5 @@ def test_the_workbench_lists_untrimmed_videos_and_their_truth(root, splits):
     from valor_lab.workbench import clip_frame, load_clips
     clips = load_clips("tal-demo", "test", "tiny", root, runs_folder=None)
     truth = clips.labelings["truth"]
-    assert len(clip_frame(clips)) == len(splits["test"]) and truth.n_segments == 200 and truth.visual.any() and len(set(truth.durations)) > 1
+    assert (len(clip_frame(clips)) == len(splits["test"]) and truth.n_segments == 200
+            and truth.visual.any() and len(set(truth.durations)) > 1)

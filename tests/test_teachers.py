@@ -98,11 +98,14 @@ def test_a_file_without_state_dict_is_refused(tmp_path):
     with pytest.raises(ParameterError, match="no state dict"): T.read_checkpoint(tmp_path/"a.pt")
 
 
-@pytest.mark.parametrize("make", [lambda: T.ClapTeacher(), lambda: T.ClipTeacher(), lambda: T.ClipTeacher("hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K", ""), lambda: T.roberta_tokenizer()])
+@pytest.mark.parametrize("make", [lambda: T.ClapTeacher(), lambda: T.ClipTeacher(),
+                                  lambda: T.ClipTeacher("hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K", ""), lambda: T.roberta_tokenizer()])
 def test_a_missing_download_fails_without_retries_and_with_one_message(make, offline, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("valor_lab.harvest.teachers.find_data", lambda name, root=None: None)
-    with mock.patch("huggingface_hub.file_download.hf_hub_download", side_effect=FileNotFoundError), mock.patch("time.sleep") as slept, pytest.raises(FileNotFoundError) as e: make()
+    with mock.patch("huggingface_hub.file_download.hf_hub_download",
+                    side_effect=FileNotFoundError), mock.patch("time.sleep") as slept, pytest.raises(FileNotFoundError) as e:
+        make()
     assert not slept.called
     message = str(e.value)
     assert "cannot fetch" in message and "repository" in message and "data/weights/" in message
@@ -152,7 +155,9 @@ def test_a_path_that_does_not_exist_is_not_taken_for_a_tag():
 
 def test_a_network_with_the_wrong_activation_is_not_returned(clip_folder):
     source = T.clip_from_folder(clip_folder)
-    with mock.patch("open_clip.create_model", side_effect=lambda *a, **k: open_clip.CLIP(**SMALL, quick_gelu=True)), pytest.raises(ParameterError, match="another activation"):
+    with mock.patch("open_clip.create_model",
+                    side_effect=lambda *a, **k: open_clip.CLIP(**SMALL,
+                                                               quick_gelu=True)), pytest.raises(ParameterError, match="another activation"):
         T.build_clip(source, torch.device("cpu"), "fp32")
 
 
@@ -169,7 +174,8 @@ def test_what_changes_an_embedding_changes_the_fingerprint(clip_folder, tmp_path
     grey = copied(clip_folder, tmp_path/"grey", mean=[.5]*3, std=[.5]*3)
     sharp = copied(clip_folder, tmp_path/"sharp", interpolation="bilinear", resize_mode="squash")
     published = mark(clip_folder)
-    assert len({published, mark(grey), mark(clip_folder, precision="bf16"), mark(clip_folder, preprocess="model"), mark(sharp, preprocess="model")}) == 5
+    assert len({published, mark(grey), mark(clip_folder, precision="bf16"), mark(clip_folder, preprocess="model"),
+                mark(sharp, preprocess="model")}) == 5
     assert mark(sharp) == published and mark(clip_folder, precision="fp32") == published    # the published squash asks for neither
     assert {"mean", "std", "precision"}.isdisjoint(T.ClipTeacher(pretrained=clip_folder, device="cpu").config)
 
@@ -305,8 +311,10 @@ def test_repeat_padding_fills_with_whole_repetitions():
     assert x[:9*48_024].eq(1).all() and x[9*48_024:].eq(0).all()
 
 
-@pytest.mark.parametrize("bad, message", [(np.zeros((2, 100), np.float32), "mono"), (np.zeros(100, np.int16), "int16"), (np.zeros(5, np.float32), "5 samples"), ([0.]*100, "list"),
-                                          (np.array([0., np.nan]*50), "50 values"), (np.array([0., np.inf]*50), "50 values"), (np.zeros(0, np.float32), "0 samples")])
+@pytest.mark.parametrize("bad, message", [(np.zeros((2, 100), np.float32), "mono"), (np.zeros(100, np.int16), "int16"),
+                                          (np.zeros(5, np.float32), "5 samples"), ([0.]*100, "list"),
+                                          (np.array([0., np.nan]*50), "50 values"), (np.array([0., np.inf]*50), "50 values"),
+                                          (np.zeros(0, np.float32), "0 samples")])
 def test_audio_of_another_kind_is_refused(bad, message):
     with pytest.raises(ParameterError, match=message): T.check_audio(bad, 10)
 
@@ -341,7 +349,8 @@ def official(tmp_path_factory):
     config["text_cfg"]["model_type"] = "roberta"
     torch.manual_seed(0)
     with unfilled(): model = fill(T.build_clap(dict(config, enable_fusion=True, fusion_type="aff_2d")))
-    state = {f"module.{k}": v for k, v in model.state_dict().items()} | {"module.text_branch.embeddings.position_ids": torch.arange(514)[None]}
+    state = ({f"module.{k}": v for k, v in model.state_dict().items()}
+             | {"module.text_branch.embeddings.position_ids": torch.arange(514)[None]})
     torch.save({"epoch": 1, "name": "test", "state_dict": state, "loss": np.float64(1.)}, d/"official.pt")
     roberta_folder(d/"roberta")
     del model, state
@@ -371,9 +380,11 @@ def test_the_real_clap_loads_from_local_files_without_a_network(clap, offline):
     x = noise(480_256)
     tokens = clap.token_map(x)
     assert tokens.shape == (64, 768) and T.pooled(tokens).shape == (10, 768)
-    with torch.inference_mode(): whole = clap.model.encode_audio(T.clap_input([T.stretch(x, 480_000)], clap.model.audio_cfg, True), device="cpu")
+    with torch.inference_mode():
+        whole = clap.model.encode_audio(T.clap_input([T.stretch(x, 480_000)], clap.model.audio_cfg, True), device="cpu")
     assert np.abs(tokens.mean(0) - whole["embedding"][0].numpy()).max() < 1e-5
-    assert np.abs(tokens.reshape(2, 32, 768).mean(0) - whole["fine_grained_embedding"][0].numpy().reshape(32, -1, 768)[:, 0]).max() < 1e-5   # time runs left to right
+    # time runs left to right
+    assert np.abs(tokens.reshape(2, 32, 768).mean(0) - whole["fine_grained_embedding"][0].numpy().reshape(32, -1, 768)[:, 0]).max() < 1e-5
     assert not offline
 
 
@@ -394,7 +405,8 @@ def test_embeddings_equal_those_of_laion_clap_itself(official, clap):
     as_object = lambda audio, cfg: T.log_mel(audio, clap.model.audio_cfg)
     with mock.patch.object(theirs, "get_mel", as_object), torch.inference_mode():
         assert np.abs(module.get_audio_embedding_from_data(list(T.cut(x, 2))) - clap.embed_clip(x, 2)).max() < 1e-6
-    with torch.inference_mode(): assert np.abs(module.get_text_embedding(["a dog", "a cat"]) - clap.embed_text(["a dog", "a cat"])).max() < 1e-6
+    with torch.inference_mode():
+        assert np.abs(module.get_text_embedding(["a dog", "a cat"]) - clap.embed_text(["a dog", "a cat"])).max() < 1e-6
 
 
 @pytest.mark.slow
@@ -412,5 +424,6 @@ def test_the_mel_follows_the_definition():
     T.clap_module()
     cfg = sys.modules["clap_module.model"].CLAPAudioCfp(hop_size=480, model_type="HTSAT", model_name="tiny")
     x = noise(48_000)
-    expected = librosa.feature.melspectrogram(y=x, sr=48_000, n_fft=1024, hop_length=480, win_length=1024, center=True, pad_mode="reflect", power=2., n_mels=64, norm=None, htk=True, fmin=50, fmax=14000)
+    expected = librosa.feature.melspectrogram(y=x, sr=48_000, n_fft=1024, hop_length=480, win_length=1024, center=True,
+                                              pad_mode="reflect", power=2., n_mels=64, norm=None, htk=True, fmin=50, fmax=14000)
     assert np.abs(T.log_mel(torch.from_numpy(x), cfg).numpy() - 10*np.log10(np.maximum(expected.T, 1e-10))).max() < 1e-3

@@ -58,7 +58,8 @@ def test_one_threshold_per_teacher_is_the_best_one(seed, n, t, levels, gate):
     for m in ("audio", "visual"):
         x = getattr(scores, m)
         assert len(set(found.of(m))) == 1
-        assert f(getattr(elaborate(scores, weak, found), m), getattr(truth, m)) == max(f((x > th) & g, getattr(truth, m)) for th in candidates(x))
+        assert f(getattr(elaborate(scores, weak, found), m), getattr(truth, m)) == max(f((x > th) & g, getattr(truth, m))
+                                                                                       for th in candidates(x))
 
 @problems
 def test_pooled_optimum_is_that_of_all_combinations(seed, n, t, levels, gate):
@@ -109,8 +110,10 @@ def test_everything_and_nothing_lie_at_the_common_threshold_if_that_is_farther_o
 
 def test_an_event_whose_true_segments_are_all_outside_the_gate_is_not_labelled():
     v = vocab(1)
-    scores, truth = Scores("ab", *np.arange(12.).reshape(2, 2, 3, 1) % 6, v), SegmentLabels("ab", *np.arange(12).reshape(2, 2, 3, 1) % 6 > 2, v)
-    assert tune(scores, truth, WeakLabels("ab", [[True], [False]], v)).clap.tolist() == [3]      # one above the highest score that may be labelled
+    scores, truth = (Scores("ab", *np.arange(12.).reshape(2, 2, 3, 1) % 6, v),
+                     SegmentLabels("ab", *np.arange(12).reshape(2, 2, 3, 1) % 6 > 2, v))
+    # one above the highest score that may be labelled
+    assert tune(scores, truth, WeakLabels("ab", [[True], [False]], v)).clap.tolist() == [3]
 
 def test_an_event_that_the_gate_allows_nowhere_takes_the_common_threshold():
     scores, truth, weak = big()
@@ -149,7 +152,8 @@ def test_ascent_ends_no_lower_and_reports_the_official_score():
         found, steps = ascend(scores, truth, gate)
         a, b = (avvp_scores(elaborate(scores, gate, t), truth) for t in (tune(scores, truth, gate), found))
         for r in steps.itertuples():
-            assert r.start == pytest.approx(a[f"segment/{r.modality}"]) and r.end == pytest.approx(b[f"segment/{r.modality}"]) and r.end >= r.start
+            assert (r.start == pytest.approx(a[f"segment/{r.modality}"])
+                    and r.end == pytest.approx(b[f"segment/{r.modality}"]) and r.end >= r.start)
     assert "ascent" in found.provenance["method"] and "exact" not in found.provenance["method"]
 
 @given(st.integers(0, 10**6))
@@ -194,7 +198,8 @@ def test_a_resample_counts_clips_as_often_as_they_were_drawn():
 def test_spread_is_reproducible_and_around_the_optimum():
     scores, truth, weak = big()
     a = spread(scores, truth, weak, n=60)
-    assert a.equals(spread(scores, truth, weak, n=60)) and (a.low <= a.high).all() and ((a.low <= a.threshold) & (a.threshold <= a.high)).mean() > .8
+    assert (a.equals(spread(scores, truth, weak, n=60)) and (a.low <= a.high).all()
+            and ((a.low <= a.threshold) & (a.threshold <= a.high)).mean() > .8)
 
 def test_bagged_thresholds_lie_within_the_spread():
     scores, truth, weak = big()
@@ -210,7 +215,8 @@ def test_flips_lead_from_one_labeling_to_the_other():
         at = scores.ids.index(r["clip"]), r["segment"], scores.vocab.index(r["event"])
         assert x[at] == r["from"] and r["score"] == getattr(scores, r["modality"])[at]
         x[at] = r["to"]
-    assert len(df) and np.array_equal(before.audio, after.audio) and np.array_equal(before.visual, after.visual) and flips(scores, a, a, weak).empty
+    assert (len(df) and np.array_equal(before.audio, after.audio) and np.array_equal(before.visual, after.visual)
+            and flips(scores, a, a, weak).empty)
 
 # ---- files and provenance
 
@@ -219,7 +225,8 @@ def test_files_bring_everything_back(tmp_path):
     v = Vocab("odd", events, events, events, np.zeros(7), np.zeros(7))
     t = Thresholds([1/3, -2, 0, 1e-30, 1e30, 1e300, 5], np.arange(7.), v, dict(split="val", method="by hand", clips=["a", 'b"', "c"]))
     back = Thresholds.load(t.save(tmp_path/"t.toml"), v)
-    assert np.array_equal(back.clip, t.clip) and np.array_equal(back.clap, t.clap) and back.provenance == {**t.provenance, "vocabulary": "odd"}
+    assert (np.array_equal(back.clip, t.clip) and np.array_equal(back.clap, t.clap)
+            and back.provenance == {**t.provenance, "vocabulary": "odd"})
 
 def test_known_vocabularies_are_found_by_name(tmp_path):
     own_thresholds(LLP).save(tmp_path/"llp.toml")
@@ -227,8 +234,11 @@ def test_known_vocabularies_are_found_by_name(tmp_path):
     text = (tmp_path/"llp.toml").read_text()
     assert '"Speech" = {clip = 20.0, clap = 0.0}' in text and len(text) < 2500
 
-@pytest.mark.parametrize("old, new, words", [("[events]", "[event]", "tables"), ('"Dog"', '"Dogg"', "missing \\['Dog'\\], unknown \\['Dogg'\\]"), ("clip = 14.0", 'clip = "x"', "Dog has no number for clip"),
-                                             ("{clip = 14.0, clap = 4.0}", "3", "Dog has no number"), ('vocabulary = "llp"', 'vocabulary = "mine"', "'mine'"), ("[provenance]", "[provenance", "not a TOML file"), ("clip = 14.0", "clip = inf", "Dog has no number")])
+@pytest.mark.parametrize("old, new, words", [
+    ("[events]", "[event]", "tables"), ('"Dog"', '"Dogg"', "missing \\['Dog'\\], unknown \\['Dogg'\\]"),
+    ("clip = 14.0", 'clip = "x"', "Dog has no number for clip"), ("{clip = 14.0, clap = 4.0}", "3", "Dog has no number"),
+    ('vocabulary = "llp"', 'vocabulary = "mine"', "'mine'"), ("[provenance]", "[provenance", "not a TOML file"),
+    ("clip = 14.0", "clip = inf", "Dog has no number")])
 def test_files_with_a_fault_are_refused_by_name(tmp_path, old, new, words):
     text = own_thresholds(LLP).save(tmp_path/"t.toml").read_text()
     (tmp_path/"t.toml").write_text(text.replace(old, new, 1))
@@ -237,7 +247,8 @@ def test_files_with_a_fault_are_refused_by_name(tmp_path, old, new, words):
 def test_provenance_names_split_gate_store_and_method():
     scores, truth, weak = big()
     p = tune(replace(scores, source="abc"), truth, weak, "val").provenance
-    assert (p["split"], p["gate"], p["store"], p["clips"]) == ("val", "weak labels", "abc", list(scores.ids)) and tune(scores, truth).provenance["gate"] == "none"
+    assert ((p["split"], p["gate"], p["store"], p["clips"]) == ("val", "weak labels", "abc", list(scores.ids))
+            and tune(scores, truth).provenance["gate"] == "none")
 
 def test_reporting_on_the_clips_of_the_tuning_warns_also_after_saving(tmp_path):
     scores, truth, weak = big()
@@ -247,7 +258,8 @@ def test_reporting_on_the_clips_of_the_tuning_warns_also_after_saving(tmp_path):
     with pytest.warns(TunedHereWarning, match="40 of these 60.*split val"): report(scores, truth, t, weak)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert report(scores.select(second), truth.select(second), t, weak) == fidelity(elaborate(scores.select(second), weak, t), truth.select(second))
+        assert report(scores.select(second), truth.select(second), t, weak) == fidelity(elaborate(scores.select(second), weak, t),
+                                                                                        truth.select(second))
         report(scores, truth, None, weak, avvp_scores)
 
 def quiet(f, *a):
@@ -291,12 +303,14 @@ def test_thresholds_of_other_captions_or_teachers_are_told(tmp_path):
     with pytest.warns(ForeignThresholdsWarning, match="other teachers than"): report(replace(s, teachers="yours"), y, t, weak)
     reworded = replace(s.vocab, clap_captions=["z"]*5)
     with pytest.warns(ForeignThresholdsWarning, match="other captions than"): report(replace(s, vocab=reworded), y, t, weak)
-    with pytest.warns(ForeignThresholdsWarning, match="other captions and other teachers"): report(replace(s, vocab=reworded, teachers="yours"), y, t, weak)
+    with pytest.warns(ForeignThresholdsWarning, match="other captions and other teachers"):
+        report(replace(s, vocab=reworded, teachers="yours"), y, t, weak)
     with pytest.warns(ForeignThresholdsWarning): report(replace(s, vocab=reworded), y, own_thresholds(s.vocab), weak)
 
 @pytest.mark.parametrize("value", [{"val": 3}, {"a"}, b"x", ["a", None], object()])
 def test_provenance_that_no_file_can_hold_is_refused_before_writing(tmp_path, value):
-    with pytest.raises(ParameterError, match="provenance.*'about'.*expected a text, a number or a list"): Thresholds([1], [2], vocab(1), dict(about=value)).save(tmp_path/"t.toml")
+    with pytest.raises(ParameterError, match="provenance.*'about'.*expected a text, a number or a list"):
+        Thresholds([1], [2], vocab(1), dict(about=value)).save(tmp_path/"t.toml")
     assert not list(tmp_path.iterdir())
 
 def test_provenance_without_a_value_is_left_out_and_any_key_is_kept(tmp_path):
@@ -323,11 +337,13 @@ def test_the_gate_is_tuned_on_weak_labels_alone():
     scores, truth, weak = big()
     t = tune_gate(scores, weak)
     best = np.fmax.reduce(scores.audio, 1)
-    for c in range(5): assert f(best[:, c] > t.clap[c], weak.mask[:, c]) == max(f(best[:, c] > th, weak.mask[:, c]) for th in candidates(best[:, c]))
+    for c in range(5):
+        assert f(best[:, c] > t.clap[c], weak.mask[:, c]) == max(f(best[:, c] > th, weak.mask[:, c]) for th in candidates(best[:, c]))
 
 # ---- live labels
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["audio", "visual"]), st.floats(-10, 210), st.sampled_from(["weak", "none", None])), max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["audio", "visual"]), st.floats(-10, 210),
+                          st.sampled_from(["weak", "none", None])), max_size=12))
 def test_live_labels_equal_labels_made_anew(moves):
     scores, truth, weak = big(n=15)
     live = LiveLabels(scores, None, truth, weak)
@@ -336,10 +352,12 @@ def test_live_labels_equal_labels_made_anew(moves):
         got = live.move(scores.vocab.events[c], m, t)
         if change: gate = weak if change == "weak" else None; got = live.set_gate(gate)
         anew = elaborate(scores, gate, live.thresholds)
-        assert np.array_equal(kept.audio, anew.audio) and np.array_equal(kept.visual, anew.visual) and got == pytest.approx(fidelity(anew, truth))
+        assert (np.array_equal(kept.audio, anew.audio) and np.array_equal(kept.visual, anew.visual)
+                and got == pytest.approx(fidelity(anew, truth)))
     rows = event_scores(elaborate(scores, gate, live.thresholds), truth).reset_index()
     mine = live.event("e2")
-    for r in rows[rows.event == "e2"].itertuples(): assert [mine.precision[r.modality], mine.recall[r.modality]] == pytest.approx([r.precision, r.recall], nan_ok=True)
+    for r in rows[rows.event == "e2"].itertuples():
+        assert [mine.precision[r.modality], mine.recall[r.modality]] == pytest.approx([r.precision, r.recall], nan_ok=True)
 
 def test_live_labels_without_truth_have_no_fidelity():
     scores, truth, weak = big()

@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from films import RATE, film, joined, second_heard, second_seen
 from valor_lab.core import ParameterError
-from valor_lab.grid import Grid, Window
+from valor_lab.datasets import cut, shorter
+from valor_lab.grid import Grid, Window, put_together, windows
+from valor_lab.harvest import Teacher, harvest
 from valor_lab.media import MediaError, measure, read_audio, read_clip, read_frames
 
 EVEN = np.arange(250)/25
@@ -186,3 +188,141 @@ def test_the_second_seen_and_heard_at_t_is_the_second_at_t(tmp_path_factory, pat
         i = round((t + .3 - zero - a)*RATE)
         piece = clip.audio[i:i + round(.4*RATE)] if i >= 0 else []
         if len(piece) == round(.4*RATE): assert abs(second_heard(piece, RATE) - t) < .4, t
+
+
+# harvest
+
+class Eye(Teacher):
+    modality, name, fingerprint, scale, width, device, config = "visual", "eye", "eye1", 1., 2, "cpu", {}
+    def embed_clips(self, clips): return [np.array([[second_seen(f), 1] for f in c], np.float32) for c in clips]
+    def _embed_text(self, captions): return np.zeros((len(captions), 2), np.float32)
+
+
+class Ear(Eye):
+    modality, name, fingerprint = "audio", "ear", "ear1"
+    def embed_clips(self, clips, n):
+        out = []
+        for x in clips:
+            parts = [x[round(len(x)*k/n):round(len(x)*(k + 1)/n)] for k in range(n)]
+            heard = [second_heard(p[round(.3*len(p)):round(.7*len(p))], 48_000) for p in parts]
+            out.append(np.array([[-1 if s is None else s, 1] for s in heard], np.float32))
+        return out
+
+
+def stored(files, folder, **k):
+    return harvest(files, Eye(), Ear(), folder/"store", vocab=None, progress=False, workers=0, **k)
+
+
+def test_each_segment_sees_and_hears_its_second_or_is_missing_with_the_reason(tmp_path):
+    files = [film(tmp_path/"early.mp4", EVEN, (0, 5)), film(tmp_path/"late.mp4", 2 + np.arange(200)/25), film(tmp_path/"slow.mp4", SLOW), film(tmp_path/"start.mkv", EVEN, (0, 10), 7)]
+    for sampling in ("published", "centres"):
+        (folder := tmp_path/sampling).mkdir()
+        store = stored(files, folder, sampling=sampling)
+        missing = dict(zip(store.ids, np.isnan(np.stack([store.audio[..., 0], store.visual[..., 0]], 1).astype(float))))
+        assert missing["early"].tolist() == [[False]*5 + [True]*5, [False]*10] and missing["late"].tolist() == [[False]*10, [True]*2 + [False]*8]
+        assert not missing["slow"].any() and not missing["start"].any()
+        for n, i in enumerate(store.ids):
+            seen = store.visual[n, :, 0].astype(float) - np.arange(10) - .5
+            assert np.nanmax(np.abs(store.audio[n, :, 0].astype(float) - np.arange(10))) < .3 and np.nanmax(np.abs(seen)[5:] if i == "slow" else np.abs(seen)) < (.7 if sampling == "published" else .1), i
+        said = dict(zip(store.failures.id, store.failures.reason))
+        assert said == {"early": "the sound ends at 5.0 s: segments 6 to 10 of 10 missing", "late": "the picture begins at 2.0 s: segments 1 to 2 of 10 missing"}
+
+
+@pytest.mark.parametrize("length", [3, 6, 12])
+def test_a_clip_that_is_not_as_long_as_its_labels_is_a_finding_and_keeps_their_seconds(tmp_path, length):
+    store = stored([film(tmp_path/"BjCEufrlXm4_20_30.mp4", np.arange(25*length)/25, (0, length))], tmp_path, sampling="centres")
+    has = np.arange(10) < length
+    assert store.failures.set_index("modality").reason["length"] == f"{length:.1f} s, labelled 10" and store.durations[0] == pytest.approx(length, abs=.05)
+    assert np.allclose(store.visual[0, has, 0].astype(float), np.arange(10)[has] + .5, atol=.1) and np.isnan(store.visual[0, ~has].astype(float)).all()
+    assert store.labelled.tolist() == [10.]
+
+
+def test_the_published_alignment_stretches_by_name(tmp_path):
+    store = stored([film(tmp_path/"x.mp4", EVEN, (0, 5))], tmp_path, alignment="published")
+    assert np.round(store.audio[0, :, 0].astype(float)).tolist() in ([0, 0, 1, 1, 2, 2, 3, 3, 4, 4], [0, 1, 1, 2, 2, 3, 3, 4, 4, 4]) and not len(store.failures)
+
+
+def test_a_recording_is_harvested_by_windows_and_its_seconds_are_its_own(tmp_path):
+    file = film(tmp_path/"talk.mkv", np.arange(25*34)/25, (0, 34), 3)
+    store = stored([file], tmp_path, sampling="centres", window=10, hop=10)
+    assert store.ids == ("talk_0_10", "talk_10_20", "talk_20_30", "talk_30_40")
+    absolute = np.arange(40).reshape(4, 10) + .5
+    seen, heard_ = store.visual[..., 0].astype(float), store.audio[..., 0].astype(float)
+    assert np.isnan(seen[3, 4:]).all() and np.isnan(heard_[3, 4:]).all()
+    assert np.nanmax(np.abs(seen - absolute)) < .12 and np.nanmax(np.abs(heard_ - absolute + .5)) < .3
+    assert np.allclose(put_together([0, 10, 20, 30], store.visual)[:34, 0], np.arange(34) + .5, atol=.12)
+    again = stored(windows(file, 34, 10), tmp_path/"again", sampling="centres")
+    assert again.ids == store.ids and np.array_equal(again.visual, store.visual, equal_nan=True)
+
+
+def test_scores_of_what_is_missing_are_nan_and_give_no_label(tmp_path):
+    from valor_lab.harvest import elaborate
+    from valor_lab.vocab import LLP
+    store = harvest([film(tmp_path/"x.mp4", EVEN, (0, 5))], Eye(), Ear(), tmp_path/"store", progress=False, workers=0)
+    scores = store.scores()
+    assert np.isnan(scores.audio[0, 5:]).all() and not np.isnan(scores.audio[0, :5]).any()
+    low = LLP.with_thresholds(clip=np.full(25, -9.), clap=np.full(25, -9.))
+    labels = elaborate(store.scores(low))
+    assert labels.audio[0, :5].all() and not labels.audio[0, 5:].any() and labels.visual.all()
+
+
+# cut
+
+def test_cut_gives_picture_and_sound_of_the_seconds_that_were_asked_for(tmp_path):
+    for name, start, container, gop in (("a.ts", 1.46, "mpegts", 250), ("b.ts", 11.4, "mpegts", 250), ("c.mkv", 7, None, 25), ("d.mp4", 0, None, 250)):
+        out = cut(film(tmp_path/name, np.arange(25*14)/25, (0, 14), start, container, gop=gop), tmp_path/f"{name}.mp4", 3, 13)
+        clip = read_clip(out, sampling="centres", rate=RATE)
+        assert clip.duration == pytest.approx(10, abs=.1) and np.abs(seen(clip) - np.arange(10) - 3.5).max() < .1, name
+        assert clip.spans["visual"][0][0] < .05 and clip.spans["audio"][0][0] < .05
+        assert [round(s) for s in heard(clip)] == list(range(3, 13)), name
+
+
+def test_a_clip_that_is_shorter_than_its_id_says_is_named_in_the_ledger(tmp_path):
+    out = cut(film(tmp_path/"nine.mp4", np.arange(225)/25, (0, 9)), tmp_path/"BjCEufrlXm4_3_13.mp4", 3, 13)
+    assert shorter(out, "BjCEufrlXm4_3_13") == "6.0 s, labelled 10"
+    with pytest.raises(ParameterError, match="ends before second 30"): cut(tmp_path/"nine.mp4", tmp_path/"y.mp4", 30, 40)
+
+
+# labels and scores of another grid
+
+def test_labels_of_one_grid_are_not_scored_against_another():
+    from valor_lab.labels import SegmentLabels
+    from valor_lab.metrics import avvp_scores
+    empty = np.zeros((1, 10, 25), bool)
+    with pytest.raises(ParameterError, match=r"the prediction: 10 segments of 1.2 s, the truth: of 1 s"):
+        avvp_scores(SegmentLabels(["a"], empty, empty, durations=[12.]), SegmentLabels(["a"], empty, empty))
+
+
+# the browser's pieces
+
+def test_a_file_that_a_browser_cannot_play_to_its_end_is_copied_to_begin_at_zero(tmp_path):
+    from valor_lab.media import copied_packets, needs_copy
+    late, webm = film(tmp_path/"x.mp4", EVEN, (0, 10), 7.6), film(tmp_path/"x.webm", EVEN, (0, 10), 7.6, None, ("libvpx", "libopus"))
+    assert needs_copy(late) and not needs_copy(webm) and not needs_copy(film(tmp_path/"zero.mp4", EVEN))
+    data, kind, start = copied_packets(late)
+    (tmp_path/"copy.mp4").write_bytes(data)
+    assert kind == "video/mp4" and start == pytest.approx(0, abs=.1)
+    right(read_clip(tmp_path/"copy.mp4", sampling="centres", rate=RATE), tolerance=.1)
+
+
+def test_a_window_is_copied_alone(tmp_path):
+    from valor_lab.media import copied_packets
+    file = film(tmp_path/"x.mp4", np.arange(7500)/25, (0, 300), 3, gop=50)
+    data, _, start = copied_packets(Window(file, 200, 210))
+    (tmp_path/"copy.mp4").write_bytes(data)
+    assert len(data) < file.stat().st_size/12
+    clip = read_clip(Window(tmp_path/"copy.mp4", start, start + 9), n=9, sampling="centres", rate=RATE)
+    assert np.abs(seen(clip) + 163.84 - 200.5 - np.arange(9)).max() < .15          # twelve bars count to 163.84 s
+
+
+@pytest.mark.parametrize("length", [3, 12])
+def test_the_film_strip_shows_the_seconds_under_which_it_is_drawn(tmp_path, length):
+    from PIL import Image
+    import io
+    from valor_lab.workbench import clipset
+    jpeg, wave = clipset.film(film(tmp_path/"x.mp4", np.arange(25*length)/25, (0, length)), 10, 10.)
+    tiles = np.split(np.asarray(Image.open(io.BytesIO(jpeg))), 10, 1)
+    here = [k for k in range(10) if k < length]
+    assert np.abs([second_seen(tiles[k]) - k - .5 for k in here]).max() < .06 and all(tiles[k].mean() > 220 for k in range(10) if k >= length)
+    loud = np.abs(np.frombuffer(wave, np.int8)).reshape(10, -1).max(1)
+    assert (loud[:min(10, length)] > 30).all() and (loud[length:] < 3).all()

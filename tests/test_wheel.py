@@ -1,5 +1,5 @@
 """A wheel, installed into a fresh environment, used from an empty folder far from any checkout."""
-import json, os, shutil, subprocess, sys, sysconfig, urllib.request, venv, zipfile
+import json, os, re, shutil, subprocess, sys, sysconfig, urllib.request, venv, zipfile
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def installed(wheel, tmp_path_factory):
     kernels = home/"jupyter"/"kernels"/"python3"                                    # the kernel is this environment's own
     kernels.mkdir(parents=True)
     (kernels/"kernel.json").write_text(json.dumps(dict(argv=[str(bin_/"python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"], display_name="Python 3", language="python")))
-    env |= dict(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", PATH=f"{bin_}{os.pathsep}{env['PATH']}", JUPYTER_PATH=str(home/"jupyter"), JUPYTER_DATA_DIR=str(home/"jupyter"), IPYTHONDIR=str(home/".ipython"), MPLBACKEND="agg")
+    env |= dict(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", PATH=f"{bin_}{os.pathsep}{env['PATH']}", JUPYTER_PATH=f"{home/'jupyter'}{os.pathsep}{sys.prefix}/share/jupyter", JUPYTER_DATA_DIR=str(home/"jupyter"), IPYTHONDIR=str(home/".ipython"), MPLBACKEND="agg")
     return bin_, home/"empty", env
 
 def test_a_wheel_holds_the_notebooks_the_published_results_and_nothing_that_is_not_used(wheel):
@@ -60,6 +60,8 @@ def test_the_installed_package_makes_a_workspace_trains_in_it_and_serves_its_pag
     port = free_port()
     command = [str(bin_/"valor"), "app", "--size", "tiny", "--port", str(port), "--no-browser"]
     with serving(command, f"http://127.0.0.1:{port}/", env, work, work/"app.log") as p:
-        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).status == 200 and p.poll() is None
+        address = re.search(rf"http://127\.0\.0\.1:{port}/\S*", (work/"app.log").read_text())[0]              # as it is printed, with what it needs
+        assert urllib.request.urlopen(address, timeout=60).status == 200 and p.poll() is None
     assert f"workspace: {work/'valor.toml'}" in (work/"app.log").read_text() and p.poll() is not None
+    with pytest.raises(OSError): urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)      # the server went with the command
     assert not list(empty.glob("[!w]*")), "something was written outside the workspace"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['zero_of', 'duration_of', 'Grid', 'borders', 'centres', 'segment_lengths', 'covered', 'reached', 'gaps_in_words',
            'rules_differ', 'length_finding', 'check_grids', 'dump_indices', 'sample_indices', 'window_id',
-           'split_window_id', 'Window', 'windows', 'put_together']
+           'split_window_id', 'labelled_seconds', 'Window', 'windows', 'put_together']
 
 # %% ../nbs/api/02_grid.ipynb #9df57fa7
 import re
@@ -203,6 +203,22 @@ def split_window_id(
     parts = re.fullmatch(r"(.+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)", clip, re.ASCII | re.DOTALL)
     return (parts[1], float(parts[2]), float(parts[3])) if parts and float(parts[2]) < float(parts[3]) else None
 
+# %% ../nbs/api/02_grid.ipynb #19c39c5b
+def labelled_seconds(
+    ids,                   # [N] clips
+    durations,             # [N] seconds that the clips last
+    n_segments:int,        # T
+    segment_seconds=None,  # length of a segment, where the data set says it
+    window=None,           # seconds of a window, where the clips are windows of recordings
+) -> np.ndarray:           # [N]
+    "Seconds that the segments of each clip cover together."
+    durations = np.array(durations, float)
+    if window is not None: return np.full(len(durations), float(window))
+    if segment_seconds is not None: return np.full(len(durations), n_segments*float(segment_seconds))
+    for n, clip in enumerate(ids):
+        if (told := split_window_id(clip)) and len(told[0]) == 11: durations[n] = told[2] - told[1]
+    return durations
+
 # %% ../nbs/api/02_grid.ipynb #809c5d30
 @dataclass(frozen=True)
 class Window:
@@ -214,7 +230,7 @@ class Window:
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
         if not 0 <= self.start < self.end:
-            raise ParameterError(f"a window begins at 0 or later and before it ends; found {self.start:g} to {self.end:g} s of {self.path.name}")
+            raise ParameterError(f"a window begins at 0 or later and ends later; found {self.start:g}–{self.end:g} s of {self.path.name}")
 
     @property
     def id(self): return window_id(self.path.stem, self.start, self.end)

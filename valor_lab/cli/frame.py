@@ -6,7 +6,7 @@
 __all__ = ['valor', 'group', 'say', 'done', 'command', 'open_rooms', 'main', 'file_arguments']
 
 # %% ../../nbs/api/cli/00_frame.ipynb #60ecfee1
-import functools, importlib, importlib.util, pkgutil, sys, warnings
+import contextlib, functools, importlib, importlib.util, pkgutil, signal, sys, threading, warnings
 from pathlib import Path
 
 import typer
@@ -62,13 +62,22 @@ def _status(name, at_home, act):
     "The exit status of a command; every error that a person can mend is one line."
     fault = lambda e: say(f"valor {name}: {' '.join(str(e).split())}")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _stoppable():
             warnings.showwarning = lambda message, *a, **k: say(f"valor {name}: {' '.join(str(message).split())}")
             if at_home: _enter()
             return act() or 0
     except FetchError as e: fault(e); return 1
     except (ParameterError, OSError, ImportError) as e: fault(e); return 2
     except KeyboardInterrupt: fault("stopped; the same command goes on from here"); return 130
+
+@contextlib.contextmanager
+def _stoppable():
+    "SIGTERM stops a command as a person at the keyboard does: what it started ends with it."
+    if threading.current_thread() is not threading.main_thread(): yield; return
+    def stop(*_): raise KeyboardInterrupt
+    before = signal.signal(signal.SIGTERM, stop)
+    try: yield
+    finally: signal.signal(signal.SIGTERM, before)
 
 def _enter():
     "Say where work is done, and import what this workspace plugs in."

@@ -11,7 +11,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     fetch=["LLP_URL", "LLP_FILES", "LLP_REVISIONS",
            "RELEASES", "HUB", "YOUTUBE", "fetch_annotations", "unpack", "fetch_release", "split_id",
-           "cut", "fetch_video", "fetch_videos", "read_ledger"],
+           "cut", "shorter", "fetch_video", "fetch_videos", "read_ledger"],
     dataset=["FEATURES", "HOW", "LISTS", "PLACES", "STORES", "LOADERS", "READERS", "STOCKS", "Dataset", "read_feature",
              "read_features", "save_labels", "load_labels", "label_origin", "list_labels", "known", "dataset_folder", "annotation_folder",
              "read_split", "inventory", "store_path", "load_dataset", "find_features", "register_dataset"],

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from ..core import ParameterError, atomic_path, check_ids, find_data, fingerprint, load_extension, one_of, resolve, safe_name
-from ..files import (MissingFile, Overtaken, atomic_folder, kept, lock, mark, read_array, read_json, read_table, save_file, told, visible)
+from ..files import (MissingFile, Overtaken, atomic_folder, kept, lock, mark, read_array, read_json, read_table,
+                             save_file, told, visible)
 from .fetch import read_ledger
 from ..labels import SegmentLabels, WeakLabels, read_segments, read_weak
 from ..vocab import LLP, VOCABS, Vocab
@@ -51,7 +52,8 @@ def select(
     check_ids(ids, place, "a row in this data set")
     rows = np.array([place[c] for c in ids], int)
     part = lambda x: None if x is None else x.select(ids)
-    return replace(self, ids=tuple(ids), weak=part(self.weak), truth=part(self.truth), labels=part(self.labels), scores=part(self.scores), features={k: v[rows] for k, v in self.features.items()})
+    return replace(self, ids=tuple(ids), weak=part(self.weak), truth=part(self.truth), labels=part(self.labels),
+                   scores=part(self.scores), features={k: v[rows] for k, v in self.features.items()})
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #b154e906
 def coverage(self:Dataset) -> str:
@@ -60,14 +62,16 @@ def coverage(self:Dataset) -> str:
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #3160401d
 Dataset.select, Dataset.coverage = select, property(coverage)
-Dataset.__repr__ = lambda self: f"Dataset({self.coverage}; {', '.join(f'{k} {v.shape[1]}×{v.shape[2]}' for k, v in self.features.items()) or 'no features'}; " \
-                                f"truth: {'yes' if self.truth else 'no'}, dense labels: {'yes' if self.labels else 'no'})"
+Dataset.__repr__ = lambda self: (
+    f"Dataset({self.coverage}; {', '.join(f'{k} {v.shape[1]}×{v.shape[2]}' for k, v in self.features.items()) or 'no features'}; "
+    f"truth: {'yes' if self.truth else 'no'}, dense labels: {'yes' if self.labels else 'no'})")
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #07ea3a67
 FEATURES = {
     "classic": dict(audio=("feats/vggish", (10, 128)), visual=("feats/res152", (80, 2048)), motion=("feats/r2plus1d_18", (10, 512))),
     "clipclap": dict(audio=("CLAP/features", (64, 768)), visual=("CLIP/features", (10, 768)), motion=("feats/r2plus1d_18", (10, 512))),
-    "simple": dict(audio=("feats/simple_audio", (10, 128)), visual=("feats/simple_visual", (80, None)), motion=("feats/simple_motion", (10, 512)))}
+    "simple": dict(audio=("feats/simple_audio", (10, 128)), visual=("feats/simple_visual", (80, None)),
+                   motion=("feats/simple_motion", (10, 512)))}
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #f9de0933
 def read_feature(
@@ -77,7 +81,8 @@ def read_feature(
     "One clip's features, float32. Another shape, NaN, inf or pickled code is a `ParameterError` that names the file."
     try: x = read_array(path, "iuf")
     except ParameterError as e: raise ParameterError(f"{Path(path).parent}: {e}") from None
-    if x.ndim != len(shape) or any(s not in (None, n) for s, n in zip(shape, x.shape)): raise ParameterError(f"{path}: shape {list(x.shape)}, expected {['any' if s is None else s for s in shape]}")
+    if x.ndim != len(shape) or any(s not in (None, n) for s, n in zip(shape, x.shape)):
+        raise ParameterError(f"{path}: shape {list(x.shape)}, expected {['any' if s is None else s for s in shape]}")
     x = np.asarray(x, np.float32)
     if not np.isfinite(x).all(): raise ParameterError(f"{path}: holds NaN or inf; expected finite numbers of shape {list(x.shape)}")
     return x
@@ -91,7 +96,8 @@ def _pool(x):
 # %% ../../nbs/api/datasets/01_dataset.ipynb #27e238f5
 def _half(x, path):
     "`x` as float16; values beyond its range are refused, not turned into inf."
-    if np.abs(x).max(initial=0) > np.finfo(np.float16).max: raise ParameterError(f"{path}: values up to {np.abs(x).max():.3g}, expected within the range of float16 (±65504)")
+    if np.abs(x).max(initial=0) > np.finfo(np.float16).max:
+        raise ParameterError(f"{path}: values up to {np.abs(x).max():.3g}, expected within the range of float16 (±65504)")
     return x.astype(np.float16)
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #a4505b09
@@ -109,7 +115,8 @@ def read_features(
     "All clips' features pooled to segments, float16 [N,T,D]."
     files = _files(folder, ids)
     state = fingerprint([[f.name, s.st_size, s.st_mtime_ns] for f in files for s in [f.stat()]], list(map(str, shape)))
-    if cache is not None and (pooled := Path(cache).with_name(f"{Path(cache).stem}-{state}.npy")).exists(): return read_array(pooled, "f", mapped=True)
+    if cache is not None and (pooled := Path(cache).with_name(f"{Path(cache).stem}-{state}.npy")).exists():
+        return read_array(pooled, "f", mapped=True)
     make = lambda f: _half(_pool(read_feature(f, shape)), f)
     x = [make(f) for f in files[:1]]                # the first alone: what it imports, eight threads do not import at once
     with ThreadPoolExecutor(8) as pool: x += pool.map(make, files[1:])
@@ -133,17 +140,21 @@ def save_labels(
     folder, v = resolve(root)/"labels"/safe_name(name, "labels"), labels.vocab
     pointer, content = folder/"about.json", _content(labels)
     seen = mark(pointer) if seen is None else seen
-    if odd := next((i for i in labels.ids if re.search(r"[\x00-\x1f\x7f]", i)), None): raise ParameterError(f"labels {name!r}: the id {odd!r} holds a tab, a line end or another character that no list can hold")
+    if odd := next((i for i in labels.ids if re.search(r"[\x00-\x1f\x7f]", i)), None):
+        raise ParameterError(f"labels {name!r}: the id {odd!r} holds a tab, a line end or another character that no list can hold")
     clips = pd.DataFrame(dict(clip=labels.ids, duration=labels.segment_seconds * labels.n_segments))
-    body = dict(n_segments=labels.n_segments, vocabulary=v.name, events=list(v.events), fingerprint=content, about=about or {}, files=f"{content}-{secrets.token_hex(4)}")
+    body = dict(n_segments=labels.n_segments, vocabulary=v.name, events=list(v.events), fingerprint=content, about=about or {},
+                files=f"{content}-{secrets.token_hex(4)}")
     text = json.dumps(body, indent=1, ensure_ascii=False)
     with lock(pointer, wait=60, doing=f"is saving labels {name!r}"):
         if mark(pointer) != seen: raise Overtaken(told(pointer))
-        with atomic_folder(folder/body["files"]) as tmp: labels.to_frame().to_csv(tmp/"events.csv", index=False), clips.to_csv(tmp/"clips.csv", index=False)
+        with atomic_folder(folder/body["files"]) as tmp:
+            labels.to_frame().to_csv(tmp/"events.csv", index=False), clips.to_csv(tmp/"clips.csv", index=False)
         save_file(pointer, text, seen)
         _drop_old(folder)
     return folder
 
+# %% ../../nbs/api/datasets/01_dataset.ipynb #1bb2ba6d
 def _content(labels): return fingerprint(list(labels.ids), labels.audio, labels.visual)
 
 def _drop_old(folder):
@@ -160,31 +171,43 @@ def load_labels(
 ) -> SegmentLabels:
     "Open a labeling by its name; an unknown name is an error that lists the known ones."
     folder = resolve(root)/"labels"/safe_name(name, "labels")
-    if not (folder/"about.json").exists(): raise ParameterError(f"no labels {name!r} in {folder.parent}; there are {', '.join(list_labels(root)) or 'none'}")
+    if not (folder/"about.json").exists():
+        raise ParameterError(f"no labels {name!r} in {folder.parent}; there are {', '.join(list_labels(root)) or 'none'}")
     try: return _open_labels(name, folder, vocab)
-    except MissingFile: return _open_labels(name, folder, vocab)      # a save may have come between, and dropped what was the oldest version
+    # a save may have come between, and dropped what was the oldest version
+    except MissingFile: return _open_labels(name, folder, vocab)
     except KeyError as e: raise ParameterError(f"labels {name!r}: events.csv and clips.csv do not belong together: {e.args[0]}") from None
 
+# %% ../../nbs/api/datasets/01_dataset.ipynb #48af0a01
 def _open_labels(name, folder, vocab):
     "The labeling that a folder's `about.json` names; of version 0.1, the tables beside it."
     body = _about(folder/"about.json")
     if vocab is None: vocab = VOCABS.get(body["vocabulary"])
-    elif list(vocab.events) != body["events"]: raise ParameterError(f"labels {name!r} have {len(body['events'])} events of {body['vocabulary']}, not those of {vocab.name}")
+    elif list(vocab.events) != body["events"]:
+        raise ParameterError(f"labels {name!r} have {len(body['events'])} events of {body['vocabulary']}, not those of {vocab.name}")
     if vocab is None or list(vocab.events) != body["events"]: vocab = _bare_vocab(body["vocabulary"], body["events"])
     tables = folder/body.get("files", ".")
     clips = read_table(tables/"clips.csv", dict(clip=str, duration=float))
     events = read_table(tables/"events.csv", dict(clip=str, event=str, modality=str, onset=float, offset=float))
-    if len(clips)*body["n_segments"]*len(vocab) > 1 << 31: raise ParameterError(f"labels {name!r}: {len(clips):,} clips of {body['n_segments']:,} segments and {len(vocab):,} events are more than can be held")
+    if len(clips)*body["n_segments"]*len(vocab) > 1 << 31:
+        raise ParameterError(f"labels {name!r}: {len(clips):,} clips of {body['n_segments']:,} segments and {len(vocab):,} events are "
+                             "more than can be held")
     labels = SegmentLabels.from_frame(events, clips["clip"], vocab, body["n_segments"], clips["duration"].to_numpy(float))
-    if _content(labels) != body["fingerprint"]: raise ParameterError(f"labels {name!r} are not what was saved: events.csv or clips.csv was changed or cut short; save them again under a name of their own")
+    if _content(labels) != body["fingerprint"]:
+        raise ParameterError(f"labels {name!r} are not what was saved: events.csv or clips.csv was changed or cut short; save them again "
+                             "under a name of their own")
     return labels
 
+# %% ../../nbs/api/datasets/01_dataset.ipynb #ba0781ca
 def _about(path):
     "A labeling's `about.json`, checked."
     body = read_json(path, ("n_segments", "vocabulary", "events", "fingerprint"))
     right = (type(body["n_segments"]) is int and 0 < body["n_segments"] <= 10**7 and isinstance(body["vocabulary"], str)
-             and isinstance(body["events"], list) and all(isinstance(e, str) for e in body["events"]) and re.fullmatch("[0-9a-f]{16}-[0-9a-f]{8}|[.]", str(body.get("files", "."))))
-    if not right: raise ParameterError(f"{path.parent.name}/{path.name}: not what save_labels writes: n_segments, vocabulary, events and files are a number, a name, a list of names and a folder's name")
+             and isinstance(body["events"], list) and all(isinstance(e, str) for e in body["events"])
+             and re.fullmatch("[0-9a-f]{16}-[0-9a-f]{8}|[.]", str(body.get("files", "."))))
+    if not right:
+        raise ParameterError(f"{path.parent.name}/{path.name}: not what save_labels writes: n_segments, vocabulary, events and files are "
+                             "a number, a name, a list of names and a folder's name")
     return body
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #449dcdd1
@@ -204,15 +227,22 @@ def list_labels(root="data") -> list:
 # %% ../../nbs/api/datasets/01_dataset.ipynb #a97d1bcb
 HOW = dict(
     llp=dict(annotations="Fetch it with: valor fetch llp-annotations", videos="valor fetch llp-videos (what is still on YouTube)",
-             classic="links in the README of the AVVP-ECCV20 repository (YapengTian/AVVP-ECCV20): VGGish, ResNet-152 and R(2+1)D-18 archives, unpacked to data/llp/feats",
-             clipclap="valor fetch valor-features (and R(2+1)D-18 from the AVVP-ECCV20 repository)", labels="valor fetch valor-features, or valor harvest on the videos"),
-    demo=dict(annotations="Render it with: valor_lab.demo.render_demo()", videos="valor_lab.demo.render_demo()", simple="valor_lab.demo.render_demo()",
-              clipclap="valor_lab.harvest.harvest with demo_teachers(), into data/stores/demo-SIZE", labels="nbs/train.ipynb harvests, tunes and saves them"))
+             classic="links in the README of the AVVP-ECCV20 repository (YapengTian/AVVP-ECCV20): VGGish, ResNet-152 and R(2+1)D-18 "
+                     "archives, unpacked to data/llp/feats",
+             clipclap="valor fetch valor-features (and R(2+1)D-18 from the AVVP-ECCV20 repository)",
+             labels="valor fetch valor-features, or valor harvest on the videos"),
+    demo=dict(annotations="Render it with: valor_lab.demo.render_demo()", videos="valor_lab.demo.render_demo()",
+              simple="valor_lab.demo.render_demo()",
+              clipclap="valor_lab.harvest.harvest with demo_teachers(), into data/stores/demo-SIZE",
+              labels="nbs/train.ipynb harvests, tunes and saves them"))
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #dd818220
 LISTS = dict(train="AVVP_train.csv", val="AVVP_val_pd.csv", test="AVVP_test_pd.csv")
+
 PLACES = {"demo": "demo/{size}"}    # folder below the data folder, where it is not the data set's own name
+
 STORES = {"demo": "demo-{size}"}    # likewise, the feature store below data/stores
+
 LOADERS, READERS, STOCKS = {}, {}, {}   # filled by `register_dataset`, below
 
 def known(name:str) -> str:
@@ -220,6 +250,7 @@ def known(name:str) -> str:
     if name not in HOW: load_extension(name)
     return one_of("dataset", name, HOW)
 
+# %% ../../nbs/api/datasets/01_dataset.ipynb #80dbf353
 def dataset_folder(
     name:str,           # "llp" or "demo", or one that was registered
     root="data",        # the data folder
@@ -233,7 +264,8 @@ def annotation_folder(name, root="data", size="small"):
     "Where the annotation files of a data set are, or a `FileNotFoundError` that says how to get them."
     own = dataset_folder(name, root, size)
     found = own if (own/LISTS["train"]).exists() else find_data(name) if name != "demo" and str(root) == "data" else None
-    if found is None or not (found/LISTS["train"]).exists(): raise FileNotFoundError(f"{own/LISTS['train']} does not exist. {HOW[name]['annotations']}")
+    if found is None or not (found/LISTS["train"]).exists():
+        raise FileNotFoundError(f"{own/LISTS['train']} does not exist. {HOW[name]['annotations']}")
     return found
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #8286ded4
@@ -252,7 +284,8 @@ def read_split(
     audio, visual = (folder/f"AVVP_{'train' if split == 'train' else 'eval'}_{m}.csv" for m in ("audio", "visual"))
     if revision:
         audio = folder/safe_name(f"revision-{revision}", "revision")/audio.name
-        if not audio.exists(): raise FileNotFoundError(f"{audio} does not exist. Fetch it with: valor fetch llp-annotations --revision {revision}")
+        if not audio.exists():
+            raise FileNotFoundError(f"{audio} does not exist. Fetch it with: valor fetch llp-annotations --revision {revision}")
     return weak, read_segments(audio, visual, weak.ids, weak.vocab) if audio.exists() and visual.exists() else None
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #5fda9f23
@@ -284,8 +317,10 @@ def _count(name, split, folder, ids, root, size):
         for modality, (sub, _) in parts.items():
             rows.append((f"{kind} {modality} ({sub})", split, sum(f.exists() for f in _files(folder/sub, ids)), len(ids), HOW[name][kind]))
     for sub in ("CLIP", "CLAP") if name == "llp" else ():
-        rows.append((f"harvested labels ({sub})", split, sum(f.exists() for f in _files(folder/sub/"segment_pseudo_labels", ids)), len(ids), HOW[name]["labels"]))
-    if (store := store_path(name, root, size)) is not None: rows.append(("teachers' embeddings", split, len(set(ids) & set(store.ids)), len(ids), ""))
+        rows.append((f"harvested labels ({sub})", split, sum(f.exists() for f in _files(folder/sub/"segment_pseudo_labels", ids)),
+                     len(ids), HOW[name]["labels"]))
+    if (store := store_path(name, root, size)) is not None:
+        rows.append(("teachers' embeddings", split, len(set(ids) & set(store.ids)), len(ids), ""))
     for r in range(len(rows)): rows[r] = (*rows[r][:4], rows[r][4] if rows[r][2] < rows[r][3] else "")
     return rows
 
@@ -306,7 +341,8 @@ def load_dataset(
     size:str="small",           # of the demo set
     revision:str="",            # "2020": LLP's audio file as first published
 ) -> Dataset:
-    "The clips of a split with everything that was asked for. Raises `FileNotFoundError` when there is none at all, and says how to get them."
+    """The clips of a split with everything that was asked for. Raises `FileNotFoundError` when there is none at all, and says how to get
+    them."""
     return LOADERS[known(name)](name, root, split, features, labels, size, revision)
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #2a0ad07b
@@ -315,9 +351,11 @@ def _load_avvp(name, root, split, features, labels, size, revision):
     weak, truth = read_split(name, split, root, size, revision)
     folder, store = dataset_folder(name, root, size), store_path(name, root, size)
     has, missing, reader = find_features(name, folder, weak.ids, features, store)
-    if not has.any(): raise FileNotFoundError(f"no clip of {name} {split} has {features} features below {folder}. {HOW[name].get(features, '')}")
+    if not has.any():
+        raise FileNotFoundError(f"no clip of {name} {split} has {features} features below {folder}. {HOW[name].get(features, '')}")
     ids = [c for c, h in zip(weak.ids, has) if h]
-    data = Dataset(tuple(ids), weak.select(ids), truth and truth.select(ids), None, reader(ids, folder/"pooled"/f"{split}"), weak.vocab, None, f"demo ({size})" if name == "demo" else name, split, len(weak), missing)
+    data = Dataset(tuple(ids), weak.select(ids), truth and truth.select(ids), None, reader(ids, folder/"pooled"/f"{split}"),
+                   weak.vocab, None, f"demo ({size})" if name == "demo" else name, split, len(weak), missing)
     if store is not None and set(ids) <= set(store.ids): data.scores = store.select(ids).scores(weak.vocab)
     data.labels, lack = _dense_labels(name, root, size, folder, ids, labels, weak.vocab)
     if lack: data.missing = pd.concat([missing, _ledger([(c, "harvested labels") for c in lack], folder)], ignore_index=True)
@@ -381,10 +419,12 @@ def register_dataset(
     store=None,    # its feature store below data/stores, likewise
     stock=None,    # called as stock(name, root, size) -> DataFrame, for `inventory`; None: counted as for LLP
 ):
-    "Let `load_dataset`, `read_split` and `inventory` know another data set; its files are looked for in `data/NAME`, in LLP's layout unless it brings a reader."
+    """Let `load_dataset`, `read_split` and `inventory` know another data set; its files are looked for in `data/NAME`, in LLP's layout
+    unless it brings a reader."""
     LOADERS[name] = loader
     HOW[name] = dict(annotations=f"{name} was registered without a way to get it.", videos="", labels="") | (how or {})
     for table, value in ((READERS, reader), (PLACES, place), (STORES, store), (STOCKS, stock)):
         if value is not None: table[name] = value
 
+# %% ../../nbs/api/datasets/01_dataset.ipynb #872c746a
 for _name in ("llp", "demo"): register_dataset(_name, _load_avvp, HOW[_name])

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LLP_URL', 'LLP_FILES', 'LLP_REVISIONS', 'RELEASES', 'HUB', 'YOUTUBE', 'fetch_annotations', 'unpack', 'fetch_release',
-           'split_id', 'cut', 'fetch_video', 'fetch_videos', 'read_ledger']
+           'split_id', 'cut', 'fetch_video', 'shorter', 'fetch_videos', 'read_ledger']
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #396f5b92
 import hashlib, os, re, shutil, stat, tempfile, zipfile
@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ..grid import length_finding, split_window_id
 from ..core import (FetchError, ParameterError, atomic_path, cannot_fetch, download, need, one_of, reason_of, resolve,
                             sha256_of)
+from ..files import read_table
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #35a3f45e
 LLP_URL = "https://raw.githubusercontent.com/YapengTian/AVVP-ECCV20/fde56118f2c2e7c19188dfefa2569a37b70054fe/data/"
@@ -48,7 +50,9 @@ def fetch_annotations(
         older, files = LLP_REVISIONS[one_of("revision", revision, LLP_REVISIONS)]
         url, folder = older if url == LLP_URL else url, folder/f"revision-{revision}"
     for name, digest in files.items():
-        if (folder/name).exists() and sha256_of(folder/name) != digest: raise FetchError(f"{name} in {folder} is not the file that was published; it was left as it is. Move it away to fetch the published one.")
+        if (folder/name).exists() and sha256_of(folder/name) != digest:
+            raise FetchError(f"{name} in {folder} is not the file that was published; it was left as it is. Move it away to fetch the "
+                             "published one.")
         try: pooch.retrieve(url + name, known_hash=f"sha256:{digest}", fname=name, path=folder, downloader=pooch.HTTPDownloader(timeout=20))
         except ValueError as e: raise FetchError(f"{name} from {url} is not the file that was published: {e}") from None
         except OSError as e: raise cannot_fetch(name, url, folder, reason_of(e)) from None
@@ -63,14 +67,17 @@ def unpack(
 ) -> list:
     "Unpack a zip archive without path traversal, links or surprises; members that are already there in full are skipped."
     out = Path(out).resolve()
-    if not zipfile.is_zipfile(archive): raise ParameterError(f"{Path(archive).name} is not a whole zip archive; delete it and fetch it again")
+    if not zipfile.is_zipfile(archive):
+        raise ParameterError(f"{Path(archive).name} is not a whole zip archive; delete it and fetch it again")
     with zipfile.ZipFile(archive) as z:
         members = [m for m in z.infolist() if not m.is_dir()]
         for m in members: _check_member(m, out, archive)
         strays = [m.filename for m in members if within and not m.filename.startswith(within + "/")]
         if strays: print(f"{Path(archive).name}: left out {len(strays)} files that are not below {within}/: {', '.join(strays[:5])}")
         members = [m for m in members if m.filename not in strays]
-        if (total := sum(m.file_size for m in members)) > max_bytes: raise ParameterError(f"{Path(archive).name} claims to unpack to {total / 2**30:.1f} GiB, more than the {max_bytes / 2**30:.1f} allowed")
+        if (total := sum(m.file_size for m in members)) > max_bytes:
+            raise ParameterError(f"{Path(archive).name} claims to unpack to {total / 2**30:.1f} GiB, more than the "
+                                 f"{max_bytes / 2**30:.1f} allowed")
         for m in tqdm(members, desc=f"unpack {Path(archive).name}", unit="file", disable=len(members) < 50):
             path = out/m.filename
             if path.exists() and path.stat().st_size == m.file_size: continue
@@ -81,17 +88,22 @@ def unpack(
 def _check_member(m, out, archive):
     "Refuse a member that is a link or would be written outside `out`."
     target = (out/m.filename).resolve()
-    if stat.S_ISLNK(m.external_attr >> 16): raise ParameterError(f"{Path(archive).name}: {m.filename!r} is a link; the archive is not unpacked")
-    if out not in target.parents or "\\" in m.filename: raise ParameterError(f"{Path(archive).name}: {m.filename!r} leads outside the folder; the archive is not unpacked")
+    if stat.S_ISLNK(m.external_attr >> 16):
+        raise ParameterError(f"{Path(archive).name}: {m.filename!r} is a link; the archive is not unpacked")
+    if out not in target.parents or "\\" in m.filename:
+        raise ParameterError(f"{Path(archive).name}: {m.filename!r} leads outside the folder; the archive is not unpacked")
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #5a0f7f80
 RELEASES = {
     "valor-features": dict(repo="datasets/NTUBarista/valor_features", files=["CLIP.zip", "CLAP.zip"], folder="llp"),
-    "valor-checkpoints": dict(repo="NTUBarista/valor_trained_models", files=[f"{m}/checkpoint_best.pt" for m in ("model_VALOR", "model_VALOR+", "model_VALOR++")], folder="checkpoints")}
+    "valor-checkpoints": dict(repo="NTUBarista/valor_trained_models",
+                              files=[f"{m}/checkpoint_best.pt" for m in ("model_VALOR", "model_VALOR+", "model_VALOR++")],
+                              folder="checkpoints")}
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #c5371ef8
 HUB = "https://huggingface.co/"
 
+# %% ../../nbs/api/datasets/00_fetch.ipynb #41d66c35
 def fetch_release(
     name:str,      # "valor-features" or "valor-checkpoints"
     root="data",   # the data folder
@@ -113,49 +125,70 @@ def split_id(
     clip:str,  # e.g. "BjCEufrlXm4_20_30"
 ) -> tuple:
     "`(video, start, end)` of a clip's id: eleven characters of YouTube's, then seconds."
-    parts = re.fullmatch(r"([\w-]{11})_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)", clip, re.ASCII)
-    if not parts: raise ParameterError(f"{clip!r} is not VIDEO_START_END")
-    return parts[1], float(parts[2]), float(parts[3])
+    parts = split_window_id(clip)
+    if parts is None or not re.fullmatch(r"[\w-]{11}", parts[0], re.ASCII): raise ParameterError(f"{clip!r} is not VIDEO_START_END")
+    return parts
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #0425f9fe
 def cut(
     source,        # a full video
     out,           # the clip to write, .mp4
-    start:float,   # seconds
+    start:float,   # seconds of the video, counted from where it begins to be presented
     end:float,     # seconds
 ) -> Path:
-    "Write the seconds `[start, end)` of a video as h264 + aac."
+    "Write the seconds `[start, end)` of a video as h264 + aac; picture and sound of the same seconds, both from the first on."
+    from valor_lab.media import open_media, wind
     av = need("av", "media")
-    with av.open(str(source)) as src, atomic_path(out) as tmp:
-        with av.open(str(tmp), "w", format="mp4") as dst: written = _copy_span(av, src, dst, start, end)
+    with open_media(source) as src, atomic_path(out) as tmp:
+        reel = wind(src, source, start=start, stop=end)
+        if reel.video is None and reel.audio is None: raise ParameterError("no video and no audio stream")
+        with av.open(str(tmp), "w", format="mp4") as dst: written = _copy_span(av, src, dst, reel, start, end)
         if not written: raise ParameterError(f"{Path(source).name} ends before second {start:g}")
     return Path(out)
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #edb3741f
-def _copy_span(av, src, dst, start, end):
-    "Encode the frames of `[start, end)`; returns how many frames were written."
-    pairs, written = {}, 0
-    if src.streams.video:
-        s = src.streams.video[0]
-        v = dst.add_stream("libx264", rate=s.average_rate or 25, options=dict(crf="20", preset="veryfast"))
-        v.width, v.height, v.pix_fmt, v.time_base = s.width // 2 * 2, s.height // 2 * 2, "yuv420p", s.time_base
-        v.codec_context.time_base = s.time_base
-        pairs[s] = v
-    if src.streams.audio: pairs[s] = dst.add_stream("aac", rate=(s := src.streams.audio[0]).rate)
-    if not pairs: raise ParameterError("no video and no audio stream")
-    if start > 0: src.seek(int(start * av.time_base))
-    for frame, stream in ((f, p.stream) for p in src.demux(*pairs) for f in p.decode()):
-        if frame.time is None or not start - 1e-6 <= frame.time < end: continue
-        frame.pts = round((frame.time - start) / frame.time_base)
-        for packet in pairs[stream].encode(frame): dst.mux(packet)
-        written += 1
-    for stream in pairs.values():
-        for packet in stream.encode(None): dst.mux(packet)
+def _copy_span(av, src, dst, reel, start, end):
+    "Encode what a reel shows and sounds in `[start, end)`; returns how many frames were written."
+    written, todo = 0, []
+    for index in (reel.video, reel.audio):
+        if index is None: continue
+        s = src.streams[index]
+        if index == reel.audio: e = dst.add_stream("aac", rate=s.rate)
+        else:
+            e = dst.add_stream("libx264", rate=s.average_rate or 25, options=dict(crf="20", preset="veryfast"))
+            e.width, e.height, e.pix_fmt, e.time_base = s.width // 2 * 2, s.height // 2 * 2, "yuv420p", s.time_base
+            e.codec_context.time_base = s.time_base
+        todo.append((s, e))
+    for s, e in todo:
+        for t, frame in _shown(av, s, reel, start, end):
+            frame.pts, frame.time_base = round(t/s.time_base), s.time_base
+            for packet in e.encode(frame): dst.mux(packet)
+            written += 1
+        for packet in e.encode(None): dst.mux(packet)
     return written
+
+def _shown(av, stream, reel, start, end):
+    "The frames of one stream in `[start, end)`, each with its second of the clip; the picture on the screen at `start` is the first."
+    held, last = None, -1.
+    for packet in [p for p in reel.packets if p.stream_index == stream.index] + [None]:
+        try: frames = stream.codec_context.decode(packet)
+        except av.FFmpegError: continue                                    # a scratch
+        for frame in frames:
+            if frame.pts is None: continue
+            t = float(frame.pts*stream.time_base) - reel.zero - start
+            if t < -1e-6:
+                if stream.type == "video": held = frame
+                continue
+            if held is not None and t > 1e-6 and start + t < end: yield 0., held
+            held = None
+            if start + t < end - 1e-6 and t > last: yield max(t, 0.), frame
+            last = t
+    if held is not None and reel.ends.get("visual", 0.) > start: yield 0., held
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #2ac52466
 YOUTUBE = "https://www.youtube.com/watch?v={video}"
 
+# %% ../../nbs/api/datasets/00_fetch.ipynb #365a370e
 def fetch_video(
     clip:str,      # id of the clip
     out,           # folder for ID.mp4
@@ -165,14 +198,16 @@ def fetch_video(
     yt_dlp, av = need("yt_dlp", "videos"), need("av", "media")
     if (Path(out)/f"{clip}.mp4").exists(): return ""
     with tempfile.TemporaryDirectory(dir=out, prefix=".") as d:
-        options = dict(outtmpl=f"{d}/full.%(ext)s", format="b[height<=480]/b", noprogress=True, retries=2, socket_timeout=20, noplaylist=True, color="never", logger=_Silent())
+        options = dict(outtmpl=f"{d}/full.%(ext)s", format="b[height<=480]/b", noprogress=True, retries=2, socket_timeout=20,
+                       noplaylist=True, color="never", logger=_Silent())
         try:
             video, start, end = split_id(clip)
             with yt_dlp.YoutubeDL(options) as y: y.download([url.format(video=video)])
             full = next(Path(d).glob("full.*"), None)
             if full is None: return "nothing arrived"
             cut(full, Path(out)/f"{clip}.mp4", start, end)
-        except (yt_dlp.utils.DownloadError, av.error.FFmpegError, ParameterError, OSError) as e: return str(e).replace(d + "/", "").removeprefix("ERROR: ").strip().splitlines()[0][:200]
+        except (yt_dlp.utils.DownloadError, av.error.FFmpegError, ParameterError, OSError) as e:
+            return str(e).replace(d + "/", "").removeprefix("ERROR: ").strip().splitlines()[0][:200]
     return ""
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #c7c13fc1
@@ -180,6 +215,19 @@ class _Silent:
     "yt-dlp reports every failure twice; once, in the ledger, is enough."
     def debug(self, message): pass
     info = warning = error = debug
+
+# %% ../../nbs/api/datasets/00_fetch.ipynb #814e2f86
+def shorter(
+    path,      # a clip
+    clip:str,  # its id, VIDEO_START_END
+) -> str:
+    "What a clip that was cut lacks of the seconds in its id, in words; empty where it is whole."
+    from valor_lab.media import measure
+    _, start, end = split_id(clip)
+    _, duration, ends = measure(path)
+    names = dict(audio="sound", visual="picture")
+    early = [f"the {names[m]} ends at {e:.1f} s" for m, e in sorted(ends.items()) if e < end - start - .5 and e < duration - .25]
+    return "; ".join([f for f in [length_finding(duration, end - start)] if f] + early + [f"no {names[m]}" for m in names if m not in ends])
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #c20008ff
 def fetch_videos(
@@ -196,21 +244,26 @@ def fetch_videos(
     known = read_ledger(out).set_index("clip")
     wanted = [c for c in ids if retry or not (c in known.index and known.state[c] == "gone")]
     with ThreadPoolExecutor(workers) as pool:
-        for clip, reason in zip(wanted, tqdm(pool.map(lambda c: fetch_video(c, out, url), wanted), total=len(wanted), desc="videos", unit="clip")):
-            known.loc[clip] = ["here" if not reason else "gone" if _is_gone(reason) else "failed", reason]
+        for clip, reason in zip(wanted, tqdm(pool.map(lambda c: fetch_video(c, out, url), wanted), total=len(wanted), desc="videos",
+                                             unit="clip")):
+            if reason: known.loc[clip] = ["gone" if _is_gone(reason) else "failed", reason]
+            else: known.loc[clip] = ["here", shorter(out/f"{clip}.mp4", clip)]
             with atomic_path(ledger) as tmp: known.reset_index().to_csv(tmp, index=False)
     return known.reset_index()
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #81000dc9
 def _is_gone(reason):
-    "True when asking again cannot help: the video is deleted, private or too short. Network faults and rate limits are tried again next time."
+    """True when asking again cannot help: the video is deleted, private or too short. Network faults and rate limits are tried again
+    next time."""
     reason = re.sub(r"^\[[^\]]*\] [^:]*: ", "", reason).lower()                       # yt-dlp begins with "[extractor] ID: "
     if any(w in reason for w in ("try again", "rate-limit", "rate limit", "temporar", "timed out", "not a bot")): return False
-    return any(w in reason for w in ("video unavailable", "video is unavailable", "private video", "removed", "terminated", "http error 404", "http error 410", "ends before"))
+    return any(w in reason for w in ("video unavailable", "video is unavailable", "private video", "removed", "terminated",
+                                     "http error 404", "http error 410", "ends before"))
 
 def read_ledger(
     folder,  # the folder of the videos
 ) -> pd.DataFrame:
     "The ledger of a video folder: `clip, state, reason`; empty where there is none."
     path = Path(folder)/"ledger.csv"
-    return pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame(dict(clip=[], state=[], reason=[]), dtype=object)
+    if not path.exists(): return pd.DataFrame(dict(clip=[], state=[], reason=[]), dtype=object)
+    return read_table(path, dict(clip=str, state=str, reason=str))

@@ -75,15 +75,21 @@ _RATES = """
 0.072  0.425  0.045  0.258  4.074  0.312  3.774  0.662  0.649
 """
 RATES = pd.DataFrame([list(map(float, row.split())) for row in _RATES.strip().splitlines()], index=pd.Index(LLP.events, name="event"),
-    columns=["share", "audible_only", "visible_only", "audio_throughout", "audio_seconds", "visual_throughout", "visual_seconds", "same_extent", "with_speech"])
+    columns=["share", "audible_only", "visible_only", "audio_throughout", "audio_seconds", "visual_throughout", "visual_seconds",
+             "same_extent", "with_speech"])
 
 # %% ../../nbs/api/demo/00_plan.ipynb #36a80cee
 EVENTS_PER_CLIP = (.328, .548, .096, .027)                  # 1, 2, 3, 4 or more
 RUNS = {"audio": (.595, .322, .083), "visual": (.688, .264, .048)}   # events of 2 to 9 s that come in 1, 2, 3 or more pieces
-EDGE = {"one": .37, "more": .66}                            # a single piece begins with the clip (or ends with it, as often); likewise for the outer pieces of several
-PAIRS = {("Violin_fiddle", "Cello"): 89, ("Acoustic_guitar", "Singing"): 80, ("Clapping", "Cheering"): 60, ("Clapping", "Singing"): 41, ("Singing", "Cheering"): 31,
-         ("Acoustic_guitar", "Violin_fiddle"): 31, ("Basketball_bounce", "Cheering"): 24, ("Singing", "Banjo"): 22, ("Acoustic_guitar", "Cello"): 22, ("Acoustic_guitar", "Banjo"): 22,
-         ("Clapping", "Basketball_bounce"): 20, ("Violin_fiddle", "Singing"): 19, ("Clapping", "Acoustic_guitar"): 17, ("Motorcycle", "Car"): 16, ("Singing", "Cello"): 14, ("Accordion", "Singing"): 13}   # clips of LLP that hold both
+# a single piece begins with the clip (or ends with it, as often); likewise for the outer pieces of several
+EDGE = {"one": .37, "more": .66}
+PAIRS = {("Violin_fiddle", "Cello"): 89, ("Acoustic_guitar", "Singing"): 80, ("Clapping", "Cheering"): 60,
+         ("Clapping", "Singing"): 41, ("Singing", "Cheering"): 31,
+         ("Acoustic_guitar", "Violin_fiddle"): 31, ("Basketball_bounce", "Cheering"): 24, ("Singing", "Banjo"): 22,
+         ("Acoustic_guitar", "Cello"): 22, ("Acoustic_guitar", "Banjo"): 22,
+         # clips of LLP that hold both
+         ("Clapping", "Basketball_bounce"): 20, ("Violin_fiddle", "Singing"): 19, ("Clapping", "Acoustic_guitar"): 17,
+         ("Motorcycle", "Car"): 16, ("Singing", "Cello"): 14, ("Accordion", "Singing"): 13}
 
 # %% ../../nbs/api/demo/00_plan.ipynb #d20b770f
 LEAST_SHARE = .035   # of the clips, for every event
@@ -126,7 +132,8 @@ def _deal(n_clips, rng) -> np.ndarray:
     for row, size in zip(mask, sizes):
         for _ in range(size):
             weight = left**1.5*(~row)*np.prod(company[row], 0)**(1/max(1, row.sum()))
-            if not row.any() and size > 1: weight[0] = 0                                   # the first of several is not Speech: it comes by its company
+            # the first of several is not Speech: it comes by its company
+            if not row.any() and size > 1: weight[0] = 0
             weight = weight if weight.any() else left*(~row) + 1e-9*(~row)
             e = rng.choice(len(left), p=weight/weight.sum())
             row[e], left[e] = True, max(0, left[e] - 1)
@@ -153,7 +160,8 @@ def _extent(rng, seconds, modality) -> np.ndarray:
     "[10] bool: `seconds` of an event, in pieces."
     if seconds == 10: return np.ones(10, bool)
     pieces = min(1 + rng.choice(3, p=RUNS[modality]), seconds, 11 - seconds)
-    if pieces == 1: left, right = ((True, False), (False, True), (False, False))[rng.choice(3, p=(EDGE["one"], EDGE["one"], 1 - 2*EDGE["one"]))]
+    if pieces == 1:
+        left, right = ((True, False), (False, True), (False, False))[rng.choice(3, p=(EDGE["one"], EDGE["one"], 1 - 2*EDGE["one"]))]
     else: left, right = rng.random(2) < EDGE["more"]
     gaps = pieces - 1 + (not left) + (not right)
     if gaps > 10 - seconds or gaps == 0: left, right, gaps = True, pieces > 1, pieces - 1 + (pieces == 1)
@@ -174,7 +182,8 @@ def _lengths(rng, r, n):
     "[n] seconds heard, [n] seconds seen, [n] whether one extent serves both."
     tied, u, w = _spread(rng, n) < _tied(r), _spread(rng, n), _spread(rng, n)
     seconds = {m: rng.choice(np.arange(1, 10), n, p=_length_law(r[f"{m}_seconds"])) for m in RUNS}
-    audio, visual = np.where(u < r.audio_throughout, 10, seconds["audio"]), np.where(np.where(tied, u, w) < r.visual_throughout, 10, seconds["visual"])
+    audio, visual = (np.where(u < r.audio_throughout, 10, seconds["audio"]),
+                     np.where(np.where(tied, u, w) < r.visual_throughout, 10, seconds["visual"]))
     same = tied & (audio < 10) & (visual < 10)
     return np.where(same, np.where(rng.random(n) < .5, audio, visual), audio), visual, same
 
@@ -201,7 +210,8 @@ SIZES = {  # clips of each split, pixels, frames a second, samples a second
 # %% ../../nbs/api/demo/00_plan.ipynb #36faa037
 def check_plan(size, seed):
     one_of("size", size, SIZES)
-    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32: raise ParameterError(f"seed={seed!r}: the seed of a set is a whole number from 0 to 2**32 - 1")
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ParameterError(f"seed={seed!r}: the seed of a set is a whole number from 0 to 2**32 - 1")
 
 # %% ../../nbs/api/demo/00_plan.ipynb #b27f8681
 def plan_demo(

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core import ParameterError, fingerprint, need
-from .teachers import Teacher, content_mark, fetch, groups, pick_device, plain_json, read_checkpoint, sha256, split_like, unit
+from .teachers import Teacher, content_mark, fetch, groups, pick_device, plain_json, read_checkpoint, sha256
+from .teachers import split_like, unit
 torch = need("torch", "teachers")
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #1d6acb55
@@ -46,11 +47,13 @@ def build_clap(
     config = dict(config)
     sizes = config.pop("htsat", None)
     def htsat(audio_cfg, enable_fusion, fusion_type):
-        return lib_htsat()(num_classes=audio_cfg.class_num, config=audio_cfg, enable_fusion=enable_fusion, fusion_type=fusion_type, patch_stride=(4, 4), **sizes)
+        return lib_htsat()(num_classes=audio_cfg.class_num, config=audio_cfg, enable_fusion=enable_fusion, fusion_type=fusion_type,
+                           patch_stride=(4, 4), **sizes)
     with swapped(lib, RobertaModel=UntrainedRoberta, **(dict(create_htsat_model=htsat) if sizes else {})): return lib.CLAP(**config).eval()
 
 def lib_htsat(): return sys.modules["clap_module.htsat"].HTSAT_Swin_Transformer
 
+# %% ../../nbs/api/harvest/02_clap.ipynb #c4f89c2e
 @contextlib.contextmanager
 def swapped(module, **names):
     "Exchange names of a module for the length of a block."
@@ -87,7 +90,8 @@ def load_clap(model, state:dict, path=""):
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #0698cd25
 def open_clap(path:Path):
-    "Model and readable configuration of a checkpoint file: laion_clap's own, or a safetensors file that holds its configuration as metadata."
+    """Model and readable configuration of a checkpoint file: laion_clap's own, or a safetensors file that holds its configuration as
+    metadata."""
     state, meta = read_checkpoint(path)
     config = json.loads(meta["clap_config"]) if "clap_config" in meta else official_config(state)
     return load_clap(build_clap(config), state, path), config
@@ -100,10 +104,14 @@ def roberta_tokenizer(
     "RoBERTa's tokenizer, refused unless it is complete."
     if folder is None: folder = [fetch("FacebookAI/roberta-base", f).parent for f in ("vocab.json", "merges.txt")][0]
     missing = [f for f in ("vocab.json", "merges.txt") if not (Path(folder)/f).is_file()]
-    if missing: raise FileNotFoundError(f"{folder} lacks {' and '.join(missing)} of the RoBERTa tokenizer (hub repository 'FacebookAI/roberta-base')")
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks {' and '.join(missing)} of the RoBERTa tokenizer (hub repository "
+                                "'FacebookAI/roberta-base')")
     from transformers import RobertaTokenizer
     tokenizer = RobertaTokenizer.from_pretrained(str(folder))
-    if len(tokenizer) != entries: raise ParameterError(f"the tokenizer in {folder} has {len(tokenizer)} entries, the model's table {entries}: not the one of this model")
+    if len(tokenizer) != entries:
+        raise ParameterError(f"the tokenizer in {folder} has {len(tokenizer)} entries, the model's table {entries}: not the one of this "
+                             "model")
     return functools.partial(tokenizer, padding="max_length", truncation=True, max_length=77, return_tensors="pt")
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #58494ec0
@@ -143,13 +151,16 @@ def mel_filters(rate:int, window:int, bins:int, fmin:int, fmax:int):
     librosa = need("librosa", "teachers")
     return torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=window, n_mels=bins, fmin=fmin, fmax=fmax, htk=True, norm=None)).float()
 
+# %% ../../nbs/api/harvest/02_clap.ipynb #b1f01ba6
 def log_mel(
     x,    # [...,samples] tensor
     cfg,  # audio configuration of the model: window_size, hop_size, mel_bins, …
 ):        # [...,frames,bins] in dB
     "Log-mel spectrogram as CLAP's fusion models were trained on."
     n = cfg.window_size
-    spec = torch.stft(x, n, cfg.hop_size, n, torch.hann_window(n, device=x.device), center=True, pad_mode="reflect", return_complex=True).abs()**2   # [n/2+1, frames]
+    # [n/2+1, frames]
+    spec = torch.stft(x, n, cfg.hop_size, n, torch.hann_window(n, device=x.device), center=True, pad_mode="reflect",
+                      return_complex=True).abs()**2
     mel = mel_filters(cfg.sample_rate, n, cfg.mel_bins, cfg.fmin, cfg.fmax).to(x.device) @ spec
     return 10*mel.clamp(min=1e-10).log10().transpose(-1, -2)
 
@@ -166,7 +177,8 @@ def fusion_mel(x, cfg):  # x [samples] → ([4, frames, bins], longer)
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #997e4d9e
 def clap_input(waves:list, cfg, fusion:bool) -> dict:
-    "What laion_clap's audio tower takes for waveforms of any length: waveform [B,S], longer [B,1], and for fusion mel_fusion [B,4,frames,bins]."
+    """What laion_clap's audio tower takes for waveforms of any length: waveform [B,S], longer [B,1], and for fusion mel_fusion
+    [B,4,frames,bins]."""
     waves = [torch.from_numpy(quantise(w)) for w in waves]
     out = dict(waveform=torch.stack([repeat_pad(w, cfg.clip_samples) for w in waves]), longer=torch.zeros(len(waves), 1, dtype=torch.bool))
     if fusion:
@@ -179,7 +191,8 @@ def unfold_tokens(x, ratio:int):  # [B, tokens, D] → [B, tokens, D]
     "HTSAT's token grid in the published order: frequency rows first, then time from left to right."
     B, N, D = x.shape
     side = math.isqrt(N)
-    return x.reshape(B, ratio, side//ratio, side, D).permute(0, 2, 1, 3, 4).reshape(B, N, D)   # (outer time, freq, time) → (freq, outer time, time)
+    # (outer time, freq, time) → (freq, outer time, time)
+    return x.reshape(B, ratio, side//ratio, side, D).permute(0, 2, 1, 3, 4).reshape(B, N, D)
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #f3ea2868
 def stretch(x:np.ndarray, size:int) -> np.ndarray:
@@ -250,16 +263,20 @@ def find_clap(checkpoint) -> Path:
     "A local file, or a file of the hub repository in which laion_clap publishes."
     path = Path(checkpoint).expanduser()
     if path.is_file(): return path
-    if path.name != str(checkpoint): raise FileNotFoundError(f"{checkpoint} does not exist: expected a CLAP checkpoint, or the name of one in the hub repository 'lukewys/laion_clap'")
+    if path.name != str(checkpoint):
+        raise FileNotFoundError(f"{checkpoint} does not exist: expected a CLAP checkpoint, or the name of one in the hub repository "
+                                "'lukewys/laion_clap'")
     try: return fetch("lukewys/laion_clap", path.name)
     except FileNotFoundError as e:
-        raise FileNotFoundError(f"{e}. CLAP also needs RoBERTa's tokenizer: vocab.json and merges.txt of 'FacebookAI/roberta-base', in data/weights/roberta-base/ or in the folder given as tokenizer") from None
+        raise FileNotFoundError(f"{e}. CLAP also needs RoBERTa's tokenizer: vocab.json and merges.txt of 'FacebookAI/roberta-base', in "
+                                "data/weights/roberta-base/ or in the folder given as tokenizer") from None
 
 def clap_tokenizer(model, folder=None):
     "The tokenizer that belongs to the text tower of `model`."
     if model.text_cfg.model_type == "roberta": return roberta_tokenizer(folder, model.text_branch.embeddings.word_embeddings.num_embeddings)
     return functools.partial(sys.modules["clap_module.tokenizer"].tokenize, context_length=model.context_length)
 
+# %% ../../nbs/api/harvest/02_clap.ipynb #e748efce
 def token_rows(branch) -> int:
     "Rows of frequency in HTSAT's token grid."
     return branch.spec_size//2**(len(branch.depths) - 1)//branch.patch_stride[0]//branch.freq_ratio

@@ -57,15 +57,18 @@ def clip_from_file(
     archive = is_archive(file)
     openai = archive and openai_hashes().get(sha256(file))
     if archive and not (openai or trust_archive):
-        raise ParameterError(f"{file} is a TorchScript archive, which is a program, and its SHA-256 is none that OpenAI published; pass trust_archive=True if you know who made it")
+        raise ParameterError(f"{file} is a TorchScript archive, which is a program, and its SHA-256 is none that OpenAI published; pass "
+                             "trust_archive=True if you know who made it")
     builtin = bool(open_clip.get_model_config(model).get("quick_gelu"))
     by_name = "openai" in file.name.lower()
     if quick_gelu is None:
         if not (builtin or openai or by_name) and f"{model}-quickgelu" in open_clip.list_models():
-            raise ParameterError(f"{file.name} does not say how it was trained: {model} exists with GELU and with QuickGELU (OpenAI's weights); pass quick_gelu=True or quick_gelu=False")
+            raise ParameterError(f"{file.name} does not say how it was trained: {model} exists with GELU and with QuickGELU (OpenAI's "
+                                 "weights); pass quick_gelu=True or quick_gelu=False")
         quick_gelu = bool(builtin or openai or by_name)
     elif quick_gelu is False and (builtin or openai):
-        raise ParameterError(f"quick_gelu=False contradicts {'the archive, which is OpenAI’s' if openai else f'the model {model!r}'}; leave it out")
+        raise ParameterError(f"quick_gelu=False contradicts {'the archive, which is OpenAI’s' if openai else f'the model {model!r}'}; "
+                             "leave it out")
     return ClipSource(model, file, quick_gelu, f"{model} ({file.name})", archive)
 
 # %% ../../nbs/api/harvest/01_clip.ipynb #50e727b0
@@ -73,8 +76,11 @@ def clip_from_folder(folder:Path, quick_gelu=None) -> ClipSource:
     "A folder with `open_clip_config.json` and weights, as open_clip and the hub keep them; the configuration decides."
     files = sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".bin", ".pt", ".pth"))
     if not (folder/"open_clip_config.json").is_file() or not files:
-        raise ParameterError(f"{folder} is no folder of a CLIP: expected open_clip_config.json and one file of weights, found {sorted(f.name for f in folder.iterdir())[:8]}")
-    if len(files) > 1: raise ParameterError(f"{folder} holds {len(files)} files that may be the weights: {', '.join(f.name for f in files[:8])}; expected one, so that the fingerprint is that of the network: keep the one that is meant")
+        raise ParameterError(f"{folder} is no folder of a CLIP: expected open_clip_config.json and one file of weights, found "
+                             f"{sorted(f.name for f in folder.iterdir())[:8]}")
+    if len(files) > 1:
+        raise ParameterError(f"{folder} holds {len(files)} files that may be the weights: {', '.join(f.name for f in files[:8])}; "
+                             "expected one, so that the fingerprint is that of the network: keep the one that is meant")
     config = json.loads((folder/"open_clip_config.json").read_text())
     built = bool(config["model_cfg"].get("quick_gelu"))
     if quick_gelu is False and built: raise ParameterError(f"quick_gelu=False contradicts {folder}/open_clip_config.json; leave it out")
@@ -91,10 +97,12 @@ def clip_from_tag(model:str, tag:str, quick_gelu=None) -> ClipSource:
     trained = bool(cfg.get("quick_gelu"))
     built = bool(open_clip.get_model_config(model).get("quick_gelu"))
     if quick_gelu not in (None, trained) or built and not trained:
-        raise ParameterError(f"{model!r} with {tag!r}: the weights were trained with {'QuickGELU' if trained else 'GELU'}, the call asks for the other")
+        raise ParameterError(f"{model!r} with {tag!r}: the weights were trained with {'QuickGELU' if trained else 'GELU'}, the call asks "
+                             "for the other")
     repo, _, name = cfg["hf_hub"].rpartition("/")
     file = fetch(repo, *([name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]))
-    return ClipSource(model, file, trained, f"{model} ({tag})", preprocess={k: cfg[k] for k in ("mean", "std", "interpolation", "resize_mode")})
+    return ClipSource(model, file, trained, f"{model} ({tag})",
+                      preprocess={k: cfg[k] for k in ("mean", "std", "interpolation", "resize_mode")})
 
 # %% ../../nbs/api/harvest/01_clip.ipynb #e8263995
 def find_clip(
@@ -112,7 +120,8 @@ def find_clip(
     if path.is_dir(): return clip_from_folder(path, quick_gelu)
     if path.is_file(): return clip_from_file(model, path, quick_gelu, trust_archive)
     if path.name != str(pretrained) or path.suffix in (".pt", ".pth", ".bin", ".safetensors"):
-        raise FileNotFoundError(f"{pretrained} does not exist: expected a file of CLIP weights, a folder with open_clip_config.json, or a tag of open_clip such as 'openai'")
+        raise FileNotFoundError(f"{pretrained} does not exist: expected a file of CLIP weights, a folder with open_clip_config.json, or "
+                                "a tag of open_clip such as 'openai'")
     return clip_from_tag(model, pretrained, quick_gelu)
 
 # %% ../../nbs/api/harvest/01_clip.ipynb #be503adc
@@ -121,10 +130,12 @@ def build_clip(source:ClipSource, device, precision:str):
     import open_clip
     from open_clip.transformer import QuickGELU
     try:
-        model = open_clip.create_model(source.model, None if source.model.startswith("local-dir:") else str(source.file), device=device, precision=precision,
+        model = open_clip.create_model(source.model, None if source.model.startswith("local-dir:") else str(source.file),
+                                       device=device, precision=precision,
                                        force_quick_gelu=source.quick_gelu, force_preprocess_cfg=source.preprocess, require_pretrained=True,
                                        pretrained_hf=False, weights_only=not source.archive)
-    except pickle.UnpicklingError as e: raise ParameterError(f"{source.file} holds pickled objects beside its tensors and was refused: {str(e).split('.')[0]}") from None
+    except pickle.UnpicklingError as e:
+        raise ParameterError(f"{source.file} holds pickled objects beside its tensors and was refused: {str(e).split('.')[0]}") from None
     except RuntimeError as e: raise ParameterError(f"{source.file} does not fit {source.model}: {' '.join(str(e).split())[:300]}") from None
     quick = any(isinstance(m, QuickGELU) for m in model.modules())
     plain = any(isinstance(m, torch.nn.GELU) for n, m in model.named_modules() if n.endswith("mlp.gelu"))
@@ -139,7 +150,8 @@ def squash(
     mean, std,          # of the three channels
     device="cpu",
 ):
-    "The published preprocessing: bilinear to exactly `size`, aspect not kept, no crop, no antialiasing, then mean and deviation. float32 [n,3,h,w]"
+    """The published preprocessing: bilinear to exactly `size`, aspect not kept, no crop, no antialiasing, then mean and deviation.
+    float32 [n,3,h,w]"""
     x = torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float()/255          # [n,3,H,W]
     x = torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False, antialias=False)    # [n,3,h,w]
     return (x - torch.tensor(mean, device=device)[:, None, None])/torch.tensor(std, device=device)[:, None, None]
@@ -207,14 +219,17 @@ def _pair(x) -> tuple: return tuple(x) if isinstance(x, (tuple, list)) else (x, 
 
 def clip_width(model) -> int:
     "Size of the joint space, from the shape that one caption gets."
-    with torch.inference_mode(): return model.encode_text(torch.zeros(1, model.context_length, dtype=torch.long, device=model.logit_scale.device)).shape[-1]
+    with torch.inference_mode():
+        return model.encode_text(torch.zeros(1, model.context_length, dtype=torch.long, device=model.logit_scale.device)).shape[-1]
 
 def clip_config(source:ClipSource, preprocess:str) -> dict:
     "What a store has to remember of a CLIP: its architecture, the hash of its weights, its preprocessing."
     import open_clip
-    return dict(kind="clip", name=source.label, architecture=fingerprint(plain_json(open_clip.get_model_config(source.model))), quick_gelu=source.quick_gelu,
+    return dict(kind="clip", name=source.label, architecture=fingerprint(plain_json(open_clip.get_model_config(source.model))),
+                quick_gelu=source.quick_gelu,
                 weights=sha256(source.file)[:16], preprocess=preprocess)
 
+# %% ../../nbs/api/harvest/01_clip.ipynb #bfac2e44
 def unusual(preprocess_cfg:dict, preprocess:str, size:tuple, precision:str) -> dict:
     "What else changes an embedding, where it is not as in most CLIPs: colours, the network's own resizing if that is used, half precision."
     from open_clip.transform import PreprocessCfg

@@ -31,7 +31,8 @@ def fetch_weights(
     try: return download(url, goal, timeout=10, sha256=Path(name).stem.rsplit("-", 1)[-1])
     except OSError as e:
         if isinstance(e, FetchError): raise
-        raise FetchError(f"{name} could not be fetched from {url} ({type(e).__name__}). Put it into {goal.parent} by hand, or give weights=PATH.") from None
+        raise FetchError(f"{name} could not be fetched from {url} ({type(e).__name__}). Put it into {goal.parent} by hand, or give "
+                         "weights=PATH.") from None
 
 # %% ../../nbs/api/harvest/03_extractors.ipynb #156aca75
 _library = []   # keeps the declared operators alive
@@ -60,13 +61,15 @@ class Extractor:
         state = weights if isinstance(weights, dict) else read_state_dict(weights if weights is not None else fetch_weights(self.url))
         with torch.device("meta"): model = self.network()
         try: model.load_state_dict(state, assign=True)
-        except RuntimeError as e: raise ParameterError(f"these weights do not fit {type(self).__name__}: {' '.join(str(e).split())[:300]}") from None
+        except RuntimeError as e:
+            raise ParameterError(f"these weights do not fit {type(self).__name__}: {' '.join(str(e).split())[:300]}") from None
         self.model = self.adapt(model).eval().requires_grad_(False).float().to(self.device)
 
     def adapt(self, model): return model
 
     @functools.cached_property
-    def fingerprint(self): return fingerprint(self.name, self.preprocessing, {k: v.cpu().numpy() for k, v in self.model.state_dict().items()})
+    def fingerprint(self):
+        return fingerprint(self.name, self.preprocessing, {k: v.cpu().numpy() for k, v in self.model.state_dict().items()})
 
     @torch.inference_mode()
     def forward(self, inputs):
@@ -99,7 +102,8 @@ class ResNet152(Extractor):
     def __call__(self, frames):                        # uint8[F,H,W,3], any F -> float32[F,2048]
         _check_frames(frames)
         T = need("torchvision.transforms", "teachers")
-        prepare = T.Compose([T.ToPILImage(), T.Resize(256), T.CenterCrop(224), T.ToTensor(), T.Normalize([.485, .456, .406], [.229, .224, .225])])
+        prepare = T.Compose([T.ToPILImage(), T.Resize(256), T.CenterCrop(224), T.ToTensor(),
+                             T.Normalize([.485, .456, .406], [.229, .224, .225])])
         return self.forward([prepare(f) for f in frames])
 
 # %% ../../nbs/api/harvest/03_extractors.ipynb #04b7b01a
@@ -118,7 +122,8 @@ class R2Plus1D18(Extractor):
     def __call__(self, frames):                        # uint8[8S,H,W,3] -> float32[S,512]
         _check_frames(frames, 8)
         T = need("torchvision.transforms", "teachers")
-        prepare = T.Compose([T.ToPILImage(), T.Resize((112, 112)), T.ToTensor(), T.Normalize([.43216, .394666, .37645], [.22803, .22145, .216989])])
+        prepare = T.Compose([T.ToPILImage(), T.Resize((112, 112)), T.ToTensor(),
+                             T.Normalize([.43216, .394666, .37645], [.22803, .22145, .216989])])
         runs = torch.stack([prepare(f) for f in frames]).unflatten(0, (-1, 8))   # [S,8,3,112,112]
         return self.forward(list(runs.transpose(1, 2)))                          # each [3,8,112,112]
 

@@ -28,7 +28,8 @@ def flips(
     for m in TEACHER:
         x, y = getattr(a, m), getattr(b, m)
         n, t, c = np.nonzero(x != y)
-        parts.append(pd.DataFrame({"clip": np.array(scores.ids, object)[n], "segment": t, "event": np.array(scores.vocab.events, object)[c], "modality": m,
+        parts.append(pd.DataFrame({"clip": np.array(scores.ids, object)[n], "segment": t,
+                                   "event": np.array(scores.vocab.events, object)[c], "modality": m,
                                    "from": x[n, t, c], "to": y[n, t, c], "score": getattr(scores, m)[n, t, c]}))
     return pd.concat(parts, ignore_index=True)
 
@@ -90,12 +91,16 @@ def _event(self, event):
 
 # %% ../../nbs/api/harvest/10_live.ipynb #84f2b757
 LiveLabels.set_gate, LiveLabels.move, LiveLabels.event = _set_gate, _move, _event
-LiveLabels.fidelity = property(lambda self: self._true and {m: _percent_f(*n.sum(1)) for m, n in self._counts.items()}, doc="F in percent over all segments pooled: audio, visual, audio_visual; None without truth.")
-LiveLabels.thresholds = property(lambda self: Thresholds(self._t["visual"], self._t["audio"], self.scores.vocab, dict(method="by hand", vocabulary=self.scores.vocab.name, **origin(self.scores), clips=self._clips)), doc="The thresholds as they stand.")
+LiveLabels.fidelity = property(lambda self: self._true and {m: _percent_f(*n.sum(1)) for m, n in self._counts.items()},
+                               doc="F in percent over all segments pooled: audio, visual, audio_visual; None without truth.")
+LiveLabels.thresholds = property(lambda self: Thresholds(self._t["visual"], self._t["audio"], self.scores.vocab,
+                                                         dict(method="by hand", vocabulary=self.scores.vocab.name, **origin(self.scores),
+                                                              clips=self._clips)), doc="The thresholds as they stand.")
 
 # %% ../../nbs/api/harvest/10_live.ipynb #8e01f4ac
 def _percent_f(hit, claimed, true): return 200*hit/(claimed + true) if claimed + true else 100.
 
 def _precision_recall(hit, claimed, true):
     "Precision, recall and F in percent; NaN where undefined."
-    return [100*hit/claimed if claimed else np.nan, 100*hit/true if true else np.nan, 200*hit/(claimed + true) if claimed + true else np.nan]
+    return [100*hit/claimed if claimed else np.nan, 100*hit/true if true else np.nan,
+            200*hit/(claimed + true) if claimed + true else np.nan]

@@ -6,11 +6,11 @@
 __all__ = ['FORMAT', 'TABLE', 'LINKS', 'CLOSED', 'SMALL', 'IMPLIED', 'FRAGMENTS', 'LARGE', 'has_store', 'has_table',
            'plain_errors', 'checked_rows', 'describe', 'settings_of', 'arrays_of', 'Row', 'marks_of', 'small_marks',
            'column_of', 'mark_of', 'small_columns', 'schema_of', 'lists_of', 'batch_of', 'open_table', 'create_table',
-           'can_link', 'settings_in', 'create_store', 'better', 'merge_rows', 'add_rows', 'tidy', 'read_batches',
-           'array_in', 'damaged', 'read_small', 'quoted', 'tried', 'forget']
+           'can_link', 'settings_in', 'create_store', 'better', 'merge_rows', 'flush', 'add_rows', 'tidy',
+           'read_batches', 'array_in', 'damaged', 'read_small', 'quoted', 'tried', 'forget']
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #ba340bf4
-import contextlib, json, os
+# %% ../../nbs/api/harvest/04a_rows.ipynb #b536fa99
+import contextlib, json, os, time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -53,16 +53,18 @@ def plain_errors(path):
         raise ParameterError(f"{path} cannot be read: damaged, or a part of it is gone ({brief[:200]})") from None
 
 # %% ../../nbs/api/harvest/04a_rows.ipynb #8b03f6f6
-def checked_rows(x, shape, dtype=np.float16):
-    "`x` as `dtype`; `ParameterError` unless it has this shape (None: any size) and is finite before and after."
+def checked_rows(x, shape, dtype=np.float16, missing=False):
+    "`x` as `dtype`; `ParameterError` unless it has this shape (None: any size) and is finite; `missing`: segments may be NaN throughout."
     if not isinstance(x, np.ndarray) or x.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, x.shape)):
         raise ParameterError(f"expected shape {tuple(shape)}, found {getattr(x, 'shape', type(x).__name__)}")
     if x.dtype.kind not in "fiub": raise ParameterError(f"expected numbers, found {x.dtype}")
-    bad = ~np.isfinite(x)
+    bad, off = ~np.isfinite(x), np.isnan(x).reshape(len(x), -1).all(1) if missing and x.dtype.kind == "f" else np.zeros(len(x), bool)
+    bad[off] = False
     if bad.any():
         raise ParameterError(f"{int(bad.sum())} of {x.size} values are NaN or infinite, expected finite numbers of shape {tuple(shape)}")
     with np.errstate(over="ignore"): y = x.astype(dtype, copy=False)
     bad = ~np.isfinite(y)
+    bad[off] = False
     if bad.any():
         raise ParameterError(f"{int(bad.sum())} of {x.size} values are too large for {y.dtype}, the largest is {np.abs(x).max():.4g}")
     return y
@@ -175,7 +177,7 @@ def batch_of(rows, settings):
                    reasons=[json.dumps(r.reasons, sort_keys=True, ensure_ascii=False) for r in rows])
     for m in ("audio", "visual"): columns |= {f"{m}_{name}": [at(r, m, end) for r in rows] for end, name in enumerate(("start", "end"))}
     for c, _, shape in arrays_of(settings):
-        arrays = [r.arrays.get(c) if r.arrays.get(c) is None else checked_rows(r.arrays[c], shape) for r in rows]
+        arrays = [r.arrays.get(c) if r.arrays.get(c) is None else checked_rows(r.arrays[c], shape, missing=True) for r in rows]
         columns[column_of(c)] = lists_of(arrays, shape)
         columns[mark_of(c)] = [None if x is None else int(marks_of(x[None])[0]) for x in arrays]
     columns = {n: x if isinstance(x, pa.Array) else pa.array(x, schema.field(n).type) for n, x in columns.items()}
@@ -218,7 +220,7 @@ def settings_in(table) -> dict:
     if said != FORMAT: raise ParameterError(f"{table.uri}: expected a store of format {FORMAT}, found {said}")
     return found
 
-IMPLIED = {}   # setting -> what stores were made with that do not say it
+IMPLIED = dict(alignment="published", segment_seconds=None, window=None)   # setting -> what stores were made with that do not say it
 
 def create_store(folder, settings):
     "Begin a store in `folder`; refuse to go on with one that was made otherwise."
@@ -247,14 +249,26 @@ def _better_here(settings):
     nothing = " AND ".join(of("target", m, True) for m in marks)
     return f"({keeps}) AND ({gains} OR (({nothing}) AND source.reasons <> target.reasons))"
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #e35b8444
+# %% ../../nbs/api/harvest/04a_rows.ipynb #40bcae75
 def merge_rows(path, batch, when=None, tries=50):
     "Add a batch to the table at `path` by id, in one commit; a row that is there is replaced where `when` holds. `(added, replaced)`."
+    start = time.time()
     with plain_errors(path):
         todo = open_table(path).merge_insert("id").when_not_matched_insert_all()
         if when: todo = todo.when_matched_update_all(when)
         done = todo.use_index(False).conflict_retries(tries).retry_timeout(timedelta(minutes=10)).execute(batch)
+        flush(path, start)
     return done["num_inserted_rows"], done["num_updated_rows"]
+
+def flush(path, since):
+    "Wait until the files of a table that are newer than `since` are on the disk itself, where a power cut does not reach them."
+    for folder in (p for p in Path(path).iterdir() if p.is_dir()):
+        new = [e.path for e in os.scandir(folder) if e.stat().st_mtime > since - 2 and e.is_file()]
+        for p in [*new, folder] if new else ():
+            with contextlib.suppress(FileNotFoundError):                     # tidied away by somebody else
+                f = os.open(p, os.O_RDONLY)
+                try: os.fsync(f)
+                finally: os.close(f)
 
 def add_rows(folder, rows, settings):
     "Add rows to the store in `folder`: `(added, replaced)`. When it returns they are on the disk, each once, whoever else writes."

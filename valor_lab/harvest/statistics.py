@@ -18,6 +18,7 @@ from ..metrics import align
 # %% ../../nbs/api/harvest/08_statistics.ipynb #b8f8f66a
 TEACHER = dict(audio="clap", visual="clip")   # whose threshold decides on a modality
 
+# %% ../../nbs/api/harvest/08_statistics.ipynb #da9ea232
 @dataclass(eq=False)
 class Statistics:
     "One modality's counts at every possible cut, for each event. Cut k labels the k highest scores."
@@ -92,7 +93,8 @@ def common_threshold(
     truth,  # [N,T,C] bool
     gate,   # [N,1,C] bool
 ) -> float:
-    "The one threshold for all events of a teacher with the exact optimum of the F pooled over them; where the gate allows no score, one unit above all of them."
+    """The one threshold for all events of a teacher with the exact optimum of the F pooled over them; where the gate allows no score,
+    one unit above all of them."""
     flat = lambda x: np.broadcast_to(x, score.shape).reshape(len(score), -1, 1)
     found = float(best_threshold(count(*map(flat, (score, truth, gate))))[0])
     return float(np.nanmax(score)) + 1 if np.isnan(found) else found

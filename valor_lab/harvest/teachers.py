@@ -30,7 +30,9 @@ class Teacher:
         if isinstance(captions, str) or not all(isinstance(c, str) for c in captions):
             raise ParameterError(f"captions must be a list of sentences, found {captions!r:.80}")
         unknown = self.unknown_captions(captions)
-        if unknown: warnings.warn(f"{self.name} knows only its own captions; these mean nothing to it: {', '.join(map(repr, unknown[:5]))}", stacklevel=2)
+        if unknown:
+            warnings.warn(f"{self.name} knows only its own captions; these mean nothing to it: {', '.join(map(repr, unknown[:5]))}",
+                          stacklevel=2)
         return self._embed_text(list(captions)) if len(captions) else np.zeros((0, self.width), np.float32)
 
     def unknown_captions(self, captions:list) -> list:
@@ -57,7 +59,8 @@ def fetch(
             hub.get_session().head(hub.hf_hub_url(repo, f), timeout=5)      # one try: fails at once without a network
             return Path(hub.hf_hub_download(repo, f))
         except Exception as e: reason = f"{type(e).__name__}: {str(e).splitlines()[0][:120] if str(e) else ''}"
-    raise FileNotFoundError(f"cannot fetch {files[0]!r} from the hub repository {repo!r} ({reason}). Download that file elsewhere and put it into "
+    raise FileNotFoundError(f"cannot fetch {files[0]!r} from the hub repository {repo!r} ({reason}). Download that file elsewhere and "
+                            "put it into "
                             f"data/weights/{folder}/, or pass the path of a local copy") from None
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #f5613b96
@@ -79,7 +82,8 @@ def read_checkpoint(
     except pickle.UnpicklingError as e:
         raise ParameterError(f"{path} holds pickled objects beside its tensors and was refused: {str(e).split('.')[0]}") from None
     except (RuntimeError, EOFError, ValueError, KeyError) as e:
-        raise ParameterError(f"{path} is not a checkpoint that can be read ({str(e).splitlines()[0][:120] if str(e) else type(e).__name__})") from None
+        raise ParameterError(f"{path} is not a checkpoint that can be read "
+                             f"({str(e).splitlines()[0][:120] if str(e) else type(e).__name__})") from None
     state = found.get("state_dict", found) if isinstance(found, dict) else None
     if not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ParameterError(f"{path} holds no state dict: expected a dict of tensors, or one under the key 'state_dict'")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..grid import covered, segment_lengths
 from ..core import ParameterError, atomic_path, check_ids
 from ..vocab import LLP, Vocab
 
@@ -81,21 +82,27 @@ class SegmentLabels:
         self.ids = _check_ids_differ(self.ids)
         shape = np.shape(self.audio)
         if len(shape) != 3: raise ParameterError(f"audio must be [N,T,C], found shape {shape}")
-        for m in ("audio", "visual"): setattr(self, m, _as_bool(getattr(self, m), (len(self.ids), shape[1], len(self.vocab)), f"{m}[N,T,C]"))
+        for m in ("audio", "visual"):
+            setattr(self, m, _as_bool(getattr(self, m), (len(self.ids), shape[1], len(self.vocab)), f"{m}[N,T,C]"))
         if self.durations is not None:
             self.durations = np.asarray(self.durations, float)
-            if self.durations.shape != (len(self.ids),): raise ParameterError(f"durations has shape {self.durations.shape}, expected ({len(self.ids)},)")
-            if not (np.isfinite(self.durations) & (self.durations > 0)).all(): raise ParameterError("durations must be finite and positive, in seconds")
+            if self.durations.shape != (len(self.ids),):
+                raise ParameterError(f"durations has shape {self.durations.shape}, expected ({len(self.ids)},)")
+            if not (np.isfinite(self.durations) & (self.durations > 0)).all():
+                raise ParameterError("durations must be finite and positive, in seconds")
 
     def __len__(self): return len(self.ids)
-    def __repr__(self): return f"SegmentLabels({len(self)} clips × {self.n_segments} segments × {len(self.vocab)} events, audio {self.audio.mean():.1%}, visual {self.visual.mean():.1%} true)"
+    def __repr__(self):
+        size = f"{len(self)} clips × {self.n_segments} segments × {len(self.vocab)} events"
+        return f"SegmentLabels({size}, audio {self.audio.mean():.1%}, visual {self.visual.mean():.1%} true)"
 
 # %% ../../nbs/api/labels/00_labels.ipynb #5a350c6b
 def _select(self, ids):
     "The labels of `ids`, in that order; `KeyError` lists those that are not here."
     ids = list(ids)
     rows = row_numbers(ids, self.ids, "segment labels")
-    return SegmentLabels(ids, self.audio[rows], self.visual[rows], self.vocab, None if self.durations is None else self.durations[rows], self.findings)
+    return SegmentLabels(ids, self.audio[rows], self.visual[rows], self.vocab, None if self.durations is None else self.durations[rows],
+                         self.findings)
 
 # %% ../../nbs/api/labels/00_labels.ipynb #c98cbd50
 def _weak(self):
@@ -105,7 +112,7 @@ def _weak(self):
 # %% ../../nbs/api/labels/00_labels.ipynb #7ffa8b08
 def _segment_seconds(self):
     "[N] length of one segment of each clip, in seconds."
-    return np.ones(len(self)) if self.durations is None else self.durations / self.n_segments
+    return segment_lengths(self.durations, self.n_segments, len(self))
 
 # %% ../../nbs/api/labels/00_labels.ipynb #d8803df6
 SegmentLabels.select, SegmentLabels.weak = _select, _weak
@@ -142,7 +149,8 @@ def to_frame(self:SegmentLabels) -> pd.DataFrame:
     for modality in ("audio", "visual"):
         clip, event, start, end = runs(getattr(self, modality))
         length = self.segment_seconds[clip]
-        parts.append(pd.DataFrame(dict(clip=np.array(self.ids, object)[clip], event=np.array(self.vocab.events, object)[event], modality=modality,
+        parts.append(pd.DataFrame(dict(clip=np.array(self.ids, object)[clip], event=np.array(self.vocab.events, object)[event],
+                                       modality=modality,
                                        onset=start * length, offset=end * length)))
     return pd.concat(parts, ignore_index=True)
 
@@ -174,7 +182,8 @@ def _to_segment(seconds, length, n_segments, where):
     "The border of segments at `seconds`; times between two borders or outside the clip are refused."
     border = round(seconds / length) if 0 <= seconds < np.inf else -1
     if not 0 <= border <= n_segments: raise ParameterError(f"{where}: time {seconds:g} s lies outside 0…{n_segments * length:g} s")
-    if abs(seconds / length - border) > .01: raise ParameterError(f"{where}: time {seconds:g} s is not on a border of segments, which are {length:g} s long")
+    if abs(seconds / length - border) > .01:
+        raise ParameterError(f"{where}: time {seconds:g} s is not on a border of segments, which are {length:g} s long")
     return border
 
 # %% ../../nbs/api/labels/00_labels.ipynb #9f427c15
@@ -191,19 +200,23 @@ def _lines(path, columns):
     head = lines[0].split("\t") if lines else []
     if not set(columns) <= set(head):
         hint = "; is it separated by commas?" if len(head) == 1 and "," in head[0] else ""
-        raise ParameterError(f"{path.name}, line 1: expected the tab-separated columns {', '.join(columns)}, found {', '.join(head) or 'nothing'}{hint}")
+        raise ParameterError(f"{path.name}, line 1: expected the tab-separated columns {', '.join(columns)}, found "
+                             f"{', '.join(head) or 'nothing'}{hint}")
     order = [head.index(c) for c in columns]
     for n, line in enumerate(lines[1:], 2):
         if not line.strip(): continue
         cells = line.split("\t")
-        if len(cells) != len(head): raise ParameterError(f"{path.name}, line {n}: expected {len(head)} tab-separated values, found {len(cells)}: {line!r}")
+        if len(cells) != len(head):
+            raise ParameterError(f"{path.name}, line {n}: expected {len(head)} tab-separated values, found {len(cells)}: {line!r}")
         yield n, [cells[i].strip() for i in order]
 
 # %% ../../nbs/api/labels/00_labels.ipynb #0cbae261
 def _event(name, vocab, path, line):
     "The number of an event, or an error that names file, line and value."
     try: return vocab.index(name)
-    except ParameterError: raise ParameterError(f"{Path(path).name}, line {line}: unknown event {name!r}; {vocab.name} knows {', '.join(vocab.events)}") from None
+    except ParameterError:
+        raise ParameterError(f"{Path(path).name}, line {line}: unknown event {name!r}; {vocab.name} knows "
+                             f"{', '.join(vocab.events)}") from None
 
 # %% ../../nbs/api/labels/00_labels.ipynb #56320f96
 def _names(cell, vocab):
@@ -221,7 +234,8 @@ def _findings(rows, path, strict):
     df = pd.DataFrame(rows, columns=FINDING_COLUMNS) if rows else _no_findings()
     if strict and len(df):
         r = df.iloc[0]
-        raise ParameterError(f"{r.file}, line {r.line}: {r.kind}: {r['clip']} {r.event} {r.detail}".rstrip() + (f" (and {len(df) - 1} more findings)" if len(df) > 1 else ""))
+        raise ParameterError(f"{r.file}, line {r.line}: {r.kind}: {r['clip']} {r.event} {r.detail}".rstrip() + (
+            f" (and {len(df) - 1} more findings)" if len(df) > 1 else ""))
     return df
 
 # %% ../../nbs/api/labels/00_labels.ipynb #cbbd75ec
@@ -243,7 +257,8 @@ def read_weak(
 # %% ../../nbs/api/labels/00_labels.ipynb #61522f41
 def _number(cell, path, line, what, n_segments, length):
     "A time of the file as a border of segments; anything else is an error that names file, line and value."
-    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", cell): raise ParameterError(f"{Path(path).name}, line {line}: {what} {cell!r} is not a number")
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", cell):
+        raise ParameterError(f"{Path(path).name}, line {line}: {what} {cell!r} is not a number")
     seconds = float(cell)
     if length is None: length = seconds / n_segments or 1.                    # a clip not asked for, whose duration nobody knows
     return _to_segment(seconds, length, n_segments, f"{Path(path).name}, line {line}: {what}")
@@ -288,7 +303,7 @@ def read_segments(
 ) -> SegmentLabels:
     "Read segment labels as the benchmark does: `[onset, offset)` is true. A clip in neither file is a `KeyError`."
     ids = _check_ids_differ(ids)
-    lengths = np.ones(len(ids)) if durations is None else np.asarray(durations, float) / n_segments
+    lengths = segment_lengths(durations, n_segments, len(ids))
     audio, in_audio, odd_audio = _read_modality(audio_csv, "audio", ids, vocab, n_segments, lengths, durations is None, strict)
     visual, in_visual, odd_visual = _read_modality(visual_csv, "visual", ids, vocab, n_segments, lengths, durations is None, strict)
     check_ids(ids, in_audio | in_visual, f"a row in {Path(audio_csv).name} or {Path(visual_csv).name}")
@@ -343,7 +358,8 @@ def audit(
         rows.append(("", 0, weak.ids[n], events[c], "", "weak label without a segment", ""))
     for modality in ("audio", "visual"):
         for n, c in zip(*np.nonzero(here[modality] & ~weak.mask)):
-            rows.append(("", 0, weak.ids[n], events[c], modality, "segments without a weak label", f"{int(getattr(truth, modality)[n, :, c].sum())} segments"))
+            rows.append(("", 0, weak.ids[n], events[c], modality, "segments without a weak label",
+                         f"{int(getattr(truth, modality)[n, :, c].sum())} segments"))
     parts = [weak.findings, truth.findings, pd.DataFrame(rows, columns=FINDING_COLUMNS) if rows else _no_findings()]
     df = pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
     return _name_misspellings(df, weak)[["clip", "event", "modality", "kind", "file", "line", "detail"]]
@@ -362,12 +378,14 @@ def concat(
 ):
     "Clips of several labelings, one after the other."
     first = labels[0]
-    if any(x.vocab.events != first.vocab.events for x in labels): raise ParameterError(f"other vocabularies: {[x.vocab.name for x in labels]}")
+    if any(x.vocab.events != first.vocab.events for x in labels):
+        raise ParameterError(f"other vocabularies: {[x.vocab.name for x in labels]}")
     ids = [c for x in labels for c in x.ids]
     findings = pd.concat([x.findings for x in labels if len(x.findings)] or [first.findings], ignore_index=True).drop_duplicates()
     if isinstance(first, WeakLabels): return WeakLabels(ids, np.concatenate([x.mask for x in labels]), first.vocab, findings)
     durations = None if all(x.durations is None for x in labels) else np.concatenate([x.segment_seconds * x.n_segments for x in labels])
-    return SegmentLabels(ids, *(np.concatenate([getattr(x, m) for x in labels]) for m in ("audio", "visual")), first.vocab, durations, findings)
+    return SegmentLabels(ids, *(np.concatenate([getattr(x, m) for x in labels]) for m in ("audio", "visual")), first.vocab,
+                         durations, findings)
 
 # %% ../../nbs/api/labels/00_labels.ipynb #b49b33be
 def to_audacity(
@@ -377,7 +395,8 @@ def to_audacity(
 ):
     "Write one clip's events as an Audacity label track."
     df = labels.select([clip]).to_frame().sort_values(["onset", "offset"], kind="stable")
-    with atomic_path(path) as tmp: tmp.write_text("".join(f"{r.onset:.6f}\t{r.offset:.6f}\t{r.modality} {r.event}\n" for r in df.itertuples()), encoding="utf-8")
+    with atomic_path(path) as tmp:
+        tmp.write_text("".join(f"{r.onset:.6f}\t{r.offset:.6f}\t{r.modality} {r.event}\n" for r in df.itertuples()), encoding="utf-8")
 
 # %% ../../nbs/api/labels/00_labels.ipynb #a06be93c
 def from_audacity(
@@ -395,10 +414,11 @@ def from_audacity(
     for n, line in enumerate(_track(path), 1):
         if not line.strip() or line.startswith("\\"): continue          # "\\" begins a line with the frequencies of a spectral selection
         onset, offset, modality, event = _track_line(line, path, n)
-        if not 0 <= onset <= offset <= borders[-1] + out.segment_seconds[0] / 2: raise ParameterError(f"{Path(path).name}, line {n}: {onset:g} to {offset:g} s is not within 0…{borders[-1]:g} s")
+        if not 0 <= onset <= offset <= borders[-1] + out.segment_seconds[0] / 2:
+            raise ParameterError(f"{Path(path).name}, line {n}: {onset:g} to {offset:g} s is not within 0…{borders[-1]:g} s")
         spans[modality].setdefault(_event(event, vocab, path, n), []).append((onset, offset))
     for m, events in spans.items():
-        for c, found in events.items(): getattr(out, m)[0, :, c] = _covered(found, borders) >= out.segment_seconds[0] / 2 - 1e-6
+        for c, found in events.items(): getattr(out, m)[0, :, c] = covered(found, borders) >= out.segment_seconds[0] / 2 - 1e-6
     return out
 
 # %% ../../nbs/api/labels/00_labels.ipynb #2a447df6
@@ -407,14 +427,6 @@ def _track(path):
     try: return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError: raise ParameterError(f"{Path(path).name}: not a text file") from None
 
-def _covered(spans, borders):
-    "Seconds of each segment that the union of `(onset, offset)` spans covers."
-    covered, end = np.zeros(len(borders) - 1), -np.inf
-    for onset, offset in sorted(spans):
-        onset, end = max(onset, end), max(end, offset)
-        covered += (np.minimum(offset, borders[1:]) - np.maximum(onset, borders[:-1])).clip(0)
-    return covered
-
 # %% ../../nbs/api/labels/00_labels.ipynb #cae44218
 def _track_line(line, path, n):
     "`onset, offset, modality, event` of one line of a label track."
@@ -422,6 +434,9 @@ def _track_line(line, path, n):
         onset, offset, label = line.split("\t")
         modality, event = label.split(" ", 1)
         onset, offset = float(onset), float(offset)
-    except ValueError: raise ParameterError(f"{Path(path).name}, line {n}: expected onset, offset and 'audio EVENT' or 'visual EVENT', tab-separated, found {line!r}") from None
-    if modality not in ("audio", "visual"): raise ParameterError(f"{Path(path).name}, line {n}: the label must begin with 'audio' or 'visual', found {label!r}")
+    except ValueError:
+        raise ParameterError(f"{Path(path).name}, line {n}: expected onset, offset and 'audio EVENT' or 'visual EVENT', tab-separated, "
+                             f"found {line!r}") from None
+    if modality not in ("audio", "visual"):
+        raise ParameterError(f"{Path(path).name}, line {n}: the label must begin with 'audio' or 'visual', found {label!r}")
     return onset, offset, modality, event

@@ -35,7 +35,8 @@ class Overlay:
         self.place = {c: n for n, c in enumerate(labels.ids)}
 
     def __len__(self): return len(self.edits)
-    def __repr__(self): return f"Overlay({self.name!r}: {len(self)} strokes in {len({e['clip'] for e in self.edits})} clips over {self.base!r})"
+    def __repr__(self):
+        return f"Overlay({self.name!r}: {len(self)} strokes in {len({e['clip'] for e in self.edits})} clips over {self.base!r})"
 
 # %% ../../nbs/api/labels/01_overlays.ipynb #6f81e37e
 def paint(self:Overlay,
@@ -116,9 +117,11 @@ Overlay.apply, Overlay.to_frame = apply, to_frame
 def save(self:Overlay,
     folder="data/overlays",   # where overlays live
 ) -> Path:
-    "Write the overlay as `NAME.json`; refuse to replace a file that changed since it was opened. What it was is kept: `valor_lab.files.kept`."
+    """Write the overlay as `NAME.json`; refuse to replace a file that changed since it was opened. What it was is kept:
+    `valor_lab.files.kept`."""
     path = resolve(folder)/f"{self.name}.json"
-    body = dict(format=FORMAT, name=self.name, base=self.base, vocabulary=self.labels.vocab.name, n_segments=self.labels.n_segments, seen=self.seen, edits=self.edits)
+    body = dict(format=FORMAT, name=self.name, base=self.base, vocabulary=self.labels.vocab.name, n_segments=self.labels.n_segments,
+                seen=self.seen, edits=self.edits)
     text = json.dumps(body, indent=1, ensure_ascii=False).encode()
     save_file(path, text, self.mark, self.who)
     self.on_disk, self.mark = [dict(e) for e in self.edits], mark(text)
@@ -128,15 +131,23 @@ def save(self:Overlay,
 def _content(path, folder):
     "The content of an overlay's file, checked: every stroke lies in the clip, and it is known what the person saw."
     try: d = read_json(path, ("name", "base", "n_segments", "seen", "edits"))
-    except MissingFile: raise MissingFile(f"there is no overlay {path.stem!r} in {folder}; known: {', '.join(list_overlays(folder)) or 'none'}") from None
+    except MissingFile:
+        raise MissingFile(f"there is no overlay {path.stem!r} in {folder}; known: {', '.join(list_overlays(folder)) or 'none'}") from None
     whole = lambda v, low, high: type(v) is int and low <= v <= high
-    if not (isinstance(d["base"], str) and whole(d["n_segments"], 1, 10**7) and isinstance(d["seen"], dict) and isinstance(d["edits"], list)): raise ParameterError(f"{path.name} is not an overlay")
+    if not (isinstance(d["base"], str) and whole(d["n_segments"], 1, 10**7) and isinstance(d["seen"], dict)
+            and isinstance(d["edits"], list)):
+        raise ParameterError(f"{path.name} is not an overlay")
     for n, e in enumerate(d["edits"], 1):
-        if not isinstance(e, dict) or set(EDIT_COLUMNS) - set(e): raise ParameterError(f"{path.name}: stroke {n} lacks one of {', '.join(EDIT_COLUMNS)}")
-        if not all(isinstance(e[k], str) for k in ("clip", "event", "modality", "who", "when")) or type(e["value"]) is not bool: raise ParameterError(f"{path.name}: stroke {n} holds another kind of value than a stroke does")
+        if not isinstance(e, dict) or set(EDIT_COLUMNS) - set(e):
+            raise ParameterError(f"{path.name}: stroke {n} lacks one of {', '.join(EDIT_COLUMNS)}")
+        if not all(isinstance(e[k], str) for k in ("clip", "event", "modality", "who", "when")) or type(e["value"]) is not bool:
+            raise ParameterError(f"{path.name}: stroke {n} holds another kind of value than a stroke does")
         one_of(f"{path.name}: stroke {n}: modality", e["modality"], ("audio", "visual"))
-        if not (whole(e["start"], 0, d["n_segments"]) and whole(e["end"], e["start"] + 1, d["n_segments"])): raise ParameterError(f"{path.name}: stroke {n} covers the segments {e['start']!r:.20}…{e['end']!r:.20}, which do not lie within 0…{d['n_segments']}")
-        if not isinstance(d["seen"].get(e["clip"]), str): raise ParameterError(f"{path.name}: stroke {n} corrects {e['clip']!r:.60}, of which it is not said what the person saw")
+        if not (whole(e["start"], 0, d["n_segments"]) and whole(e["end"], e["start"] + 1, d["n_segments"])):
+            raise ParameterError(f"{path.name}: stroke {n} covers the segments {e['start']!r:.20}…{e['end']!r:.20}, which do not lie "
+                                 f"within 0…{d['n_segments']}")
+        if not isinstance(d["seen"].get(e["clip"]), str):
+            raise ParameterError(f"{path.name}: stroke {n} corrects {e['clip']!r:.60}, of which it is not said what the person saw")
     return d | dict(edits=[{k: e[k] for k in EDIT_COLUMNS} for e in d["edits"]])
 
 # %% ../../nbs/api/labels/01_overlays.ipynb #d27edda1
@@ -150,7 +161,8 @@ def open_overlay(
     path = resolve(folder)/f"{safe_name(name, 'overlay')}.json"
     mark_, d = mark(path), _content(path, folder)
     out = Overlay(name, labels, d["base"], who)
-    if d["n_segments"] != labels.n_segments: raise ParameterError(f"{path.name} was made for {d['n_segments']} segments, the labels have {labels.n_segments}")
+    if d["n_segments"] != labels.n_segments:
+        raise ParameterError(f"{path.name} was made for {d['n_segments']} segments, the labels have {labels.n_segments}")
     for e in d["edits"]: labels.vocab.index(e["event"])
     out.seen, out.edits, out.mark = d["seen"], d["edits"], mark_
     out.on_disk = [dict(e) for e in out.edits]
@@ -173,7 +185,8 @@ def corrected_labelings(
     labelings:dict,           # name -> SegmentLabels
     folder="data/overlays",
 ) -> dict:
-    "Name -> corrected labels, for every overlay that corrects one of these labelings in one of its clips. One that cannot be used is a warning."
+    """Name -> corrected labels, for every overlay that corrects one of these labelings in one of its clips. One that cannot be used is a
+    warning."""
     out = {}
     for name in list_overlays(folder):
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core import ParameterError, resolve
+from ..grid import Window
 
 # %% ../../nbs/api/media/03_clips.ipynb #90e6757f
 SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .flv .mpg .mpeg .ts .3gp .wmv .ogv .mp3 .m4a .wav .flac .ogg .opus .aac".split())
@@ -73,7 +74,15 @@ def _clip_table(clips, folder):
         clips = _media_files(clips) if resolve(clips).is_dir() else [clips]
     if isinstance(clips, pd.DataFrame): return clips
     clips = list(getattr(clips, "ids", clips))
-    return pd.DataFrame({"id": clips}) if folder is not None else pd.DataFrame({"id": [Path(c).stem for c in clips], "path": clips})
+    if folder is not None: return pd.DataFrame({"id": clips})
+    names = [c.id if isinstance(c, Window) else Path(c).stem for c in clips]
+    return pd.DataFrame({"id": names, "path": pd.Series(clips, dtype=object)})
+
+# %% ../../nbs/api/media/03_clips.ipynb #51d4194a
+def _file(path):
+    "A path that a table names, made absolute; a window keeps its seconds."
+    if isinstance(path, Window): return Window(resolve(path.path), path.start, path.end)
+    return None if pd.isna(path) else resolve(path)
 
 # %% ../../nbs/api/media/03_clips.ipynb #31cf415e
 def find_clips(
@@ -86,7 +95,7 @@ def find_clips(
         raise ParameterError(f"a table of clips needs the columns id and path, or id and a folder of videos; found {', '.join(df.columns)}")
     if df["id"].isna().any(): raise ParameterError(f"row {int(df['id'].isna().argmax())} of the table of clips has no id")
     ids = list(map(str, df["id"]))
-    paths = _match_files(ids, folder) if folder is not None else [None if pd.isna(p) else resolve(p) for p in df["path"]]
+    paths = _match_files(ids, folder) if folder is not None else [_file(p) for p in df["path"]]
     repeated = [i for i in dict.fromkeys(ids) if ids.count(i) > 1] if len(set(ids)) < len(ids) else []
     if repeated:
         files = [str(p) for i, p in zip(ids, paths) if i == repeated[0]]

@@ -181,7 +181,7 @@ class Supervision(Objective):
 
     def loss(self, model, batch, output):
         c, terms = self.config, {}
-        if c.video: terms["video"] = c.weight_video*bce(output.video_prob, batch["weak"])
+        if c.video: terms["video"] = c.weight_video*bce(output.video_prob, batch.get("target_video", batch["weak"]))
         if c.audio != "none": terms["audio"] = c.weight_audio*modality_term(c.audio, 0, batch, output, c.smoothing_audio)
         if c.visual != "none": terms["visual"] = c.weight_visual*modality_term(c.visual, 1, batch, output, c.smoothing_visual)
         if c.joint: terms["joint"] = joint_term(batch, output)

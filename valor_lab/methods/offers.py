@@ -12,9 +12,9 @@ OBJECTIVE_ROOMS = {   # room -> the objectives that it makes
     "removals":   ("ma-base", "ma", "jomold-estimator", "jomold"),
     "prototypes": ("ppl",),
     "soft":       ("valor-soft",),
-    "vplan":      ("vplan",),
-    "labeler":    ("han-labeler",),
-    "bags":       ("em-mil", "poibin"),
+    "vplan":      ("vplan", "vplan-pld"),
+    "labeler":    ("han-labeler", "unfiltered"),
+    "bags":       ("em-mil", "em-mil-ours", "poibin"),
 }
 OBJECTIVE_NAMES = tuple(name for names in OBJECTIVE_ROOMS.values() for name in names)
 
@@ -26,20 +26,24 @@ def known_objectives() -> tuple:
     return tuple(dict.fromkeys([*OBJECTIVE_NAMES, *(loaded.OBJECTIVES if loaded else ())]))
 
 # %% ../../nbs/api/methods/00_offers.ipynb #f266a395
+_NET_2020 = dict(n_heads=1, d_ff=512, visual_attends="original_audio")
+_EM_MIL = dict(optimizer="adam", beta1=.9, weight_decay=0., clip_norm=0., schedule="constant", lr=1e-4, batch_size=16, epochs=65, seed=1,
+               select="last", network=_NET_2020)
+
 BAG_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
-    "em-mil":             dict(objective="em-mil"),
-    "em-mil-no-base":     dict(objective="em-mil", options=dict(audio="none", visual="none")),
+    "em-mil":             dict(_EM_MIL, objective="em-mil"),                               # as released
+    "em-mil-ours":        dict(objective="em-mil-ours"),                                   # keys of each event and stream, on HAN's losses
+    "em-mil-ours-no-base": dict(objective="em-mil-ours", options=dict(audio="none", visual="none")),
     "poibin":             dict(objective="poibin"),
     "poibin-no-momentum": dict(objective="poibin", options=dict(momentum=0.)),
     "poibin-no-base":     dict(objective="poibin", options=dict(audio="none", visual="none")),
     "poibin-labels":      dict(objective="poibin", options=dict(bags="labels")),
-    "em-mil-labels":      dict(objective="em-mil", options=dict(bags="labels")),
+    "em-mil-ours-labels": dict(objective="em-mil-ours", options=dict(bags="labels")),
 }
 
 # %% ../../nbs/api/methods/00_offers.ipynb #e30d0aaf
-_NET_2020 = dict(n_heads=1, d_ff=512, visual_attends="original_audio")
 _STEPS = dict(optimizer="adam", beta1=.9, weight_decay=0., clip_norm=0., schedule="step", ties="last", protocol="per_modality")
-_MA = dict(_STEPS, lr=3e-4, batch_size=16, epochs=40, seed=1, select="last", network=_NET_2020)
+_MA = dict(_STEPS, lr=3e-4, batch_size=16, epochs=12, seed=1, select="last", network=_NET_2020)
 _JOMOLD = dict(_STEPS, lr=5e-4, step_epochs=6, step_factor=.25, batch_size=128, epochs=25, seed=6, select="event/audio",
                network=dict(_NET_2020, visual_head_dropout=.5))
 _UWAV = dict(objective="valor-soft", epochs=80, min_lr=5e-6)
@@ -76,6 +80,9 @@ DENOISE_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
     "vpl":              dict(objective="vplan", options=dict(audio="refined", richness_of="both")),
     "vplan-given":      dict(objective="vplan", options=dict(source="given")),         # VPLAN's loss on whatever labels there are
     "han-labeler":      dict(objective="han-labeler"),
+    "ma-weak-video":    dict(_MA, objective="ma", options=dict(video_target="weak")),          # the paper's video target
+    "vplan-pld":        dict(objective="vplan-pld"),                                           # VALOR, Table 9
+    "unfiltered":       dict(objective="unfiltered"),                                          # VALOR on labels that no weak label filtered
 }
 
 # %% ../../nbs/api/methods/00_offers.ipynb #269bf3d6

@@ -113,6 +113,11 @@ class MAConfig(ContrastConfig):
     "HAN's losses with MA's removals and contrastive term."
     base:str = "ma-base"          # preset of the helper
     exchange_seed:int = 2
+    video_target:str = "released" # a removed audio label is gone from the video's target, too; "weak": the weak label stays
+
+    def __post_init__(self):
+        super().__post_init__()
+        one_of("video_target", self.video_target, ("released", "weak"))
 
 # %% ../../nbs/api/methods/04_removals.ipynb #d73b400c
 class MA(Removing):
@@ -126,7 +131,11 @@ class MA(Removing):
         some = (partner >= 0)[:, None]                                           # no partner, no removal
         self._remember(run, torch.stack([audio & some, visual & some]))
 
-    def before_batch(self, model, batch): return self.targets(batch, *self.removed[:, batch["index"]])
+    def before_batch(self, model, batch):
+        audio, visual = self.removed[:, batch["index"]]                          # [B,C] each
+        batch = self.targets(batch, audio, visual)
+        if self.config.video_target == "released": batch["target_video"] = batch["weak"].masked_fill(audio, 0.)
+        return batch
 
 # %% ../../nbs/api/methods/04_removals.ipynb #a94289ee
 def exchanged(run, model, partner):

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from ..grid import check_grids
 from ..core import ParameterError, check_ids, one_of
 from ..labels import SegmentLabels, runs
 
@@ -36,6 +37,7 @@ def align(
         raise ParameterError(f"the prediction is over {len(pred.vocab)} events of {pred.vocab.name!r}, "
                              f"the truth over {len(truth.vocab)} of {truth.vocab.name!r}, and they differ")
     if not len(truth): raise ParameterError("no clips to score")
+    check_grids(truth.ids, (pred.n_segments, pred.durations), (truth.n_segments, truth.durations), ("the prediction", "the truth"))
     return pred
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #8c36437f

@@ -36,7 +36,8 @@ def change_dots(
             ax.text(101.5, y, f"{r['changed']:.0f} changed", va="center", size=7, color=look["quiet"])
         events_on_y(ax, [f"{plain(n)}, {m}" for n, m, _ in rows], look)
         ax.set(xlim=(0, 100), xlabel="percent")
-        marks = [Line2D([], [], ls="", marker=k, color=look["ink"], mfc=f, label=l) for k, f, l in (("o", look["ink"], "precision"), ("o", "none", "recall"), ("|", look["ink"], "precision of chance"))]
+        marks = [Line2D([], [], ls="", marker=k, color=look["ink"], mfc=f, label=l)
+                 for k, f, l in (("o", look["ink"], "precision"), ("o", "none", "recall"), ("|", look["ink"], "precision of chance"))]
         legend_above(ax, handles=marks)
         return ax.figure
 
@@ -57,12 +58,14 @@ def sweep_grid(
     with canvas(ax, theme, 1.6 + .62 * table.shape[1], 1 + .3 * table.shape[0]) as (ax, look):
         for (i, j), v in np.ndenumerate(d):
             ax.add_patch(Rectangle((j - .5, i - .5), 1, 1, fc=look[modality] if v > 0 else look["quiet"], alpha=.55 * abs(v) / top, lw=0))
-            ax.text(j, i, f"{v:+.1f}", ha="center", va="center", size=7.5, weight="bold" if v == np.nanmax(d) else "normal", color=look["ink"])
+            ax.text(j, i, f"{v:+.1f}", ha="center", va="center", size=7.5, weight="bold" if v == np.nanmax(d) else "normal",
+                    color=look["ink"])
         for row, column in published:
             check_ids([row], table.index, "a row of the sweep"), check_ids([column], table.columns, "a column of the sweep")
             i, j = list(table.index).index(row), list(table.columns).index(column)
             ax.add_patch(Rectangle((j - .46, i - .44), .92, .88, fc="none", ec=look["ink"], lw=1.2))
-        ax.set(xlim=(-.5, table.shape[1] - .5), ylim=(table.shape[0] - .5, -.5), xlabel=table.columns.name, ylabel=table.index.name, title=f"{plain(title, 80)}, before {before:.1f}")
+        ax.set(xlim=(-.5, table.shape[1] - .5), ylim=(table.shape[0] - .5, -.5), xlabel=table.columns.name, ylabel=table.index.name,
+               title=f"{plain(title, 80)}, before {before:.1f}")
         ax.set_xticks(range(table.shape[1]), [plain(c) for c in table.columns])
         ax.set_yticks(range(table.shape[0]), [plain(c) for c in table.index])
         ax.tick_params(length=0)

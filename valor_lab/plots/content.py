@@ -27,7 +27,8 @@ def count_table(
 ) -> pd.DataFrame:
     "How often each event is heard, seen, and both."
     one_of("unit", unit, UNITS)
-    count = {"events": lambda x: np.bincount(runs(x)[1], minlength=x.shape[2]), "segments": lambda x: x.sum((0, 1)), "clips": lambda x: x.any(1).sum(0)}[unit]
+    count = {"events": lambda x: np.bincount(runs(x)[1], minlength=x.shape[2]), "segments": lambda x: x.sum((0, 1)),
+             "clips": lambda x: x.any(1).sum(0)}[unit]
     return pd.DataFrame({m: count(getattr(labels, m)) for m in MODALITIES}, list(labels.vocab.events))
 
 # %% ../../nbs/api/plots/01_content.ipynb #93168ad2
@@ -59,8 +60,10 @@ def durations(
     with canvas(ax, theme, 6.4, 2.6) as (ax, look):
         for i, m in enumerate(MODALITIES):
             n = np.histogram(length[m].clip(max=t * step), edges)[0]
-            ax.bar((np.arange(t) + 1 + (i - 1) * .27) * step, n, .26 * step, color=look[m], label=f"{modality_name(m)}, median {np.median(length[m]):g} s" if len(length[m]) else modality_name(m))
-        ax.set(xlabel="seconds without interruption", ylabel="events", xticks=(np.arange(t) + 1) * step if t <= 20 else np.linspace(0, t * step, 11))
+            ax.bar((np.arange(t) + 1 + (i - 1) * .27) * step, n, .26 * step, color=look[m],
+                   label=f"{modality_name(m)}, median {np.median(length[m]):g} s" if len(length[m]) else modality_name(m))
+        ax.set(xlabel="seconds without interruption", ylabel="events",
+               xticks=(np.arange(t) + 1) * step if t <= 20 else np.linspace(0, t * step, 11))
         ax.grid(axis="y")
         legend_above(ax)
         return ax.figure
@@ -74,6 +77,7 @@ def cooccurrence_table(
     m = weak.mask.astype(float)
     return pd.DataFrame((m.T @ m).astype(int), list(weak.vocab.events), list(weak.vocab.events))
 
+# %% ../../nbs/api/plots/01_content.ipynb #290e3fff
 def cooccurrence(
     labels,   # WeakLabels, or SegmentLabels
     ax=None,
@@ -94,7 +98,8 @@ def alignment_table(labels:SegmentLabels) -> pd.DataFrame:
     "Of each event's segments, percent that are only heard, both, only seen."
     a, v = labels.audio, labels.visual
     n = np.stack([(a & ~v).sum((0, 1)), (a & v).sum((0, 1)), (v & ~a).sum((0, 1))], 1)
-    return pd.DataFrame(100 * n / np.maximum(n.sum(1, keepdims=True), 1), list(labels.vocab.events), ["audible_only", "audio_visual", "visible_only"])
+    return pd.DataFrame(100 * n / np.maximum(n.sum(1, keepdims=True), 1), list(labels.vocab.events),
+                        ["audible_only", "audio_visual", "visible_only"])
 
 # %% ../../nbs/api/plots/01_content.ipynb #f51856a0
 def alignment(
@@ -106,7 +111,8 @@ def alignment(
     table = alignment_table(labels).sort_values("audio_visual", ascending=False, kind="stable")
     with canvas(ax, theme, 6.4, 1 + .2 * len(table)) as (ax, look):
         left = np.zeros(len(table))
-        for column, hue, label in (("audible_only", "audio", "only heard"), ("audio_visual", "audio_visual", "heard and seen"), ("visible_only", "visual", "only seen")):
+        for column, hue, label in (("audible_only", "audio", "only heard"), ("audio_visual", "audio_visual", "heard and seen"),
+                                   ("visible_only", "visual", "only seen")):
             ax.barh(range(len(table)), table[column], .75, left=left, color=look[hue], label=label)
             left += table[column].to_numpy()
         events_on_y(ax, table.index, look)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 # %% ../../nbs/api/plots/05_curves.ipynb #db173888
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
+# %% ../../nbs/api/plots/05_curves.ipynb #9322dbf0
 def learning_curves(
     metrics,                                  # DataFrame with epoch, loss/…, val/…; or name of a run -> DataFrame
     scores=("segment/type", "event/type"),    # which of the ten to draw, each in a panel
@@ -33,7 +34,9 @@ def learning_curves(
         for ax, column in zip(axes[0], columns):
             color = look.get(column.split("/")[-1], look["ink"])
             for i, (name, t) in enumerate(runs_.items()):
-                if column in t: ax.plot(t["epoch"], t[column], color=color, ls=DASHES[i % 4], alpha=1 - .6 * (i // 4 % 2), marker="o" if len(t) == 1 else None, lw=1.4, label=plain(name))
+                if column in t:
+                    ax.plot(t["epoch"], t[column], color=color, ls=DASHES[i % 4], alpha=1 - .6 * (i // 4 % 2),
+                            marker="o" if len(t) == 1 else None, lw=1.4, label=plain(name))
             ax.set(xlabel="epoch", title=column[4:] + ", validation, percent" if column.startswith("val/") else f"{loss} loss")
             ax.grid(axis="y")
             ax.xaxis.get_major_locator().set_params(integer=True)
@@ -58,7 +61,8 @@ def score_histogram(
     keep = np.isfinite(scores)
     edges = np.histogram_bin_edges(scores[keep], 40)
     with canvas(ax, theme, 6.4, 2.2) as (ax, look):
-        for mask, color, label in ((~truth, look["quiet"], "without the event"), (truth, look[one_of("modality", modality, MODALITIES)], "with it")):
+        for mask, color, label in ((~truth, look["quiet"], "without the event"),
+                                   (truth, look[one_of("modality", modality, MODALITIES)], "with it")):
             x = scores[keep & mask]
             ax.hist(x, edges, weights=np.full(len(x), 100 / max(len(x), 1)), color=color, alpha=.7, label=f"{label} ({len(x):,})")
         ax.axvline(threshold, color=look["ink"], lw=1.4)
@@ -84,7 +88,8 @@ def precision_recall(
         for f in (20, 40, 60, 80):
             p = f * r / np.where(2 * r > f, 2 * r - f, np.nan)
             ax.plot(r, np.where(p <= 100, p, np.nan), color=look["line"], lw=.8)
-            ax.annotate(f"F {f}", (100, f * 100 / (200 - f)), (2, 0), textcoords="offset points", size=6.5, color=look["quiet"], va="center", annotation_clip=False)
+            ax.annotate(f"F {f}", (100, f * 100 / (200 - f)), (2, 0), textcoords="offset points", size=6.5, color=look["quiet"],
+                        va="center", annotation_clip=False)
         ax.plot(c["recall"], c["precision"], color=look[one_of("modality", modality, MODALITIES)], lw=1.6)
         if threshold is not None and len(c):
             at = c.iloc[(c["threshold"] - threshold).abs().argmin()]

@@ -29,13 +29,15 @@ def _spans(mask):
 
 def _marks(claimed, true):
     "What to draw for one lane: `(kind, start, end)`; without truth everything is right."
-    parts = (claimed, np.zeros_like(claimed), np.zeros_like(claimed)) if true is None else (claimed & true, claimed & ~true, true & ~claimed)
+    parts = ((claimed, np.zeros_like(claimed), np.zeros_like(claimed)) if true is None
+             else (claimed & true, claimed & ~true, true & ~claimed))
     return [(kind, *span) for kind, mask in zip(KINDS, parts) for span in _spans(mask)]
 
 # %% ../../nbs/api/plots/06_lanes.ipynb #f1b00ca3
 def _mark(kind, x0, x1, y, hue, height=.78):
     "The patch of one mark; its gid is its kind."
-    style = {"right": dict(fc=hue, ec=hue, lw=.8), "false alarm": dict(fc="none", ec=hue, lw=.8, hatch="//////"), "missed": dict(fc="none", ec=hue, lw=.9, ls=(0, (3, 2)))}[kind]
+    style = {"right": dict(fc=hue, ec=hue, lw=.8), "false alarm": dict(fc="none", ec=hue, lw=.8, hatch="//////"),
+             "missed": dict(fc="none", ec=hue, lw=.9, ls=(0, (3, 2)))}[kind]
     return Rectangle((x0 + .015, y - height / 2), x1 - x0 - .03, height, gid=kind, **style)
 
 # %% ../../nbs/api/plots/06_lanes.ipynb #af7416bb
@@ -50,7 +52,9 @@ def _strip(ax, y, scores, threshold, step, hue):
     known = scores[np.isfinite(scores)]
     middle = threshold if np.isfinite(threshold) else known.mean() if len(known) else 0
     for t, s in enumerate(scores):
-        if np.isfinite(s): ax.add_patch(Rectangle((t * step, y - .15), step * .97, .3, fc=hue, lw=0, alpha=float(1 / (1 + np.exp(-np.clip((s - middle) / 2, -30, 30)))), gid="score"))
+        if np.isfinite(s):
+            ax.add_patch(Rectangle((t * step, y - .15), step * .97, .3, fc=hue, lw=0,
+                                   alpha=float(1 / (1 + np.exp(-np.clip((s - middle) / 2, -30, 30)))), gid="score"))
 
 # %% ../../nbs/api/plots/06_lanes.ipynb #94d30cf9
 def _above(ax, y, pictures, sound, total, look):
@@ -101,7 +105,8 @@ def _clip_axes(ax, clip, truth, weak, labelings, scores, shown, pictures, sound,
     total = step * first.n_segments
     y = _above(ax, 0, pictures, sound, total, look)
     for c in shown:
-        ax.text(-.29 * total, y, plain(first.vocab.events[c], 24), ha="left", va="center", size=9 if len(first.vocab.events[c]) < 17 else 7.5, weight="bold")
+        ax.text(-.29 * total, y, plain(first.vocab.events[c], 24), ha="left", va="center",
+                size=9 if len(first.vocab.events[c]) < 17 else 7.5, weight="bold")
         if weak is not None:
             marks = [("right", 0, first.n_segments)] if weak.mask[weak.ids.index(clip), c] else []
             _lane(ax, y, "weak label", marks, step, total, look["quiet"], look)
@@ -109,7 +114,8 @@ def _clip_axes(ax, clip, truth, weak, labelings, scores, shown, pictures, sound,
         for m in MODALITIES: y = _group(ax, y, clip, c, m, truth, labelings, scores, step, total, look)
         y += .3
     if not shown: ax.text(total / 2, y, "no event", ha="center", va="center", color=look["quiet"])
-    ax.set(xlim=(-.3 * total, total), ylim=(max(y, 1), -.8), yticks=[], title=plain(clip, 80), xticks=np.linspace(0, total, min(first.n_segments, 10) + 1).round(2))
+    ax.set(xlim=(-.3 * total, total), ylim=(max(y, 1), -.8), yticks=[], title=plain(clip, 80),
+           xticks=np.linspace(0, total, min(first.n_segments, 10) + 1).round(2))
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.set_xlabel("seconds", loc="right", size=7.5)
 
@@ -121,6 +127,7 @@ def _rows(shown, truth, labelings, scores, pictures, sound):
     lanes = len(labelings) + (truth is not None)
     return 2.2 + 3.8 * bool(pictures is not None) + 2.4 * bool(sound is not None) + len(shown) * (1.45 + 3 * (lanes + .45) + len(scores))
 
+# %% ../../nbs/api/plots/06_lanes.ipynb #a422c153
 def _check_timelines(labelings, ids, truth, weak):
     "The clips to draw, all of them in everything that is drawn."
     if not labelings and truth is None: raise ParameterError("nothing to draw: give at least one labeling or the truth")
@@ -131,7 +138,8 @@ def _check_timelines(labelings, ids, truth, weak):
     for name, x in {**everything, **({"weak label": weak} if weak is not None else {})}.items():
         check_ids(ids, x.ids, f"labels in {name!r}")
         if x.vocab.events != first.vocab.events: raise ParameterError(f"{name!r} is over other events than {next(iter(everything))!r}")
-        if not isinstance(x, WeakLabels) and x.n_segments != first.n_segments: raise ParameterError(f"{name!r} has {x.n_segments} segments per clip, {next(iter(everything))!r} {first.n_segments}")
+        if not isinstance(x, WeakLabels) and x.n_segments != first.n_segments:
+            raise ParameterError(f"{name!r} has {x.n_segments} segments per clip, {next(iter(everything))!r} {first.n_segments}")
     return ids
 
 # %% ../../nbs/api/plots/06_lanes.ipynb #b34ffb7d
@@ -151,12 +159,15 @@ def timelines(
     check_ids(scores, labelings, "a labeling to stand under")
     shown = {clip: _shown(clip, truth, weak, labelings, events) for clip in ids}
     heights = [_rows(shown[c], truth, labelings, scores, pictures.get(c), sound.get(c)) for c in ids]
-    with canvas(None, theme, 8.6, .5 + .16 * sum(heights) + .35 * len(ids), len(ids), 1, squeeze=False, height_ratios=heights) as (axes, look):
+    with canvas(None, theme, 8.6, .5 + .16 * sum(heights) + .35 * len(ids), len(ids), 1, squeeze=False,
+                height_ratios=heights) as (axes, look):
         for ax, c in zip(axes[:, 0], ids): _clip_axes(ax, c, truth, weak, labelings, scores, shown[c], pictures.get(c), sound.get(c), look)
         fig = axes[0, 0].figure
-        if truth is not None: fig.legend(handles=[_legend_patch(kind, look) for kind in KINDS], loc="outside lower left", ncols=3, fontsize=7.5)
+        if truth is not None:
+            fig.legend(handles=[_legend_patch(kind, look) for kind in KINDS], loc="outside lower left", ncols=3, fontsize=7.5)
         return fig
 
+# %% ../../nbs/api/plots/06_lanes.ipynb #7d2ea381
 def _legend_patch(kind, look):
     mark = _mark(kind, 0, 1, 0, look["quiet"])
     return Patch(fc=mark.get_facecolor(), ec=mark.get_edgecolor(), lw=.9, ls=mark.get_linestyle(), hatch=mark.get_hatch(), label=kind)

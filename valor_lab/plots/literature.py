@@ -25,7 +25,8 @@ def published_rows(
 ) -> pd.DataFrame:
     "One score of every published method, the best row of each (method, features): `name, value, remark`, best first."
     t = table[(table["metric"] == key) & (table["dataset"] == dataset) & (table["split"] == split) & (table["about"] == about)]
-    t = t.assign(value=t["value"].astype(float), remark=t["remark"].fillna("").astype(str)).sort_values("value", ascending=False, kind="stable")
+    t = t.assign(value=t["value"].astype(float),
+                 remark=t["remark"].fillna("").astype(str)).sort_values("value", ascending=False, kind="stable")
     t = t.drop_duplicates(["method", "features"])
     return t.assign(name=t["method"].astype(str) + " · " + t["features"].astype(str))[["name", "value", "remark"]].reset_index(drop=True)
 
@@ -49,7 +50,9 @@ def published(
         for own, fill in ((False, "none"), (True, hue)):
             r = rows[rows["ours"].astype(bool) == own]
             ax.plot(r["value"], r.index, "o", color=hue, mfc=fill, ms=5, label="ours" if own else "published (* see its remark)")
-            if own and r["low"].notna().any(): ax.errorbar(r["value"], r.index, xerr=whiskers(r.astype({"value": float, "low": float, "high": float})), fmt="none", ecolor=hue)
+            if own and r["low"].notna().any():
+                ax.errorbar(r["value"], r.index, xerr=whiskers(r.astype({"value": float, "low": float, "high": float})), fmt="none",
+                            ecolor=hue)
         events_on_y(ax, [n + " *" * bool(m) for n, m in zip(rows["name"], rows["remark"])], look)
         ax.set_xlabel(f"{key}, percent")
         legend_above(ax)

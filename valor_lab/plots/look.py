@@ -57,9 +57,12 @@ class Picture(Figure):
 # %% ../../nbs/api/plots/00_look.ipynb #3a8d5fea
 def _settings(look):
     "matplotlib's settings for one theme."
-    return {"font.size": 9, "figure.dpi": 90, "figure.facecolor": look["card"], "axes.facecolor": look["card"], "axes.edgecolor": look["line"], "axes.labelcolor": look["ink"],
-            "axes.titlesize": 10, "axes.titlecolor": look["ink"], "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "text.color": look["ink"],
-            "xtick.color": look["line"], "ytick.color": look["line"], "xtick.labelcolor": look["quiet"], "ytick.labelcolor": look["ink"], "grid.color": look["line"], "grid.linewidth": .6,
+    return {"font.size": 9, "figure.dpi": 90, "figure.facecolor": look["card"], "axes.facecolor": look["card"],
+            "axes.edgecolor": look["line"], "axes.labelcolor": look["ink"],
+            "axes.titlesize": 10, "axes.titlecolor": look["ink"], "axes.titlelocation": "left", "axes.spines.top": False,
+            "axes.spines.right": False, "axes.axisbelow": True, "text.color": look["ink"],
+            "xtick.color": look["line"], "ytick.color": look["line"], "xtick.labelcolor": look["quiet"], "ytick.labelcolor": look["ink"],
+            "grid.color": look["line"], "grid.linewidth": .6,
             "legend.frameon": False, "hatch.linewidth": .8}
 
 # %% ../../nbs/api/plots/00_look.ipynb #afd31deb
@@ -81,7 +84,8 @@ def events_on_y(ax, names, look):
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
 
-def legend_above(ax, **options): ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=9, handlelength=1.2, columnspacing=1.2, borderaxespad=.2, **options)
+def legend_above(ax, **options):
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=9, handlelength=1.2, columnspacing=1.2, borderaxespad=.2, **options)
 
 # %% ../../nbs/api/plots/00_look.ipynb #8924c8a1
 def grouped_bars(ax, values, look, errors=None):
@@ -90,7 +94,8 @@ def grouped_bars(ax, values, look, errors=None):
     for i, column in enumerate(values):
         y = np.arange(len(values)) + (i - (k - 1) / 2) * .8 / k
         bars = ax.barh(y, values[column], .8 / k, color=look.get(column, look["quiet"]), label=modality_name(column))
-        if errors is not None: ax.errorbar(values[column], y, xerr=errors[column], fmt="none", ecolor=look["ink"], elinewidth=.9, capsize=1.5)
+        if errors is not None:
+            ax.errorbar(values[column], y, xerr=errors[column], fmt="none", ecolor=look["ink"], elinewidth=.9, capsize=1.5)
         bars.set_label(modality_name(column))
     events_on_y(ax, values.index, look)
 

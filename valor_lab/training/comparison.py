@@ -16,7 +16,7 @@ from ..core import ParameterError, check_ids, one_of, resolve, shipped
 from ..datasets import load_labels
 from ..methods import change_quality, label_quality
 from ..labels import SegmentLabels, WeakLabels
-from ..metrics import avvp_scores, SCORES
+from ..metrics import SCORES, avvp_scores, clip_interval, holm
 from .plans import plan_runs
 from .runs import Run, run_labels
 from .results import common_clips
@@ -40,7 +40,9 @@ def main_table(
     for name, runs in done.items():
         x, c = pd.DataFrame([r.scores[split] for r in runs])[list(SCORES)], runs[0].config
         cells = {k: f"{m:.1f}" + (f" ± {d:.1f}" if len(runs) > 1 else "") for k, m, d in zip(SCORES, x.mean(), x.std(ddof=1))}
-        rows[name] = cells | dict(seeds=len(runs), protocol=c.protocol, chosen_by=c.select, parameters=runs[0].scores["parameters"], seconds=round(float(np.mean([training_seconds(r) for r in runs])), 1))
+        rows[name] = cells | dict(
+            seeds=len(runs), protocol=c.protocol, chosen_by=c.select, parameters=runs[0].scores["parameters"],
+            seconds=round(float(np.mean([training_seconds(r) for r in runs])), 1))
     return pd.DataFrame(rows).T
 
 # %% ../../nbs/api/training/08_comparison.ipynb #5b46cc65
@@ -48,52 +50,48 @@ def clip_scores(
     done:dict,     # method -> runs
     truth,         # SegmentLabels of the split
     split="test",
-) -> dict:         # method -> DataFrame [clips, ten scores]
-    "The ten scores of each clip, mean over seeds, on the clips that all runs predicted."
+) -> dict:         # method -> list of DataFrames [clips, ten scores], one for each run
+    "The ten scores of each clip, for every run, on the clips that all runs predicted."
     clips = common_clips([r for runs in done.values() for r in runs], truth, split)
-    return {n: sum(avvp_scores(run_labels(r, split).select(clips), truth.select(clips), per_clip=True) for r in runs)/len(runs) for n, runs in done.items()}
+    truth = truth.select(clips)
+    return {n: [avvp_scores(run_labels(r, split).select(clips), truth, per_clip=True) for r in runs] for n, runs in done.items()}
 
 # %% ../../nbs/api/training/08_comparison.ipynb #10569b59
-def _intervals(
-    x,      # [N,K] differences of clips
-    n,      # resamples
-    seed,
-):
-    "Mean over clips, its interval of 95 % over resampled clips, and the two-sided p, as in `bootstrap_difference`."
-    drawn = np.random.default_rng(seed).multinomial(len(x), np.full(len(x), 1/len(x)), n) @ x/len(x)              # [n,K]
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    p = np.minimum(1, 2*np.minimum((drawn <= 0).sum(0) + 1, (drawn >= 0).sum(0) + 1)/(n + 1))
-    return dict(value=x.mean(0), low=low, high=high, p=p)
+def _runs(tables, keys): return np.stack([t[list(keys)].to_numpy(float) for t in tables])        # [R,N,K]
 
 def paired(
     scores:dict,           # from `clip_scores`
     key="segment/type",
-    n=2000,                # resamples of clips
-    seed=0,
 ) -> pd.DataFrame:
-    "Difference of every two methods in one score: columns `a, b, value, low, high, p`, as `plots.significance` takes them."
+    "Difference of every two methods in one score: `a, b, value, low, high, p`, over clips and seeds, and `holm`, p among all these pairs."
     names = list(scores)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i+1:]]
     if not pairs: raise ParameterError("one method alone cannot be compared")
-    x = np.stack([scores[a][key].to_numpy() - scores[b][key].to_numpy() for a, b in pairs], 1)                    # [N,pairs]
-    return pd.DataFrame(pairs, columns=["a", "b"]).assign(**_intervals(x, n, seed))
+    rows = [clip_interval(_runs(scores[a], [key]), _runs(scores[b], [key])).iloc[0] for a, b in pairs]
+    table = pd.DataFrame(pairs, columns=["a", "b"]).join(pd.DataFrame(rows).reset_index(drop=True).drop(columns="df"))
+    return table.assign(holm=holm(table["p"]))
 
 # %% ../../nbs/api/training/08_comparison.ipynb #ed40b989
 def versus(
     scores:dict,                         # from `clip_scores`
     base,                                # one of the methods
     keys=("segment/type", "event/type"),
-    n=2000,
-    seed=0,
 ) -> pd.DataFrame:
-    "Each method against one of them: `value [low, high]` in points and a verdict, for each score."
+    "Each method against one: `value [low, high]` in points, over clips and seeds, and a verdict that holds among all of the column."
     one_of("method", base, scores)
+    found = {m: clip_interval(_runs(scores[m], keys), _runs(scores[base], keys)).set_axis(list(keys)) for m in scores if m != base}
     columns = {}
     for key in keys:
-        t = _intervals(np.stack([scores[m][key].to_numpy() - scores[base][key].to_numpy() for m in scores], 1), n, seed)
-        columns[key] = [f"{v:+.1f} [{l:.1f}, {h:.1f}]" if m != base else "" for m, v, l, h in zip(scores, *(t[k] for k in ("value", "low", "high")))]
-        columns[f"{key} is"] = ["" if m == base else "above" if l > 0 else "below" if h < 0 else "not told apart" for m, l, h in zip(scores, t["low"], t["high"])]
-    return pd.DataFrame(columns, index=pd.Index(scores, name=f"against {base}"))
+        rows = {m: t.loc[key] for m, t in found.items()}
+        among = dict(zip(rows, holm([r.p for r in rows.values()])))
+        columns[key] = {m: f"{r.value:+.1f} [{r.low:.1f}, {r.high:.1f}]" for m, r in rows.items()} | {base: ""}
+        columns[f"{key} is"] = {m: _verdict(r, among[m], min(len(scores[m]), len(scores[base]))) for m, r in rows.items()} | {base: ""}
+    return pd.DataFrame(columns).reindex(scores).rename_axis(f"against {base}")
+
+def _verdict(row, p, seeds):
+    "One run is no method: with a single seed on either side nothing is called above or below."
+    if seeds < 2: return "one seed: not judged"
+    return "not told apart" if p >= .05 or row.low <= 0 <= row.high else "above" if row.value > 0 else "below"
 
 # %% ../../nbs/api/training/08_comparison.ipynb #9e73f9de
 def own_labels(
@@ -101,7 +99,8 @@ def own_labels(
     vocab=None,    # None: the run's own
 ) -> SegmentLabels:
     "The labels of the training split that a run's method made or changed."
-    if not (run.path/"labels"/"train"/"about.json").exists(): raise ParameterError(f"{run.name}: objective {run.config.objective!r} made no labels of its own")
+    if not (run.path/"labels"/"train"/"about.json").exists():
+        raise ParameterError(f"{run.name}: objective {run.config.objective!r} made no labels of its own")
     return load_labels("train", run.path, vocab or run.vocab)
 
 def with_labels(
@@ -121,7 +120,7 @@ def change_table(
     truth,         # SegmentLabels
     weak,          # WeakLabels: only events of the clip can be changed
 ) -> pd.DataFrame:
-    "For each modality and for both: entries changed, precision and recall of the change in percent, mean over runs, and the precision that chance would have."
+    "For each modality and both: entries changed, precision and recall of the change in percent, mean over runs, and chance's precision."
     rows, ids = {}, list(weak.ids)
     for m in ("audio", "visual", "both"):
         found, parts = [], ("audio", "visual") if m == "both" else (m,)
@@ -132,9 +131,11 @@ def change_table(
         true = true.any(1) if isinstance(before, WeakLabels) else true
         for r in runs:
             now = stack(own_labels(r, truth.vocab).select(ids))
-            found.append(change_quality(was, now.any(1) if isinstance(before, WeakLabels) else now, true).loc["all"])
+            now = now.any(1) if isinstance(before, WeakLabels) else now
+            found.append(change_quality(was, now, true).loc["all"])
         q = pd.DataFrame(found)
-        rows[m] = dict(changed=q.changed.mean(), wrong=q.wrong.mean(), precision=q.precision.mean(), recall=q.recall.mean(), chance=100*(was != true)[may].mean(), deviation=q.precision.std(ddof=1))
+        rows[m] = dict(changed=q.changed.mean(), wrong=q.wrong.mean(), precision=q.precision.mean(), recall=q.recall.mean(),
+                       chance=100*(was != true)[may].mean(), deviation=q.precision.std(ddof=1))
     return pd.DataFrame(rows).T
 
 # %% ../../nbs/api/training/08_comparison.ipynb #8eb76daa
@@ -154,9 +155,13 @@ def quality_table(
 
 # %% ../../nbs/api/training/08_comparison.ipynb #50fc95d4
 PRINTED = {   # preset -> (source, method)
-    "han": ("VALOR Table 1", "HAN"), "valor": ("VALOR Table 1", "VALOR"), "valor+": ("VALOR Table 1", "VALOR+"), "valor++": ("VALOR Table 1", "VALOR++"), "ma": ("VALOR Table 1", "MA"), "jomold": ("VALOR Table 1", "JoMoLD"),
-    "pld": ("VALOR Table 9", "VALOR + PLD"), "vplan": ("VALOR Table 9", "VPLAN"), "ppl": ("PPL supplement Table 2", "PPL"), "em-mil": ("PPL supplement Table 2", "EM-MIL"), "poibin": ("PPL supplement Table 2", "PoiBin"),
-    "valor-soft": ("UWAV Table A8", "UWAV full"), "ave-base": ("JoMoLD supplement Table 2.2", "AVE"), "jomold-ave": ("JoMoLD supplement Table 2.2", "AVE + JoMoLD")}
+    "han": ("VALOR Table 1", "HAN"), "valor": ("VALOR Table 1", "VALOR"), "valor+": ("VALOR Table 1", "VALOR+"),
+    "valor++": ("VALOR Table 1", "VALOR++"), "ma": ("VALOR Table 1", "MA"), "jomold": ("VALOR Table 1", "JoMoLD"),
+    "pld": ("VALOR Table 9", "VALOR + PLD"), "vplan": ("VALOR Table 9", "VPLAN"), "vplan-pld": ("VALOR Table 9", "VPLAN + PLD"),
+    "ppl": ("PPL supplement Table 2", "PPL"), "em-mil": ("PPL supplement Table 2", "EM-MIL"),
+    "poibin": ("PPL supplement Table 2", "PoiBin"),
+    "valor-soft": ("UWAV Table A8", "UWAV full"), "ave-base": ("JoMoLD supplement Table 2.2", "AVE"),
+    "jomold-ave": ("JoMoLD supplement Table 2.2", "AVE + JoMoLD")}
 
 def printed(
     names:dict,     # row -> (source, method), e.g. `PRINTED`
@@ -179,9 +184,11 @@ _SOFT, _JOMOLD, _PPL = "UWAV Table A8", "JoMoLD supplement Table 2.1", "PPL supp
 SWEEPS = [   # (group, line, preset, values, where it is printed)
     ("JoMoLD", "forward loss without cross-attention", "jomold", {}, (_JOMOLD, "JoMoLD, forward loss without cross-attention")),
     ("JoMoLD", "forward loss with cross-attention", "jomold-cross", {}, (_JOMOLD, "JoMoLD, forward loss with cross-attention")),
-    ("JoMoLD", "without contrastive term", "jomold-no-contrast", {}, ("JoMoLD main results image (repo README)", "JoMoLD without contrastive")),
+    ("JoMoLD", "without contrastive term", "jomold-no-contrast", {},
+     ("JoMoLD main results image (repo README)", "JoMoLD without contrastive")),
     ("JoMoLD", "linear warm-up", "jomold-linear", {}, None),
-    *(("JoMoLD", f"batch {b}", "jomold", dict(batch_size=b), ("JoMoLD supplement Table 2.3", f"JoMoLD batch {b}")) for b in (32, 64, 128, 256)),
+    *(("JoMoLD", f"batch {b}", "jomold", dict(batch_size=b), ("JoMoLD supplement Table 2.3", f"JoMoLD batch {b}"))
+      for b in (32, 64, 128, 256)),
     ("JoMoLD", "backbone AVE, base", "ave-base", {}, ("JoMoLD supplement Table 2.2", "AVE")),
     ("JoMoLD", "backbone AVE", "jomold-ave", {}, ("JoMoLD supplement Table 2.2", "AVE + JoMoLD")),
     ("MA", "with contrastive term", "ma", {}, ("JoMoLD main results image (repo README)", "MA")),
@@ -202,7 +209,9 @@ SWEEPS = [   # (group, line, preset, values, where it is printed)
     ("VPLAN", "both modalities (VPL)", "vpl", {}, None),
     ("PoiBin", "without momentum", "poibin-no-momentum", {}, None),
     ("PoiBin", "without HAN's losses", "poibin-no-base", {}, None),
-    ("EM-MIL", "without HAN's losses", "em-mil-no-base", {}, None),
+    ("EM-MIL", "as released", "em-mil", {}, ("PPL supplement Table 2", "EM-MIL")),
+    ("EM-MIL", "keys by event and stream (ours)", "em-mil-ours", {}, None),
+    ("EM-MIL", "ours, without HAN's losses", "em-mil-ours-no-base", {}, None),
 ]
 
 # %% ../../nbs/api/training/08_comparison.ipynb #e07b7595
@@ -231,7 +240,8 @@ def sweep_plan(
         config, values = plan_runs(name, dataset, size, overrides, epochs, root)[name][0], dict(values)
         batch = values.pop("batch_size", config.batch_size)
         config = override(config, values)
-        plan[f"{group}: {line}"] = (same_steps(config, batch) if dataset == "demo" and size != "full" else replace(config, batch_size=batch), None)
+        short = dataset == "demo" and size != "full"
+        plan[f"{group}: {line}"] = (same_steps(config, batch) if short else replace(config, batch_size=batch), None)
     return plan
 
 # %% ../../nbs/api/training/08_comparison.ipynb #def02be7

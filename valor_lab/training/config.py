@@ -205,7 +205,7 @@ for _name, _config in {
 }.items(): register_preset(_name, _config)
 
 # %% ../../nbs/api/training/01_config.ipynb #ca5d35d7
-for _name, _objective in {"t2-han-labeler": "valor", "t2-no-modality": "no-modality", "t2-union": "union", "t3-global": "refined",
+for _name, _objective in {"t2-han-labeler": "han-labeler", "t2-no-modality": "no-modality", "t2-union": "union", "t3-global": "refined",
                           "t3-dense-visual": "valor-visual", "t3-dense-audio": "valor-audio"}.items():
     register_preset(_name, dict(objective=_objective))
 

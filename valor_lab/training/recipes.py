@@ -97,7 +97,7 @@ def _harvested(path, ids, videos, progress):
     if h.has_store(path):
         store = h.FeatureStore.open(path)
         if set(ids) <= {*store.ids, *store.failures["id"]}: return store
-    return h.harvest(ids, *demo.demo_teachers(device="auto"), path, folder=videos, progress=progress)
+    return h.harvest(ids, *demo.demo_teachers(device="auto"), path, folder=videos, progress=progress, alignment="published")
 
 # %% ../../nbs/api/training/06_recipes.ipynb #51e30ed1
 def _kept(name, labels, root):
@@ -152,8 +152,15 @@ def load_splits(dataset, root, size, features, labels="") -> dict:
     return splits | {"train": choose_labels(splits["train"], labels, root)}
 
 # %% ../../nbs/api/training/06_recipes.ipynb #d6e3af74
-def choose_labels(data, labels:str, root="data"):
-    "`data` with the dense labels of that name: a labeling under data/labels, thresholds under data/thresholds, or `run:FOLDER`, what the method of a run made of them."
+def choose_labels(
+    data,
+    labels:str,      # a labeling under data/labels, thresholds under data/thresholds, or `run:FOLDER`, what the method of a run made of them
+    root="data",
+    gate="weak",     # what filters the labels that thresholds make: the weak label, or "none"
+):
+    "`data` with the dense labels of that name."
+    one_of("gate", gate, ("weak", "none"))
+    if gate == "none" and not labels: raise ParameterError("gate='none' filters what thresholds make: name a set of thresholds as `labels`")
     if not labels: return data
     if labels.startswith("run:"): return replace(data, labels=load_labels("train", _run_folder(labels[4:]), data.vocab).select(data.ids))
     known, presets = list_labels(root), [p.stem for p in visible(resolve(root)/"thresholds", "*.toml")]
@@ -161,7 +168,8 @@ def choose_labels(data, labels:str, root="data"):
     if labels not in presets: raise ParameterError(f"labels={labels!r} is neither a labeling ({', '.join(known) or 'there is none'}) nor a set of thresholds ({', '.join(presets) or 'there is none'})")
     if data.scores is None: raise ParameterError(f"labels={labels!r} are thresholds, and {data.name} has no feature store to apply them to: harvest it first")
     from valor_lab import harvest
-    return replace(data, labels=harvest.elaborate(data.scores, data.weak, harvest.Thresholds.load(resolve(root)/"thresholds"/f"{labels}.toml", data.vocab)))
+    thresholds = harvest.Thresholds.load(resolve(root)/"thresholds"/f"{labels}.toml", data.vocab)
+    return replace(data, labels=harvest.elaborate(data.scores, data.weak if gate == "weak" else None, thresholds))
 
 def _run_folder(name):
     "The folder of a run whose labels are asked for by name: it holds a run, and lies in the workspace unless it is named in full."

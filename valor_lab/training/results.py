@@ -17,7 +17,7 @@ from .. import models
 from ..core import ParameterError, check_ids, later, resolve, shipped
 from ..files import visible
 from ..labels import SegmentLabels
-from ..metrics import SCORES
+from ..metrics import SCORES, run_interval
 from .runs import Run, run_predictions, run_probabilities
 from .tasks import TASKS, find_task
 
@@ -44,7 +44,8 @@ def common_clips(
     "The clips of `truth` that every one of `runs` predicted, in the order of `truth`."
     predicted = [set(run_predictions(r, split).ids) for r in runs]
     common = [c for c in truth.ids if all(c in p for p in predicted)]
-    if not common: raise ParameterError(f"{', '.join(r.name for r in runs[:5])}: no clip of the truth was predicted by all of these runs")
+    if not common:
+        raise ParameterError(f"{', '.join(r.name for r in runs[:5])}: no clip of the truth was predicted by all of these runs")
     return common
 
 # %% ../../nbs/api/training/03_results.ipynb #dce153c5
@@ -53,16 +54,19 @@ def _draws(n_clips, n, seed):
     return np.random.default_rng(seed).multinomial(n_clips, np.full(n_clips, 1/n_clips), n)
 
 # %% ../../nbs/api/training/03_results.ipynb #44b83beb
-def _mean_scores(runs, truth, split, clips, draws):
-    "[n,K] the scores of each draw, mean over runs."
+def _each(runs, truth, split, clips, draws):
+    "[R,n,K] the scores of each run in each draw."
     truth = truth.select(clips)
-    return np.mean([r.task.resample(run_predictions(r, split).select(clips), truth, draws) for r in runs], 0)
+    return np.stack([r.task.resample(run_predictions(r, split).select(clips), truth, draws) for r in runs])
 
 # %% ../../nbs/api/training/03_results.ipynb #b2ae04e2
-def _interval(all_once, drawn, keys):
-    "The scores over all clips, and their intervals of 95 % over draws."
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    return pd.DataFrame(dict(value=all_once, low=low, high=high), index=list(keys))
+def _over_clips_and_seeds(runs, truth, split, clips, n, seed, groups):
+    "The table of `run_interval`, and each run's scores [R,K]."
+    draws = np.concatenate([np.ones((1, len(clips)), int), _draws(len(clips), n, seed)])
+    x = _each(runs, truth, split, clips, draws)
+    d = x[:, 1:] - x[:, 1:].mean(1, keepdims=True)
+    covariance = np.einsum("rnk,snk->rsk", d, d)/max(1, n - 1)
+    return run_interval(x[:, 0], covariance, max(2, len(clips)), groups), x[:, 0]
 
 # %% ../../nbs/api/training/03_results.ipynb #6c956612
 def one_task(runs):
@@ -80,19 +84,27 @@ def score_runs(
     seed=0,
     clips=None,      # ids of the clips to score; None: those that all these runs predicted
 ) -> pd.DataFrame:
-    "The task's scores, mean over runs: `value`, `low`, `high` (95 % over clips), `deviation` (over runs, NaN for one)."
+    "The task's scores, mean over runs: `value`, `low`, `high` (95 % over clips and seeds), `deviation` (over runs, NaN for one)."
     task, clips = one_task(runs), common_clips(runs, truth, split) if clips is None else list(clips)
-    each = np.concatenate([_mean_scores([r], truth, split, clips, np.ones((1, len(clips)))) for r in runs])      # [runs,K]
-    drawn = _mean_scores(runs, truth, split, clips, _draws(len(clips), n, seed))
-    return _interval(each.mean(0), drawn, task.scores).assign(deviation=pd.DataFrame(each, columns=list(task.scores)).std(ddof=1))
+    table, each = _over_clips_and_seeds(runs, truth, split, clips, n, seed, [1]*len(runs))
+    table = table.set_axis(list(task.scores))[["value", "low", "high"]]
+    return table.assign(deviation=pd.DataFrame(each, columns=list(task.scores)).std(ddof=1))
 
 # %% ../../nbs/api/training/03_results.ipynb #5cbdde2e
-def compare_runs(ours:list, base:list, truth, split="test", n=1000, seed=0) -> pd.DataFrame:
-    "Paired difference of the task's scores, ours - base, over the clips that all of them predicted: `value`, `low`, `high`, as in `score_runs`."
+def compare_runs(
+    ours:list,       # that differ in their seed
+    base:list,       # of another method, on the same clips
+    truth,
+    split="test",
+    n=1000,
+    seed=0,
+) -> pd.DataFrame:
+    "Paired difference of the task's scores, ours - base: `value`, `low`, `high` (95 % over clips, and over seeds where there are several)."
     task, clips = one_task([*ours, *base]), common_clips([*ours, *base], truth, split)
-    draws = np.concatenate([np.ones((1, len(clips)), int), _draws(len(clips), n, seed)])
-    difference = _mean_scores(ours, truth, split, clips, draws) - _mean_scores(base, truth, split, clips, draws)
-    return _interval(difference[0], difference[1:], task.scores)
+    if {r.path for r in ours} == {r.path for r in base}: return pd.DataFrame(0., list(task.scores), ["value", "low", "high"])
+    groups = [1]*len(ours) + [-1]*len(base)
+    table, _ = _over_clips_and_seeds([*ours, *base], truth, split, clips, n, seed, groups)
+    return table.set_axis(list(task.scores))[["value", "low", "high"]]
 
 # %% ../../nbs/api/training/03_results.ipynb #4f67680a
 def score_table(
@@ -100,13 +112,16 @@ def score_table(
     truth,             # SegmentLabels of the split
     split="test",
 ) -> pd.DataFrame:
-    "A column per preset: the ten scores as `value [low, high]` over the clips common to all, and with how many clips, seeds, parameters, epochs they were made."
+    "A column per preset: scores as `value ± deviation [low, high]` over the common clips, and how many clips, seeds, parameters, epochs."
     rows, clips = {}, common_clips([r for runs in done.values() for r in runs], truth, split)
     for name, runs in done.items():
         c, s, d = runs[0].config, runs[0].scores, runs[0].data[split]
         spread = lambda r: f" ± {r.deviation:.1f}" if len(runs) > 1 else ""
-        cells = {k: f"{r.value:.1f}{spread(r)} [{r.low:.1f}, {r.high:.1f}]" for k, r in score_runs(runs, truth, split, clips=clips).iterrows()}
-        rows[name] = cells | dict(clips=f"{len(clips)} of {d['of']}", seeds=len(runs), protocol=c.protocol, width=c.network.get("d_model", ""), layers=c.network.get("n_layers", ""), epochs=c.epochs, parameters=s["parameters"])
+        say = lambda r: f"{r.value:.1f}{spread(r)} [{r.low:.1f}, {r.high:.1f}]"
+        cells = {k: say(r) for k, r in score_runs(runs, truth, split, clips=clips).iterrows()}
+        rows[name] = cells | dict(
+            clips=f"{len(clips)} of {d['of']}", seeds=len(runs), protocol=c.protocol, width=c.network.get("d_model", ""),
+            layers=c.network.get("n_layers", ""), epochs=c.epochs, parameters=s["parameters"])
     return pd.DataFrame(rows)
 
 # %% ../../nbs/api/training/03_results.ipynb #09479614

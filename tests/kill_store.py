@@ -1,0 +1,171 @@
+"""Kill what writes into a store: appending, upserting, compacting, converting. And four writers at once over overlapping clips.
+
+    python tests/kill_store.py [--kills 20] [--seed 0] [--work FOLDER]
+
+Each victim is a process of its own, started fresh (the table's library cannot be forked). It says `ready` when everything is imported and, after each commit, which clips are
+written; it is killed with -9 at a random moment. Then the store is opened: every clip that was reported is there once, with its own numbers, and none cannot be read. Prints a
+JSON line for each kind."""
+import argparse, json, os, random, subprocess, sys, tempfile, time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+T, D, N, BATCH = 10, 64, 400, 16
+
+
+def settings():
+    teacher = lambda name: dict(name=name, fingerprint=name, scale=10., width=D, config=None)
+    return dict(format=2, n_segments=T, sampling="published", rate=48_000, audio=teacher("ear"), visual=teacher("eye"), features={})
+
+
+def numbers(i, m):
+    "The embeddings of clip `i`: anybody can say what they must be."
+    import numpy as np
+    return np.random.default_rng([i, m == "audio"]).normal(size=(T, D)).astype(np.float16)
+
+
+def rows(which, half=False):
+    from valor_lab.harvest import Row
+    some = ("visual",) if half else ("audio", "visual")
+    said = {"audio": "no audio stream"} if half else {}
+    return [Row(f"clip{i:05d}", f"{i}.mp4", 10., {}, {m: numbers(i, m) for m in some}, dict(said)) for i in which]
+
+
+def old_store(folder, n=N, bit=50):
+    "A store as version 0.1 wrote it, by plain Arrow: shards, manifest, captions."
+    import numpy as np, pyarrow as pa
+    def tensor(x):
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), x[0].size)
+        return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.from_numpy_dtype(x.dtype), x.shape[1:]), flat)
+    def write(file, note, **columns):
+        batch = pa.record_batch({k: tensor(x) if isinstance(x, np.ndarray) else pa.array(x) for k, x in columns.items()})
+        batch = batch.replace_schema_metadata({"notes": json.dumps(note)})
+        with pa.OSFile(str(file), "wb") as f, pa.ipc.new_file(f, batch.schema) as out: out.write_batch(batch)
+    folder.mkdir(parents=True)
+    (folder/"manifest.json").write_text(json.dumps(settings() | dict(format=1)))
+    for k in range(0, n, bit):
+        which = range(k, min(n, k + bit))
+        arrays = {m: np.stack([numbers(i, m) for i in which]) for m in ("audio", "visual")}
+        silent = [i - k for i in which if i % 10 == 3]
+        arrays["audio"][silent] = np.nan
+        has = [i % 10 != 3 for i in which]
+        ids = [f"clip{i:05d}" for i in which]
+        notes = [[ids[s], "audio", "no audio stream"] for s in silent] + [[f"broken{k}", m, "empty"] for m in ("audio", "visual")]
+        write(folder/f"{k//bit:05d}-{k//bit:05d}.arrow", notes, id=ids, path=[f"{i}.mp4" for i in which], duration=[10.]*len(ids),
+              has_audio=has, has_visual=[True]*len(ids), **arrays)
+    write(folder/"captions-visual.arrow", None, caption=["red", "green"], embedding=np.eye(D, dtype=np.float32)[:2])
+
+
+def victim(kind, folder, first=0, step=1):
+    "One process: import, say ready, wait for a word, write, and say what is written."
+    import warnings
+    import lance, pandas                                               # noqa: before the clock runs
+    from valor_lab.harvest import FeatureStore, add_rows, begin_store, tidy
+    folder, made = Path(folder), settings()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    if kind in ("append", "upsert", "writers"):
+        begin_store(folder, made)
+        for k in range(first, N, BATCH*step):
+            which = range(k, min(N, k + BATCH*(2 if kind == "writers" else 1)))           # the four overlap by half
+            add_rows(folder, rows(which), made)
+            print(json.dumps([min(which), max(which) + 1]), flush=True)
+            if kind == "writers": tidy(folder, fragments=4)                               # and they tidy at once, too
+    elif kind == "compact": tidy(folder, fragments=2)
+    elif kind == "convert":
+        warnings.simplefilter("ignore")
+        FeatureStore.open(folder)
+    print("done", flush=True)
+
+
+class Victims:
+    "Processes of one kind; one is always in waiting."
+    def __init__(self, kind): self.kind, self.next = kind, None
+    def start(self, *args):
+        return subprocess.Popen([sys.executable, __file__, "--victim", self.kind, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+    def run(self, p):
+        assert p.stdout.readline() == "ready\n", p.stderr.read()[-2000:]
+        p.stdin.write("go\n"), p.stdin.flush()
+        return time.monotonic()
+
+
+def check(folder, reported, at_least=0, silent=lambda i: False):
+    "What is wrong with the store: clips lost, doubled, with other numbers, or unreadable."
+    import numpy as np
+    from valor_lab.harvest import FeatureStore, has_store
+    if not has_store(folder): return [f"lost the store with {len(reported)} clips"] if reported or at_least else []
+    try:
+        s = FeatureStore.open(folder)
+        ids, audio, visual = s.ids, s.audio, s.visual
+    except Exception as e: return [f"unreadable: {e}"]
+    wrong = [f"lost {i}" for i in reported - set(ids)] + [f"twice {i}" for i in set(ids) if ids.count(i) > 1] if len(set(ids)) < len(ids) or reported - set(ids) else []
+    if len(ids) < at_least: wrong.append(f"{len(ids)} clips, {at_least} were there")
+    for r, i in enumerate(ids):
+        n = int(i[4:])
+        full = s.has_audio[r]
+        if not np.array_equal(visual[r], numbers(n, "visual")) or full and not np.array_equal(audio[r], numbers(n, "audio")): wrong.append(f"other numbers {i}")
+        if not full and not silent(n): wrong.append(f"no sound {i}")
+    return wrong
+
+
+def prepare(kind, folder):
+    "What is there before the victim starts."
+    from valor_lab.harvest import add_rows, begin_store
+    if kind == "convert": old_store(folder)
+    if kind in ("upsert", "compact"):
+        begin_store(folder, settings())
+        for k in range(0, N, 50): add_rows(folder, rows(range(k, k + 50), half=kind == "upsert"), settings())
+
+
+def kill(kind, kills, seed, work):
+    "Kill one kind of writer again and again, each at another moment, then let it finish."
+    rng, victims, wrong, middle, length = random.Random(seed), Victims(kind), [], 0, None
+    for trial in range(kills + 1):
+        folder = work/f"{kind}{trial}"
+        prepare(kind, folder)
+        p = victims.start(folder)
+        began = victims.run(p)
+        if trial:
+            time.sleep(rng.uniform(0, length))
+            p.kill()
+        else:                                                                               # the first one lives, to know how long
+            first = list(iter(p.stdout.readline, "done\n"))
+            length = time.monotonic() - began
+        said = p.communicate()[0].splitlines() if trial else [*first, "done"]
+        reported = {f"clip{i:05d}" for line in said if line.startswith("[") for i in range(*json.loads(line))}
+        middle += "done" not in said and bool(reported or kind in ("compact", "convert"))
+        old = kind in ("upsert", "compact", "convert")
+        half = (lambda i: i % 10 == 3) if kind == "convert" else (lambda i: f"clip{i:05d}" not in reported) if kind == "upsert" else (lambda i: False)
+        wrong += check(folder, reported, N if old else 0, half)
+        if trial and trial % 4 == 0:                                                         # and again, to the end
+            p = victims.start(folder)
+            victims.run(p)
+            assert p.communicate()[0].splitlines()[-1] == "done"
+            wrong += check(folder, {f"clip{i:05d}" for i in range(N)}, N, half if kind == "convert" else lambda i: False)
+    return dict(kind=kind, kills=kills, seconds=round(length, 2), hit_in_the_middle=middle, wrong=wrong[:5], faults=len(wrong))
+
+
+def four(seed, work, n=4):
+    "Four writers at once, each over clips that the next one writes too."
+    victims, folder = Victims("writers"), work/"writers"
+    ps = [victims.start(folder, BATCH*k, n) for k in range(n)]
+    for p in ps: assert p.stdout.readline() == "ready\n", p.stderr.read()[-2000:]
+    for p in ps: p.stdin.write("go\n"), p.stdin.flush()
+    said = [p.communicate() for p in ps]
+    reported = [f"clip{i:05d}" for out, _ in said for line in out.splitlines() if line.startswith("[") for i in range(*json.loads(line))]
+    wrong = [err[-300:] for out, err in said if "done" not in out] + check(folder, set(reported))
+    return dict(kind="four writers", reported=len(reported), clips=len(set(reported)), wrong=wrong[:5], faults=len(wrong))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--victim"]: victim(*sys.argv[2:4], *map(int, sys.argv[4:]))
+    else:
+        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+        parser.add_argument("--kills", type=int, default=20)
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--kinds", default="append,upsert,compact,convert,writers")
+        parser.add_argument("--work", type=Path)
+        a = parser.parse_args()
+        with tempfile.TemporaryDirectory() as tmp:
+            for kind in a.kinds.split(","):
+                print(json.dumps(four(a.seed, a.work or Path(tmp)) if kind == "writers" else kill(kind, a.kills, a.seed, a.work or Path(tmp))), flush=True)
