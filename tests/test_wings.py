@@ -24,7 +24,7 @@ ORDER = {                                                       # inside a wing,
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes"],
     "demo": ["plan", "pen", "beings", "machines", "instruments", "figures", "sounds", "scenes", "simple", "render", "teachers"],
     "datasets": ["fetch", "dataset"],
-    "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison"],
+    "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison", "papers", "papers"],
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
                   "server", "app"],
@@ -163,7 +163,7 @@ def test_a_door_links_every_room_of_its_wing_and_nothing_that_is_not_there(wing)
 
 TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
 WIDE = {
-    "core", "files", "grid", "vocab",
+    "core", "files", "vocab",
     "harvest.pipeline", "harvest.published", "harvest.scores",
     "media.clips",
     "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
