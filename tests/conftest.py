@@ -15,7 +15,9 @@ settings.load_profile("valor_lab")
 
 FETCH = {"llp": "valor fetch llp-annotations", "ave": "see data/README.md", "media": "set VALOR_TEST_DATA to a folder that holds media/", "thumos14": "see data/README.md"}
 
-def pytest_configure(config): config.addinivalue_line("markers", "slow: builds a model of its real size")
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: builds a model of its real size")
+    config.addinivalue_line("markers", "cuda: needs a GPU")
 
 @pytest.fixture(scope="session")
 def data():

@@ -182,7 +182,7 @@ def test_the_front_door_links_every_page_with_a_sentence_and_a_picture():
             self.pictures += tag == "svg"
     found = Links()
     found.feed(door(theme="dark"))
-    assert found.links == [f"voila/render/{p}.ipynb" for p in PAGE_WORDS] and found.pictures == 4 and set(PAGES) | {"train"} == set(PAGE_WORDS)
+    assert found.links == [f"voila/render/{p}.ipynb" for p in PAGE_WORDS] and found.pictures == 4 and set(PAGES) == set(PAGE_WORDS)
 
 def test_every_page_that_the_door_links_is_written_and_sends_no_stills(tmp_path):
     nbformat = pytest.importorskip("nbformat")

@@ -9,14 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from valor_lab.tasks import (tal, SNIPPET, Detections, Ragged, TALOptions, draw_times, find_streams, make_videos, odd_lengths,
-                             read_streams, run_activations, video_figure)
+from valor_lab.tasks import (DEMO_ACTIONS, SNIPPET, STREAMS, VIDEO_SIZES, Detections, Ragged, TALOptions, draw_times, find_streams,
+                             make_videos, odd_lengths, matched, read_streams, run_activations, video_figure, world)
 from valor_lab.training import (PRESETS, TrainConfig, override, preset, resolved, for_dataset, load_splits, plan_runs, prepare,
                                 train_all, compare_runs, read_published, list_runs, score_runs, score_table, predict, run_labels,
                                 run_predictions, find_task, fit)
 from valor_lab.core import ParameterError
 from valor_lab.datasets import inventory, load_dataset, load_labels, read_split
-from valor_lab.metrics import DETECTION_SCORES, Actions, detection_scores, on_grid
+from valor_lab.metrics import DETECTION_SCORES, Actions, bare_vocab, detection_scores, on_grid, to_segments
 
 PLAIN = dict(device="cpu", progress=False)
 
@@ -121,12 +121,12 @@ def test_the_made_up_set_is_the_same_every_time_and_nothing_is_made_twice(root, 
 
 
 def test_the_made_up_features_hold_their_actions(splits):
-    data, p = splits["test"], tal.VIDEO_SIZES["tiny"]
+    data, p = splits["test"], VIDEO_SIZES["tiny"]
     grid = on_grid(data.truth, SNIPPET, data.features["audio"].shape[1])
     strength = [[], []]
     for i in range(len(data)):
-        x = np.stack([data.features[m][i] for m in tal.STREAMS], 1).astype(float)
-        curve = tal.matched(x, tal.world(p))
+        x = np.stack([data.features[m][i] for m in STREAMS], 1).astype(float)
+        curve = matched(x, world(p))
         for c in np.nonzero(data.weak.mask[i])[0]:
             [strength[int(b)].append(curve[grid[i, :len(x), c] == b, c].mean()) for b in (False, True)]
     assert np.mean(strength[1]) > np.mean(strength[0]) + 1
@@ -202,7 +202,7 @@ def test_every_preset_trains_and_its_run_remembers_everything(name, splits, tmp_
         if "oracle" in name: assert np.mean(own.audio == read_truth(splits["train"]).audio) > .97
 
 
-def read_truth(data): return tal.to_segments(data.truth.spans, data.ids, data.truth.durations, data.vocab)
+def read_truth(data): return to_segments(data.truth.spans, data.ids, data.truth.durations, data.vocab)
 
 
 def test_an_interrupted_run_ends_like_one_that_was_not(splits, tmp_path, monkeypatch):
@@ -270,7 +270,7 @@ def test_runs_stand_in_tables_with_intervals_and_beside_published_numbers(splits
 def test_detections_of_low_score_are_not_shown():
     table = pd.DataFrame([("a", "Jump", 0., 5., .9), ("a", "Jump", 5., 9., .3), ("b", "Kick", 1., 2., .2)],
                          columns=["video", "label", "start", "end", "score"])
-    said = Detections(("a", "b"), np.array([10., 10.]), np.array([15, 15]), table, tal.bare_vocab("toy", tal.DEMO_ACTIONS))
+    said = Detections(("a", "b"), np.array([10., 10.]), np.array([15, 15]), table, bare_vocab("toy", DEMO_ACTIONS))
     assert said.best().score.tolist() == [.9, .2] and said.select(["b"]).table.label.tolist() == ["Kick"]
     assert said.to_segments(10).audio.sum((1, 2)).tolist() == [5, 1]
     with pytest.raises(KeyError, match="without detections"): said.select(["z"])

@@ -15,7 +15,7 @@ FLOORS = [                                                      # from the groun
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
     "labels": ["labels", "overlays"],
-    "media": ["files", "packets", "decode", "clips"],
+    "media": ["files", "packets", "decode", "clips", "copies"],
     "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
     "metrics": ["avvp", "detection", "intervals", "calibration"],
     "harvest": ["teachers", "clip", "clap", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "search", "store",
@@ -24,11 +24,11 @@ ORDER = {                                                       # inside a wing,
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes"],
     "demo": ["plan", "pen", "beings", "machines", "instruments", "figures", "sounds", "scenes", "simple", "render", "teachers"],
     "datasets": ["fetch", "dataset"],
-    "training": ["tasks", "config", "runs", "results", "parsing", "loop", "recipes", "plans", "comparison", "papers", "papers"],
+    "training": ["tasks", "config", "runs", "results", "parsing", "capture", "loop", "recipes", "plans", "comparison", "papers"],
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
-                  "server", "app"],
-    "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
+                  "gate", "server", "app"],
+    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
 
@@ -164,9 +164,9 @@ def test_a_door_links_every_room_of_its_wing_and_nothing_that_is_not_there(wing)
 TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
 WIDE = {
     "core", "files", "vocab",
-    "harvest.pipeline", "harvest.published", "harvest.scores",
+    "harvest.scores",
     "media.clips",
-    "training.config", "training.loop", "training.parsing", "training.recipes", "training.results", "training.runs", "training.tasks",
+    "training.config", "training.recipes", "training.results", "training.runs", "training.tasks",
     "workbench.bench", "workbench.clipset", "workbench.launcher"}
 
 

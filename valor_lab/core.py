@@ -110,6 +110,7 @@ def read_settings(
     "What `valor.toml` says; the defaults where there is none."
     path = Path(root or workspace())/WORKSPACE_FILE
     if not path.exists(): return Settings()
+    if path.stat().st_size > 1 << 14: raise ParameterError(f"{path} cannot be read: it is larger than 16 kB")
     try: found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as e: raise ParameterError(f"{path} cannot be read: {e}") from None
     for key, value in found.items():

@@ -101,7 +101,7 @@ def read_table(
     import pandas as pd
     path, data = Path(path), read_bytes(path, limit)
     lines, wide = data.count(b"\n") + data.count(b"\r") + 1, data[:1 << 20].split(b"\n")[0].count(b",") + 1
-    if lines*wide > 20_000_000 or wide > 10_000: raise ParameterError(f"{path.name}: about {lines:,} lines of {wide:,} columns, more than is read")
+    if lines*wide > 20_000_000 or wide > 1_000: raise ParameterError(f"{path.name}: about {lines:,} lines of {wide:,} columns, more than is read")
     try:
         if columns is None: return pd.read_csv(io.BytesIO(data), **options)
         table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)

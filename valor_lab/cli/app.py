@@ -20,8 +20,11 @@ def valor_app(
     port:Annotated[int, typer.Option(help="where the pages are served on this machine")] = 8866,
     theme:Annotated[str, typer.Option(help="light or dark")] = "light",
     no_browser:Annotated[bool, typer.Option("--no-browser", help="do not open a browser")] = False,
+    no_token:Annotated[bool, typer.Option("--no-token", help="let everybody in who reaches this machine")] = False,
+    kernels:Annotated[int, typer.Option(help="at most so many visitors at once")] = 5,
+    host:Annotated[list[str], typer.Option(help="a further name of this server, behind a proxy; may be repeated")] = [],
 ):
     "Serve the workbench as pages on this machine, without code cells."
     from valor_lab.workbench import serve
     say(f"preparing the pages of {dataset}")
-    return serve(dataset, size, port, theme, not no_browser) or done("the pages are closed")
+    return serve(dataset, size, port, theme, not no_browser, "" if no_token else None, kernels, tuple(host)) or done("the pages are closed")

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from ..grid import length_finding, split_window_id
 from ..core import (FetchError, ParameterError, atomic_path, cannot_fetch, download, need, one_of, reason_of, resolve,
                             sha256_of)
+from ..files import read_table
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #35a3f45e
 LLP_URL = "https://raw.githubusercontent.com/YapengTian/AVVP-ECCV20/fde56118f2c2e7c19188dfefa2569a37b70054fe/data/"
@@ -264,4 +265,5 @@ def read_ledger(
 ) -> pd.DataFrame:
     "The ledger of a video folder: `clip, state, reason`; empty where there is none."
     path = Path(folder)/"ledger.csv"
-    return pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame(dict(clip=[], state=[], reason=[]), dtype=object)
+    if not path.exists(): return pd.DataFrame(dict(clip=[], state=[], reason=[]), dtype=object)
+    return read_table(path, dict(clip=str, state=str, reason=str))

@@ -76,6 +76,8 @@ def state_of(
             raise ParameterError(f"{name}: expected a dict of tensors, bare or under 'model' or 'state_dict'; it holds {_kinds(found)}")
         found = found[inner[0]]
     if all(k.startswith("module.") for k in found): found = {k[7:]: v for k, v in found.items()}
+    if bad := next((k for k, v in found.items() if v.is_floating_point() and not torch.isfinite(v).all()), None):
+        raise ParameterError(f"{name}: {bad} holds NaN or infinite weights")
     return {k: v.float() if v.dtype == torch.float64 else v for k, v in found.items()}
 
 def _kinds(found):
@@ -187,6 +189,8 @@ def load_model(
     state = read_state_dict(path)
     with need("safetensors", "models").safe_open(path, "pt") as f: meta = f.metadata() or {}
     if "backbone" not in meta: raise ParameterError(f"{Path(path).name}: weights without a configuration; save_model writes both")
-    model = make_model(meta["backbone"], **json.loads(meta["config"]))
+    try: model = make_model(meta["backbone"], **json.loads(meta["config"]))
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, RecursionError) as e:
+        raise ParameterError(f"{Path(path).name}: its configuration is none ({type(e).__name__}: {str(e)[:200]})") from None
     load_strictly(model, state)
     return model.to(device).eval()

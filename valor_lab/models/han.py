@@ -105,14 +105,14 @@ class MMIL(nn.Module):
         self.time = nn.Linear(d_model, n_events)
         self.modality = nn.Linear(d_model, n_events)
 
-    def forward(self, x, mask=None):                              # [B,T,2,d], [B,T]
+    def forward(self, x, mask=None, **more):                      # [B,T,2,d], [B,T]; more fields of the output
         logits = self.event(x).float()                            # [B,T,2,C]
         alpha = over_time(self.time(x).float(), mask)             # [B,T,2,C]
         beta = self.modality(x).float().softmax(2)                # [B,T,2,C]
         weighted = alpha*logits.sigmoid()                         # [B,T,2,C]
         audio, visual = weighted.sum(1).unbind(1)                 # [B,C] each
         video = (beta*weighted).sum((1, 2))                       # [B,C]
-        return HANOutput(video, audio, visual, logits, time_attention=alpha, modality_attention=beta)
+        return HANOutput(video, audio, visual, logits, time_attention=alpha, modality_attention=beta, **more)
 
 # %% ../../nbs/api/models/02_han.ipynb #ca81c140
 class HAN(nn.Module):
@@ -149,7 +149,7 @@ class HAN(nn.Module):
         a, v = self.attend(a, v, self.config.cross_attention if cross_attention is None else cross_attention, mask)
         x = features = torch.stack([a, v], 2)                                # [B,T,2,d]
         if self.audio_drop.p or self.visual_drop.p: x = torch.stack([self.audio_drop(a), self.visual_drop(v)], 2)
-        return self.heads(x, mask)._replace(features=features.float(), inputs=inputs.float())
+        return self.heads(x, mask, features=features.float(), inputs=inputs.float())
 
 HAN.__signature__ = inspect.signature(HANConfig)
 

@@ -37,6 +37,11 @@ class HANConfig:
         one_of("norm", self.norm, ["post", "pre"])
         one_of("visual_attends", self.visual_attends, ["updated_audio", "original_audio"])
         for name in ("dropout", "audio_head_dropout", "visual_head_dropout"): _in_unit(name, getattr(self, name))
+        inputs = self.d_audio + self.d_visual + self.d_motion + self.n_events
+        size = self.n_layers*(8*self.d_model**2 + 2*self.d_model*self.d_ff) + self.d_model*inputs
+        if size > 300_000_000:
+            found = f"d_model={self.d_model}, d_ff={self.d_ff}, n_layers={self.n_layers}: about {size:,} weights"
+            raise ParameterError(f"{found}, expected fewer than 300,000,000")
         if self.d_model % self.n_heads: raise ParameterError(f"d_model={self.d_model} cannot be divided among n_heads={self.n_heads}")
 
 # %% ../../nbs/api/models/01_options.ipynb #169784fb

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['torch', 'safetensors', 'RELEASED', 'seed_epoch', 'batches', 'Training', 'build_model', 'make_optimizer', 'check_run',
-           'setup', 'train_step', 'train_epoch', 'validate', 'record', 'save_state', 'restore_state', 'fit', 'finish',
-           'fit_seeds', 'released']
+           'setup', 'train_step', 'set_rate', 'train_epoch', 'validate', 'record', 'save_state', 'restore_state', 'fit',
+           'finish', 'fit_seeds', 'released']
 
 # %% ../../nbs/api/training/05_loop.ipynb #343eecfc
 import contextlib, copy, json, math, os, random, time
@@ -31,6 +31,7 @@ safetensors = need("safetensors.torch", "models")
 
 from ..models import count_parameters, from_published, make_model, save_model
 from ..methods import Context, check_needs, make_objective
+from .capture import captured_step
 
 # %% ../../nbs/api/training/05_loop.ipynb #fd97bbb7
 def seed_epoch(seed:int, epoch:int, rank:int=0):
@@ -47,7 +48,8 @@ def batches(
     rank:int=0,      # which process this is
     world:int=1,     # of how many
 ):
-    "Row numbers of each batch of an epoch; every clip once. Several processes share each batch; one smaller than their number is repeated until each has a clip."
+    """Row numbers of each batch of an epoch; every clip once. Several processes share each batch;
+    one smaller than their number is repeated until each has a clip."""
     order = np.random.default_rng([seed, epoch]).permutation(n)
     whole = [order[i:i + size] for i in range(0, n, size)]
     parts = [np.resize(b, max(len(b), world))[rank::world] for b in whole]
@@ -73,6 +75,7 @@ class Training:
     best_epoch:int = 0
     best_state:dict = None      # weights that are better than those on disk
     saved:float = 0.            # when the state was last written
+    step:object = None          # `train_step`, or its recording on a GPU
 
 # %% ../../nbs/api/training/05_loop.ipynb #a3e78cb6
 def build_model(
@@ -99,7 +102,8 @@ def check_run(
     "Raise what `fit` would raise for this record and these splits before its first step."
     config, task = resolved(config), find_task(config.task)
     if val is not None and val.truth is None and config.epochs:
-        raise ParameterError(f"the validation split of {val.name!r} has no truth to choose a checkpoint by; give val=None to keep the last epoch")
+        raise ParameterError(f"the validation split of {val.name!r} has no truth to choose a checkpoint by; give val=None to keep the "
+                             "last epoch")
     tensors = task.tensors(data.select(data.ids[:2]), "cpu")
     with torch.random.fork_rng(devices=[]):                           # chance stays where it was
         if model is None: build_model(config, tensors)
@@ -109,18 +113,19 @@ def check_run(
         if (name := config.options.get(helper)) and config.epochs: preset(name)
 
 # %% ../../nbs/api/training/05_loop.ipynb #11533d6c
-def setup(fabric, config, run, data, val=None, model=None, compiled=None) -> Training:
+def setup(fabric, config, run, data, val=None, model=None, compiled=False) -> Training:
     "Everything in place for the first epoch."
-    if not all(torch.isfinite(p).all() for p in (() if model is None else model.parameters())): raise ParameterError("the given model holds weights that are not finite")
+    if not all(torch.isfinite(p).all() for p in (() if model is None else model.parameters())):
+        raise ParameterError("the given model holds weights that are not finite")
     seed_epoch(config.seed, 0)                                     # the same first weights in every process
     task = find_task(config.task)
     tensors = task.tensors(data, fabric.device)
     module = (build_model(config, tensors) if model is None else copy.deepcopy(model)).to(fabric.device)
     objective, optimizer = make_objective(config.objective, **config.options), make_optimizer(config, module)
     check_needs(objective, tensors) if config.epochs else None
-    if compiled is None: compiled = fabric.device.type == "cuda"
     wrapped, optimizer = fabric.setup(torch.compile(module) if compiled else module, optimizer)
-    return Training(fabric, config, task, run, module, wrapped, optimizer, objective, tensors, (val, task.tensors(val, fabric.device)) if val is not None else None)
+    return Training(fabric, config, task, run, module, wrapped, optimizer, objective, tensors, (val, task.tensors(val, fabric.device))
+                    if val is not None else None)
 
 # %% ../../nbs/api/training/05_loop.ipynb #3792fc77
 def train_step(t:Training, rows) -> torch.Tensor:
@@ -137,14 +142,20 @@ def train_step(t:Training, rows) -> torch.Tensor:
     return {"total": total.detach()} | {k: v.detach() for k, v in terms.items()}
 
 # %% ../../nbs/api/training/05_loop.ipynb #c38cb754
+def set_rate(optimizer, rate:float):
+    "Give every group the rate; of a recorded step it is a number on the GPU, changed in place."
+    for group in optimizer.param_groups:
+        if torch.is_tensor(group["lr"]): group["lr"].fill_(rate)
+        else: group["lr"] = rate
+
 def train_epoch(t:Training, epoch:int) -> dict:
     "All batches once; the mean of each loss."
     seed_epoch(t.config.seed, epoch, t.fabric.global_rank)
-    for group in t.optimizer.param_groups: group["lr"] = learning_rate(t.config, epoch)
+    set_rate(t.optimizer, learning_rate(t.config, epoch))
     t.module.train()
     t.objective.start_epoch(epoch)
     rows = batches(t.task.rows(t.data), t.config.batch_size, t.config.seed, epoch, t.fabric.global_rank, t.fabric.world_size)
-    steps = [train_step(t, r.to(t.fabric.device, non_blocking=True)) for r in rows]
+    steps = [(t.step or train_step)(t, r.to(t.fabric.device, non_blocking=True)) for r in rows]
     losses = torch.stack([torch.stack(list(s.values())) for s in steps]).double().cpu().numpy()      # [steps,terms]
     _refuse_nan(losses, list(steps[0]), epoch, learning_rate(t.config, epoch))
     return {f"loss/{k}": float(v) for k, v in zip(steps[0], losses.mean(0))} | t.objective.end_epoch(epoch)
@@ -155,7 +166,8 @@ def _refuse_nan(losses, names, epoch, lr):
     bad = np.argwhere(~np.isfinite(losses[:, 1:]))
     if len(bad):
         step, term = bad[0]
-        raise FloatingPointError(f"loss term {names[term + 1]!r} is {losses[step, term + 1]} in epoch {epoch}, step {step + 1} of {len(losses)}, at learning rate {lr:.2g}: "
+        raise FloatingPointError(f"loss term {names[term + 1]!r} is {losses[step, term + 1]} in epoch {epoch}, step {step + 1} of "
+                                 f"{len(losses)}, at learning rate {lr:.2g}: "
                                  "a lower rate, gradient clipping or '32-true' precision usually helps. What was last saved is kept")
 
 # %% ../../nbs/api/training/05_loop.ipynb #71ea8cc9
@@ -211,7 +223,9 @@ def restore_state(t:Training, context) -> bool:
     try:
         state = safetensors.load_file(path)
         with need("safetensors", "models").safe_open(path, "pt") as f: rest = json.loads(f.metadata()["state"])
-    except Exception as e: raise ParameterError(f"{t.run.name}: {path.name} cannot be read ({type(e).__name__}: {str(e)[:120]}); delete it, and the run begins anew") from None
+    except Exception as e:
+        raise ParameterError(f"{t.run.name}: {path.name} cannot be read ({type(e).__name__}: {str(e)[:120]}); delete it, and the run "
+                             "begins anew") from None
     part = lambda prefix: {k[len(prefix) + 1:]: v for k, v in state.items() if k.startswith(prefix + ".")}
     t.module.load_state_dict(part("model"))
     averages = {}
@@ -232,7 +246,8 @@ def _context(t:Training, data, val, device) -> Context:
         mark = fingerprint(list(part.ids), to_toml(resolved(config)))[:8]
         return fit(config, part, t.run.path/"helpers"/f"{name}-{mark}", val, device=device, progress=False).model().to(t.fabric.device)
     steps = math.ceil(t.task.rows(t.data)/t.config.batch_size)
-    return t.task.context(model=t.module, data=t.data, epochs=t.config.epochs, steps_per_epoch=steps, batch_size=t.config.batch_size, seed=t.config.seed, vocab=data.vocab, train=train)
+    return t.task.context(model=t.module, data=t.data, epochs=t.config.epochs, steps_per_epoch=steps, batch_size=t.config.batch_size,
+                          seed=t.config.seed, vocab=data.vocab, train=train)
 
 # %% ../../nbs/api/training/05_loop.ipynb #18a45d3e
 def fit(
@@ -245,7 +260,8 @@ def fit(
     model=None,           # a network to start from instead of a new one; it is copied, and its weights are part of what the run is
     device="auto",        # "auto", "cpu", "cuda" or "cuda:1"
     devices=1,            # more than one: Fabric starts that many processes
-    compiled=None,        # compile the network; None: on a GPU
+    compiled=False,       # compile the network: other rounding, and a minute at the start
+    captured=None,        # record the step on a GPU and replay it, with the same numbers; None: where that can be done
     loggers=(),           # Fabric's loggers
     progress=True,        # a bar with loss and score
     save_every=5.,        # seconds between two writings of the state
@@ -257,7 +273,8 @@ def fit(
     about = identity(config, dict(train=data, val=val, test=test), model)
     if run.finished and claim(run, config, about): return run
     with _alone(run):
-        if not claim(run, config, about): fabric.launch(_train, config, run, data, val, test, model, compiled, progress, save_every, device)
+        if not claim(run, config, about):
+            fabric.launch(_train, config, run, data, val, test, model, compiled, captured, progress, save_every, device)
     return run
 
 # %% ../../nbs/api/training/05_loop.ipynb #fc7cac98
@@ -266,18 +283,21 @@ def _alone(run):
     first = all(os.environ.get(k, "0") == "0" for k in ("RANK", "LOCAL_RANK", "NODE_RANK"))
     return lock(run.path/"training", doing="is training it") if first else contextlib.nullcontext()
 
-def _train(fabric, config, run, data, val, test, model, compiled, progress, save_every, device):
+def _train(fabric, config, run, data, val, test, model, compiled, captured, progress, save_every, device):
     "The loop over epochs."
     t = setup(fabric, config, run, data, val, model, compiled)
     context = _context(t, data, val, device)
     if fabric.is_global_zero: write_json(run.path/"environment.json", environment(fabric))
     if not restore_state(t, context) and config.epochs: t.objective.start(context)
-    bar = tqdm(range(t.epoch + 1, config.epochs + 1), run.name, initial=t.epoch, total=config.epochs, unit="epoch", disable=not (progress and config.epochs and fabric.is_global_zero), mininterval=.5)
+    if config.epochs > t.epoch: t.step = captured_step(t, train_step, captured)
+    bar = tqdm(range(t.epoch + 1, config.epochs + 1), run.name, initial=t.epoch, total=config.epochs, unit="epoch",
+               disable=not (progress and config.epochs and fabric.is_global_zero), mininterval=.5)
     for epoch in bar:
         start = time.perf_counter()
         losses = train_epoch(t, epoch)
         record(t, epoch, losses, scores := validate(t), time.perf_counter() - start)
-        bar.set_postfix(loss=f"{losses['loss/total']:.4f}", **{config.select: f"{v:.1f}" for k, v in scores.items() if k[4:] == config.select}, refresh=False)
+        bar.set_postfix(loss=f"{losses['loss/total']:.4f}", **{config.select: f"{v:.1f}" for k, v in scores.items()
+                                                               if k[4:] == config.select}, refresh=False)
         if fabric.is_global_zero and time.monotonic() - t.saved >= save_every: save_state(t)
     if fabric.is_global_zero: finish(t, data, val, test)
     for logger in fabric.loggers: getattr(logger, "finalize", str)("success")     # some write only now
@@ -289,7 +309,8 @@ def finish(t:Training, data, val, test):
     if not t.history: t.best_state = t.module.state_dict()            # no epoch was asked for: the network as it was given
     save_state(t)
     c = t.config
-    found = dict(protocol=c.protocol, threshold=c.threshold, select=c.select, best_epoch=t.best_epoch, epochs=t.epoch, parameters=count_parameters(t.module),
+    found = dict(protocol=c.protocol, threshold=c.threshold, select=c.select, best_epoch=t.best_epoch, epochs=t.epoch,
+                 parameters=count_parameters(t.module),
                  seconds=round(sum(r["seconds"] for r in t.history), 1))
     splits = {k: d for k, d in dict(val=val, test=test).items() if d is not None}
     found |= score_splits(t.run, splits, t.fabric.device, {"val": t.val[1]} if t.val else {})
@@ -320,7 +341,9 @@ def released(
     "`(config, model)` of a checkpoint that VALOR's authors released, to be given to `fit`."
     model = one_of("released model", name.removeprefix("published:"), RELEASED)
     path = resolve(root)/"checkpoints"/f"model_{model}"/"checkpoint_best.pt"
-    if not path.exists(): raise FileNotFoundError(f"model_{model}/checkpoint_best.pt is not in {root}/checkpoints. Fetch it with: valor fetch valor-checkpoints")
+    if not path.exists():
+        raise FileNotFoundError(f"model_{model}/checkpoint_best.pt is not in {root}/checkpoints. Fetch it with: valor fetch "
+                                "valor-checkpoints")
     net, base = from_published(path), preset(RELEASED[model])
     network = {k: v for k, v in asdict(net.config).items() if k not in SIZES}
     return replace(base, preset=f"published:{model}", epochs=0, network=network), net

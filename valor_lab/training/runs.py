@@ -40,13 +40,20 @@ class Run:
     metrics = property(lambda self: read_table(self.path/"metrics.csv"), doc="one row per epoch")
     scores = property(lambda self: self._json("scores.json"))
     data = property(lambda self: self._json("data.json"))
-    vocab = property(lambda self: Vocab(**self.data["vocab"]))
+    vocab = property(lambda self: _vocab_of(self.data, self.name))
     gates = property(lambda self: models.Gates(*map(np.array, g)) if (g := self.scores["gates"]) else None, doc="for protocol per_event")
 
     def model(self, which="best"):
         "The network with its best or its last weights."
         self.task.networks()
         return models.load_model(self.path/f"{one_of('which', which, ('best', 'last'))}.safetensors")
+
+def _vocab_of(data, name):
+    "The vocabulary that a run's data.json holds."
+    try: return Vocab(**data["vocab"])
+    except ParameterError: raise
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as e:
+        raise ParameterError(f"{name}/data.json: 'vocab' is no vocabulary ({type(e).__name__}: {str(e)[:120]})") from None
 
 # %% ../../nbs/api/training/02_runs.ipynb #0861304e
 def open_run(path) -> Run:

@@ -6,7 +6,7 @@
 __all__ = ['nbformat', 'PAGES', 'HIDDEN', 'KERNEL', 'LIVE', 'page_notebook', 'train_notebook', 'write_pages', 'command', 'serve']
 
 # %% ../../nbs/api/workbench/13_app.ipynb #1f8f178c
-import os, subprocess, sys
+import json, os, secrets, subprocess, sys
 from pathlib import Path
 
 from ..core import ParameterError, need, one_of, workspace, resolve
@@ -14,7 +14,7 @@ from ..core import ParameterError, need, one_of, workspace, resolve
 nbformat = need("nbformat", "lab")
 
 # %% ../../nbs/api/workbench/13_app.ipynb #9b33b37e
-PAGES = ("browse", "tune", "compare")   # notebooks that are pages, too; `train` is a page of the launcher alone
+PAGES = ("browse", "tune", "compare", "train")   # the first three are notebooks, too; `train` is the launcher alone
 HIDDEN = "for-coders"
 
 def page_notebook(
@@ -34,7 +34,8 @@ def page_notebook(
 def train_notebook(**parameters):
     "A page with the launcher: what is trained here are other notebooks, in processes of their own."
     v4 = nbformat.v4
-    source = f"from valor_lab.workbench import show_launcher\nshow_launcher(**{parameters!r})"
+    given, names = "\n".join(f"{k} = {json.dumps(v)}" for k, v in parameters.items()), ", ".join(f"{k}={k}" for k in parameters)
+    source = f"from valor_lab.workbench import show_launcher\n{given}\nshow_launcher({names})"
     words = "# Train\n\n> Start a training, watch it, stop it. It runs in a process of its own; closing this page does not end it."
     return v4.new_notebook(cells=[v4.new_markdown_cell(words), v4.new_code_cell(source)], metadata=nbformat.from_dict(KERNEL))
 
@@ -48,17 +49,23 @@ def write_pages(
     "Write every page into `out`; what is not a page of this workbench is not served."
     folder = resolve(out)
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {name: page_notebook(resolve(f"nbs/{name}.ipynb"), parameters) for name in PAGES}
+    pages = {name: page_notebook(resolve(f"nbs/{name}.ipynb"), parameters) for name in PAGES if name != "train"}
     for name, page in (pages | dict(train=train_notebook(**parameters))).items():
         page.cells.insert(0, nbformat.v4.new_code_cell(LIVE))
         nbformat.write(page, folder/f"{name}.ipynb")
     return folder
 
 # %% ../../nbs/api/workbench/13_app.ipynb #14e4ec36
-def command(folder, port:int=8866, theme:str="light", browser:bool=True, dataset:str="demo", size:str="small") -> list:
+def command(
+    folder, port:int=8866, theme:str="light", browser:bool=True, dataset:str="demo", size:str="small",
+    kernels:int=5,   # at most so many at once
+) -> list:
     "The command that serves the pages of a folder, and the front door of a data set before them."
     if not 0 < port < 65536: raise ParameterError(f"port {port} is not between 1 and 65535")
-    options = ["--Voila.ip=127.0.0.1", f"--port={port}", f"--theme={one_of('theme', theme, ('light', 'dark'))}",
+    if kernels < 1: raise ParameterError(f"kernels={kernels}, expected at least 1")
+    options = ["--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.port_retries=0", f"--Kernels.most={kernels}",
+               "--VoilaConfiguration.multi_kernel_manager_class=valor_lab.workbench.gate.Kernels",
+               f"--theme={one_of('theme', theme, ('light', 'dark'))}",
                "--VoilaConfiguration.strip_sources=True", f"--Pages.dataset={dataset}", f"--Pages.size={size}"]
     if not browser: options.append("--no-browser")
     return [sys.executable, "-c", "from valor_lab.workbench.server import run; run()", str(folder), *options]
@@ -70,13 +77,19 @@ def serve(
     port:int=8866,
     theme:str="light",
     browser:bool=True,     # open one
+    token:str=None,        # what the address must hold; None: a new one; "": none, for those who know who can reach this machine
+    kernels:int=5,         # visitors at once, and one kernel that waits
+    hosts=(),              # further names of this server, where a proxy stands before it
 ) -> int:
     "Serve the workbench as pages; ends with the server."
-    command("", port, theme)                               # a wrong port or theme shows before anything is prepared
+    command("", port, theme, kernels=kernels)                               # a wrong port or theme shows before anything is prepared
     from valor_lab.training import prepare
     prepare(dataset, size)
     folder = write_pages(dataset=dataset, size=size)
-    print(f"The pages are at http://127.0.0.1:{port}/ until this command is ended.", flush=True)
-    env = dict(os.environ, VALOR_ROOT=str(workspace()))
-    try: return subprocess.call(command(folder, port, theme, browser, dataset, size), cwd=folder, env=env)
+    token = secrets.token_hex(24) if token is None else token
+    address = f"http://127.0.0.1:{port}/" + (f"?token={token}" if token else "")
+    print(f"The pages are at {address} until this command is ended.", flush=True)
+    if not token: print("No token is asked for: every user of this machine can open the pages, and save as you.", flush=True)
+    env = dict(os.environ, VALOR_ROOT=str(workspace()), VALOR_TOKEN=token, VALOR_HOSTS=" ".join(hosts))
+    try: return subprocess.call(command(folder, port, theme, browser, dataset, size, kernels), cwd=folder, env=env)
     except KeyboardInterrupt: return 0

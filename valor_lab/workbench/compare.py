@@ -71,9 +71,11 @@ def score_frame(tables:dict) -> pd.DataFrame:
 
 def pair_frame(clips:Clips, names, key:str, n:int=300) -> pd.DataFrame:
     "The difference of each pair in one score, the later name minus the earlier, with its own interval."
-    from valor_lab.plots import pairwise
+    from valor_lab.metrics import avvp_scores, bootstrap_difference
     (some, truth), short = compared(clips, names), short_names(clips.labelings)
-    t = pairwise({x: some[x] for x in reversed(names)}, truth, key, n=n)[::-1]
+    pairs = [(b, a) for i, b in enumerate(names) for a in names[:i]]
+    found = [bootstrap_difference(avvp_scores, some[b], some[a], truth, n).loc[key] for b, a in pairs]
+    t = pd.DataFrame([dict(a=b, b=a, **row) for (b, a), row in zip(pairs, found)], columns=["a", "b", "value", "low", "high", "p"])
     names = [f"{short[r.a]} − {short[r.b]}" for r in t.itertuples()]
     interval = [_between(r) for r in t.itertuples()]
     return pd.DataFrame(dict(difference=t.value.to_numpy(float), interval=interval, p=t.p.to_numpy(float)), index=names)

@@ -12,11 +12,11 @@ from threading import Lock, Thread
 from tornado import web
 from tornado.ioloop import IOLoop
 from traitlets import Unicode
-from voila.app import Voila
 from voila.tornado.contentshandler import VoilaContentsHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 from jupyter_server.base.handlers import JupyterHandler
 
+from .gate import GatedVoila
 from .home import home_facts, home_page
 
 # %% ../../nbs/api/workbench/12_server.ipynb #61c97146
@@ -49,8 +49,8 @@ class Door(JupyterHandler):
             return facts
 
 # %% ../../nbs/api/workbench/12_server.ipynb #efef9ab0
-class Pages(Voila):
-    "Voilà with our front door."
+class Pages(GatedVoila):
+    "Voilà behind the gate, with our front door."
     dataset = Unicode("demo", config=True, help="the data set of the pages")
     size = Unicode("small", config=True, help="of the demo set")
 

@@ -1,0 +1,86 @@
+"""Who may open the pages: those with the address and its token, from these pages, and never more kernels than the cap."""
+import http.client, json, os, signal, socket, subprocess, sys, time
+
+import nbformat
+import pytest
+
+pytest.importorskip("voila")
+psutil = pytest.importorskip("psutil")
+CAP, TOKEN = 3, "a1" * 24
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    "A server with one small page; its port and its process."
+    folder = tmp_path_factory.mktemp("pages")
+    python = dict(name="python3", display_name="Python 3", language="python")
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('seen by ' + 'a visitor')")], metadata=dict(kernelspec=python)), folder/"browse.ipynb")
+    with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+    from valor_lab.workbench import app
+    env = {k: v for k, v in os.environ.items() if k != "IN_TEST"} | dict(VALOR_TOKEN=TOKEN, VALOR_HOSTS="lab.example")
+    with open(folder/"log", "w") as log: p = subprocess.Popen(app.command(folder, port, browser=False, dataset="demo", size="tiny", kernels=CAP), cwd=folder, env=env, stdout=log, stderr=log)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and p.poll() is None:
+        try: socket.create_connection(("127.0.0.1", port), 1).close(); break
+        except OSError: time.sleep(.2)
+    assert p.poll() is None, (folder/"log").read_text()[-2000:]
+    yield port, p, folder/"log"
+    family = psutil.Process(p.pid).children(recursive=True)
+    p.send_signal(signal.SIGTERM)
+    try: p.wait(30)
+    except subprocess.TimeoutExpired: p.kill()
+    for q in psutil.wait_procs(family, 10)[1]: q.kill()
+
+
+def ask(port, path="/", method="GET", **headers):
+    "Status, headers and text of one request; underscores in names of headers are dashes."
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=150)
+    c.putrequest(method, path, skip_host=True)
+    for k, v in ({"Host": f"127.0.0.1:{port}"} | {k.replace("_", "-"): v for k, v in headers.items()}).items(): c.putheader(k, v)
+    c.endheaders()
+    r = c.getresponse()
+    text = r.read().decode(errors="replace") if r.status != 101 else ""
+    c.close()
+    return r.status, dict(r.getheaders()), text
+
+def cookie(port):
+    status, headers, _ = ask(port, f"/?token={TOKEN}")
+    assert status == 302 and TOKEN not in headers["Location"] and "HttpOnly" in headers["Set-Cookie"] and "SameSite=Strict" in headers["Set-Cookie"] and TOKEN not in headers["Set-Cookie"]
+    return headers["Set-Cookie"].split(";")[0]
+
+SOCKET = dict(Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==", Sec_WebSocket_Version="13")
+
+
+@pytest.mark.parametrize("path", ["/", "/voila/render/browse.ipynb", "/voila/static/main.js", "/voila/files/browse.ipynb", "/api/kernels/0", "/voila/api/contents", "/no/such/page", "/?token=", "/?token=other"])
+def test_without_the_token_nothing_is_answered(served, path):
+    for method in ("GET", "POST", "PUT", "DELETE"): assert ask(served[0], path, method)[0] == 403
+
+
+@pytest.mark.parametrize("headers", [dict(Host="evil.example"), dict(Host="evil.example:8866"), dict(Host="127.0.0.1.evil.example"), dict(Origin="http://evil.example"), dict(Origin="null"), dict(Origin="http://127.0.0.1:1"), dict(Host="")])
+def test_a_foreign_host_or_origin_is_refused_also_with_the_token_and_for_sockets(served, headers):
+    port = served[0]
+    good = dict(Cookie=cookie(port))
+    assert ask(port, "/", **good | headers)[0] == 403
+    assert ask(port, f"/?token={TOKEN}", **headers)[0] == 403
+    assert ask(port, "/api/kernels/00000000-0000-0000-0000-000000000000/channels", **SOCKET | good | headers)[0] == 403
+
+
+def test_with_the_token_the_pages_open_and_a_name_that_was_given_counts(served):
+    port = served[0]
+    good = dict(Cookie=cookie(port))
+    assert ask(port, "/", **good)[0] == 200 and ask(port, "/", **good | dict(Origin=f"http://127.0.0.1:{port}"))[0] == 200
+    assert ask(port, "/", Authorization=f"token {TOKEN}", Host="lab.example")[0] == 200
+    assert ask(port, "/", Cookie=good["Cookie"][:-1] + "x")[0] == 403
+
+
+def test_twenty_visitors_who_leave_at_once_leave_no_more_kernels_than_the_cap(served):
+    port, p, log = served
+    good, seen, most = dict(Cookie=cookie(port)), [], 0
+    kernels = lambda: [q for q in psutil.Process(p.pid).children(recursive=True) if "ipykernel_launcher" in " ".join(q.cmdline())]
+    for _ in range(20):
+        status, _, text = ask(port, "/voila/render/browse.ipynb", **good)
+        seen.append(status == 200 and "seen by a visitor" in text)
+        most = max(most, len(kernels()))
+    memory = sum(q.memory_info().rss for q in [psutil.Process(p.pid), *kernels()])
+    print(f"{sum(seen)} of 20 pages shown, at most {most} kernels, {memory / 2**20:.0f} MB at the end")
+    assert all(seen) and most <= CAP and memory < 3 << 30, log.read_text()[-2000:]
