@@ -35,11 +35,14 @@ def parse_clips(
     features = features or feature_maker(run.config.features, run.data["dataset"], device)
     for i, path in tqdm(list(zip(table["id"], table["path"])), unit="clip", desc="parse", disable=not progress):
         try: kept[i] = features(path)
-        except MediaError as e: failed.append(dict(file=path.name, line=0, clip=i, event="", modality="", kind="not parsed", detail=e.reason))
-    if not kept: raise ParameterError(f"none of {len(failed)} clips can be parsed: {failed[0]['file']}: {failed[0]['detail']}" if failed else "no clips to parse")
+        except MediaError as e:
+            failed.append(dict(file=path.name, line=0, clip=i, event="", modality="", kind="not parsed", detail=e.reason))
+    if not kept and not failed: raise ParameterError("no clips to parse")
+    if not kept: raise ParameterError(f"none of {len(failed)} clips can be parsed: {failed[0]['file']}: {failed[0]['detail']}")
     stacked = {m: np.stack([f[m] for _, f in kept.values()]) for m in next(iter(kept.values()))[1]}
     labels = predict(run, Dataset(tuple(kept), None, features=stacked, vocab=run.vocab), protocol, device=device)
-    return replace(labels, durations=np.array([seconds for seconds, _ in kept.values()]), **({"findings": pd.DataFrame(failed)} if failed else {}))
+    more = {"findings": pd.DataFrame(failed)} if failed else {}
+    return replace(labels, durations=np.array([seconds for seconds, _ in kept.values()]), **more)
 
 # %% ../../nbs/api/training/04_parsing.ipynb #9bf16dbf
 def feature_maker(kind:str, dataset:str, device="auto"):
@@ -51,7 +54,9 @@ def feature_maker(kind:str, dataset:str, device="auto"):
     if demo and kind == "simple": return _simple
     if demo: return _Teachers(*demo_teachers(device=device), lambda path: _simple(path)[1]["motion"])
     motion = R2Plus1D18(device=device)
-    if kind == "clipclap": return _Teachers(ClipTeacher(device=device), ClapTeacher(device=device), lambda path: extract(path, [motion])[motion.name], tokens=True)
+    if kind == "clipclap":
+        moves = lambda path: extract(path, [motion])[motion.name]
+        return _Teachers(ClipTeacher(device=device), ClapTeacher(device=device), moves, tokens=True)
     return _Classic([VGGish(device=device), ResNet152(device=device), motion])
 
 # %% ../../nbs/api/training/04_parsing.ipynb #b3474823
