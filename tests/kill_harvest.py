@@ -1,7 +1,7 @@
 """Kill a harvest at random moments and before every single commit, resume it, and compare with one that was left alone.
 
-Run by test_harvest.py as a process of its own: `python kill_harvest.py VIDEOS WORK SEED [TRIALS]`. Each harvest runs in a process of its own that is started fresh (the table's
-library cannot be forked), says `ready` when everything is imported, and waits for a word. Prints one JSON line."""
+Run by test_harvest.py as a process of its own: `python kill_harvest.py VIDEOS WORK SEED [TRIALS]`. Each harvest that dies runs in a process
+that is started fresh (the table's library cannot be forked), says `ready` when everything is imported, and waits for a word. Prints a JSON line."""
 import json, os, random, signal, subprocess, sys, time
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class Processes:
     "Processes that have imported everything; one is always in waiting."
     def __init__(self): self.next = self.start()
     def start(self):
-        return subprocess.Popen([sys.executable, __file__, "harvest"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return subprocess.Popen([sys.executable, __file__, "harvest"], text=True, **pipes)
     def run(self, videos, out, k=0):
         p, self.next = self.next, self.start()
         assert p.stdout.readline() == "ready\n", "the process could not start"

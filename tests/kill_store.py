@@ -2,9 +2,9 @@
 
     python tests/kill_store.py [--kills 20] [--seed 0] [--work FOLDER]
 
-Each victim is a process of its own, started fresh (the table's library cannot be forked). It says `ready` when everything is imported and, after each commit, which clips are
-written; it is killed with -9 at a random moment. Then the store is opened: every clip that was reported is there once, with its own numbers, and none cannot be read. Prints a
-JSON line for each kind."""
+Each victim is a process of its own, started fresh (the table's library cannot be forked). It says `ready` when everything is imported and,
+after each commit, which clips are written; it is killed with -9 at a random moment. Then the store is opened: every clip that was reported is
+there once, with its own numbers, and none cannot be read. Prints a JSON line for each kind."""
 import argparse, json, os, random, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -69,6 +69,7 @@ def victim(kind, folder, first=0, step=1):
             which = range(k, min(N, k + BATCH*(2 if kind == "writers" else 1)))           # the four overlap by half
             add_rows(folder, rows(which), made)
             print(json.dumps([min(which), max(which) + 1]), flush=True)
+            if kind == "writers": tidy(folder, fragments=4)                               # and they tidy at once, too
     elif kind == "compact": tidy(folder, fragments=2)
     elif kind == "convert":
         warnings.simplefilter("ignore")
@@ -77,11 +78,11 @@ def victim(kind, folder, first=0, step=1):
 
 
 class Victims:
-    "Processes of one kind; one is always in waiting."
-    def __init__(self, kind): self.kind, self.next = kind, None
+    "Processes of one kind."
+    def __init__(self, kind): self.kind = kind
     def start(self, *args):
-        return subprocess.Popen([sys.executable, __file__, "--victim", self.kind, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True)
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen([sys.executable, __file__, "--victim", self.kind, *map(str, args)], text=True, **pipes)
     def run(self, p):
         assert p.stdout.readline() == "ready\n", p.stderr.read()[-2000:]
         p.stdin.write("go\n"), p.stdin.flush()
@@ -97,12 +98,13 @@ def check(folder, reported, at_least=0, silent=lambda i: False):
         s = FeatureStore.open(folder)
         ids, audio, visual = s.ids, s.audio, s.visual
     except Exception as e: return [f"unreadable: {e}"]
-    wrong = [f"lost {i}" for i in reported - set(ids)] + [f"twice {i}" for i in set(ids) if ids.count(i) > 1] if len(set(ids)) < len(ids) or reported - set(ids) else []
+    wrong = [f"lost {i}" for i in reported - set(ids)] + [f"twice {i}" for i in set(ids) if ids.count(i) > 1]
     if len(ids) < at_least: wrong.append(f"{len(ids)} clips, {at_least} were there")
     for r, i in enumerate(ids):
         n = int(i[4:])
         full = s.has_audio[r]
-        if not np.array_equal(visual[r], numbers(n, "visual")) or full and not np.array_equal(audio[r], numbers(n, "audio")): wrong.append(f"other numbers {i}")
+        right = np.array_equal(visual[r], numbers(n, "visual")) and (not full or np.array_equal(audio[r], numbers(n, "audio")))
+        if not right: wrong.append(f"other numbers {i}")
         if not full and not silent(n): wrong.append(f"no sound {i}")
     return wrong
 
@@ -118,23 +120,25 @@ def prepare(kind, folder):
 
 def kill(kind, kills, seed, work):
     "Kill one kind of writer again and again, each at another moment, then let it finish."
-    rng, victims, wrong, middle, length = random.Random(seed), Victims(kind), [], 0, None
+    rng, victims, wrong, middle, length, commits = random.Random(seed), Victims(kind), [], 0, None, 0
     for trial in range(kills + 1):
         folder = work/f"{kind}{trial}"
         prepare(kind, folder)
         p = victims.start(folder)
         began = victims.run(p)
-        if trial:
-            time.sleep(rng.uniform(0, length))
-            p.kill()
-        else:                                                                               # the first one lives, to know how long
-            first = list(iter(p.stdout.readline, "done\n"))
-            length = time.monotonic() - began
-        said = p.communicate()[0].splitlines() if trial else [*first, "done"]
+        if not trial:                                                                       # the first one lives, to know how long
+            said = [*iter(p.stdout.readline, "done\n"), "done"]
+            length, commits = time.monotonic() - began, len(said) - 1
+        elif commits:                                                                       # after some commits, and a bit
+            said = [p.stdout.readline() for _ in range(rng.randrange(commits))]
+            time.sleep(rng.uniform(0, length/commits))
+        else: time.sleep(rng.uniform(0, length))
+        if trial: p.kill()
+        said = [*(said if commits or not trial else ()), *p.communicate()[0].splitlines()]
         reported = {f"clip{i:05d}" for line in said if line.startswith("[") for i in range(*json.loads(line))}
         middle += "done" not in said and bool(reported or kind in ("compact", "convert"))
         old = kind in ("upsert", "compact", "convert")
-        half = (lambda i: i % 10 == 3) if kind == "convert" else (lambda i: f"clip{i:05d}" not in reported) if kind == "upsert" else (lambda i: False)
+        half = dict(convert=lambda i: i % 10 == 3, upsert=lambda i: f"clip{i:05d}" not in reported).get(kind, lambda i: False)
         wrong += check(folder, reported, N if old else 0, half)
         if trial and trial % 4 == 0:                                                         # and again, to the end
             p = victims.start(folder)
@@ -166,5 +170,7 @@ if __name__ == "__main__":
         parser.add_argument("--work", type=Path)
         a = parser.parse_args()
         with tempfile.TemporaryDirectory() as tmp:
+            work = a.work or Path(tmp)
             for kind in a.kinds.split(","):
-                print(json.dumps(four(a.seed, a.work or Path(tmp)) if kind == "writers" else kill(kind, a.kills, a.seed, a.work or Path(tmp))), flush=True)
+                found = four(a.seed, work) if kind == "writers" else kill(kind, a.kills, a.seed, work)
+                print(json.dumps(found), flush=True)

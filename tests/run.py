@@ -33,7 +33,7 @@ def check_clean():
     "The library is what the notebooks export, and the notebooks' metadata is clean."
     with tempfile.TemporaryDirectory() as d:
         copy = Path(d)/ROOT.name
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "data", "runs", "__pycache__", "*.egg-info", "test-artifacts", ".ipynb_checkpoints"))
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "data", "runs", "reports", "__pycache__", "*.egg-info", "test-artifacts", ".ipynb_checkpoints"))
         out = command("nbdev_export", cwd=copy)
         drift = differing(ROOT/"valor_lab", copy/"valor_lab", "*.py")
         yield say("the library is what its notebooks export", out.returncode == 0 and not drift, f"run nbdev_export and commit {', '.join(drift)}" if drift else out.stdout[-500:] * bool(out.returncode))

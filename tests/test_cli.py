@@ -9,7 +9,7 @@ from valor_lab.cli import TARGETS, file_arguments, main, valor, write_workspace
 from valor_lab.core import ParameterError, Settings, load_plugins, read_settings, shipped, workspace
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("init", "fetch", "harvest", "parse", "app")
+COMMANDS = ("init", "fetch", "harvest", "parse", "app", "doctor")
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):

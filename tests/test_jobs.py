@@ -180,3 +180,36 @@ def test_a_queue_of_200_is_listed_with_few_looks_at_the_machine(asleep, tmp_path
     found = list_jobs(tmp_path/"jobs")
     assert len(found) == 200 and len(looks) == 1 and len(reads) == 200 and found.name.tolist()[:2] == ["j199", "j198"]
     assert found.state.value_counts().to_dict() == dict(lost=67, finished=67, waiting=66)
+
+
+@pytest.fixture
+def launcher(asleep, tmp_path):
+    pytest.importorskip("anywidget")
+    from valor_lab.workbench import Launcher
+    return Launcher("demo", "tiny", tmp_path/"data", tmp_path/"runs", notebook=str(asleep))
+
+CLICK = dict(do="start", preset="han", labels="", overrides="", epochs=None, seeds="0", device="cpu")
+
+def test_a_double_click_starts_one_job_and_leads_to_it(launcher, tmp_path):
+    try:
+        launcher._asked(None, CLICK, None)
+        first, launcher.selected = launcher.selected, ""
+        launcher._asked(None, CLICK, None)
+        assert launcher.selected == first and "not started twice" in launcher.message and [j["name"] for j in launcher.jobs] == [first]
+    finally: Job(tmp_path/"runs/jobs"/first).stop()
+
+def test_what_a_page_does_not_offer_is_not_started(launcher):
+    launcher._asked(None, CLICK | dict(labels="run:/etc"), None)
+    assert "not among those" in launcher.message and launcher.jobs == []
+
+def test_the_launcher_says_what_a_lost_or_damaged_job_is_and_opens_with_200(launcher, tmp_path):
+    about = dict(notebook="nap.ipynb", parameters=dict(preset="han"), started="2026-01-01T00:00:00+00:00", path="x", root=str(tmp_path), token="0" * 32)
+    for n in range(200):
+        (folder := tmp_path/"runs/jobs"/f"j{n}").mkdir(parents=True)
+        (folder/"job.json").write_text("{" if n == 7 else json.dumps(about | dict(number=n, pid=1, machine="x", began="1")))
+    (tmp_path/"runs/han-x").mkdir()
+    for f in ("metrics.csv", "config.toml"): (tmp_path/"runs/han-x"/f).write_text("\0[")
+    launcher.now()
+    assert len(launcher.jobs) == 200 and {j["state"] for j in launcher.jobs} == {"lost", "damaged"} and "vanished without a word" in launcher.log
+    launcher.selected = "j7"
+    assert "cannot be read" in launcher.log and launcher.curves == []

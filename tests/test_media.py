@@ -492,3 +492,22 @@ def test_thumbnails_are_small_jpegs_in_the_clips_proportions(clip_file):
 def test_waveform_is_the_peak_of_each_span():
     assert waveform(np.array([0, -3, 1, 2, 0, 1], np.float32), 3).tolist() == [3, 2, 1]
     assert waveform(np.array([.5], np.float32), 3).tolist() == [.5]*3 and waveform(np.zeros(0, np.float32), 2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("size, words", [((6_100, 6_000), "6100×6000 pixels are too large"), ((4_096, 4_096), "")])
+def test_enormous_pictures_are_refused_before_one_is_decoded(tmp_path, size, words):
+    import av
+    with av.open(str(tmp_path/"big.mkv"), "w") as out:
+        s = out.add_stream("mjpeg", rate=8)
+        s.width, s.height, s.pix_fmt = *size, "yuvj420p"
+        frame = av.VideoFrame(*size, "yuvj420p")
+        for plane in frame.planes: plane.update(bytes(plane.buffer_size))
+        for i in range(8):
+            frame.pts = i
+            for packet in s.encode(frame): out.mux(packet)
+        for packet in s.encode(None): out.mux(packet)
+    if words:
+        with pytest.raises(MediaError, match=words): read_clip(tmp_path/"big.mkv", 2, size=32)
+    else:
+        assert read_clip(tmp_path/"big.mkv", 2, size=32).frames.shape == (2, 32, 32, 3)
+        with pytest.raises(MediaError, match="give size="): read_clip(tmp_path/"big.mkv", 80)

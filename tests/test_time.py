@@ -291,3 +291,38 @@ def test_labels_of_one_grid_are_not_scored_against_another():
     empty = np.zeros((1, 10, 25), bool)
     with pytest.raises(ParameterError, match=r"the prediction: 10 segments of 1.2 s, the truth: of 1 s"):
         avvp_scores(SegmentLabels(["a"], empty, empty, durations=[12.]), SegmentLabels(["a"], empty, empty))
+
+
+# the browser's pieces
+
+def test_a_file_that_a_browser_cannot_play_to_its_end_is_copied_to_begin_at_zero(tmp_path):
+    from valor_lab.media import copied_packets, needs_copy
+    late, webm = film(tmp_path/"x.mp4", EVEN, (0, 10), 7.6), film(tmp_path/"x.webm", EVEN, (0, 10), 7.6, None, ("libvpx", "libopus"))
+    assert needs_copy(late) and not needs_copy(webm) and not needs_copy(film(tmp_path/"zero.mp4", EVEN))
+    data, kind, start = copied_packets(late)
+    (tmp_path/"copy.mp4").write_bytes(data)
+    assert kind == "video/mp4" and start == pytest.approx(0, abs=.1)
+    right(read_clip(tmp_path/"copy.mp4", sampling="centres", rate=RATE), tolerance=.1)
+
+
+def test_a_window_is_copied_alone(tmp_path):
+    from valor_lab.media import copied_packets
+    file = film(tmp_path/"x.mp4", np.arange(7500)/25, (0, 300), 3, gop=50)
+    data, _, start = copied_packets(Window(file, 200, 210))
+    (tmp_path/"copy.mp4").write_bytes(data)
+    assert len(data) < file.stat().st_size/12
+    clip = read_clip(Window(tmp_path/"copy.mp4", start, start + 9), n=9, sampling="centres", rate=RATE)
+    assert np.abs(seen(clip) + 163.84 - 200.5 - np.arange(9)).max() < .15          # twelve bars count to 163.84 s
+
+
+@pytest.mark.parametrize("length", [3, 12])
+def test_the_film_strip_shows_the_seconds_under_which_it_is_drawn(tmp_path, length):
+    from PIL import Image
+    import io
+    from valor_lab.workbench import clipset
+    jpeg, wave = clipset.film(film(tmp_path/"x.mp4", np.arange(25*length)/25, (0, length)), 10, 10.)
+    tiles = np.split(np.asarray(Image.open(io.BytesIO(jpeg))), 10, 1)
+    here = [k for k in range(10) if k < length]
+    assert np.abs([second_seen(tiles[k]) - k - .5 for k in here]).max() < .06 and all(tiles[k].mean() > 220 for k in range(10) if k >= length)
+    loud = np.abs(np.frombuffer(wave, np.int8)).reshape(10, -1).max(1)
+    assert (loud[:min(10, length)] > 30).all() and (loud[length:] < 3).all()

@@ -15,7 +15,7 @@ FLOORS = [                                                      # from the groun
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
     "labels": ["labels", "overlays"],
-    "media": ["files", "packets", "decode", "clips"],
+    "media": ["files", "packets", "decode", "clips", "copies"],
     "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
     "metrics": ["avvp", "detection", "intervals"],
     "harvest": ["teachers", "clip", "clap", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "search", "store",
@@ -28,7 +28,7 @@ ORDER = {                                                       # inside a wing,
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
                   "gate", "server", "app"],
-    "cli": ["frame", "init", "fetch", "harvest", "parse", "app"]}
+    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
 
@@ -164,7 +164,7 @@ def test_a_door_links_every_room_of_its_wing_and_nothing_that_is_not_there(wing)
 TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
 WIDE = {
     "core", "files", "vocab",
-    "harvest.pipeline", "harvest.published", "harvest.scores",
+    "harvest.scores",
     "media.clips",
     "training.results"}
 

@@ -64,6 +64,10 @@ def valor_harvest(
     shard:Annotated[int, typer.Option(help="clips per shard")] = 64,
     retry:Annotated[bool, typer.Option("--retry", help="try clips again that failed before or lack a modality")] = False,
     quiet:Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
+    segment_seconds:Annotated[float|None, typer.Option(help="length of a segment; without it equal parts of each clip")] = None,
+    alignment:Annotated[str, typer.Option(help="clip (each stream where it lies) or published (stretched, as the benchmark did)")] = "clip",
+    window:Annotated[float|None, typer.Option(help="seconds: long recordings are harvested by windows")] = None,
+    hop:Annotated[float|None, typer.Option(help="seconds from one window to the next")] = None,
 ):
     "Let CLIP and CLAP see and hear video files, and keep it in a store."
     one_of("--precision", precision, ("auto", "fp32", "fp16", "bf16")), one_of("--preprocess", preprocess, ("published", "model"))
@@ -76,7 +80,8 @@ def valor_harvest(
     say(f"harvesting {n} clips into {out}")
     teachers = choose_teachers(demo, device, clip_model, clip_weights, clap_checkpoint, quick_gelu, precision, preprocess, tokenizer)
     store = harvest(named, *teachers, out, n_segments, sampling, [w for f in features or () for w in f.split(",")], folder, VOCABS[vocab],
-                    batch=batch, workers=workers, shard=shard, retry=retry, progress=not quiet)
+                    batch=batch, workers=workers, shard=shard, retry=retry, progress=not quiet,
+                    segment_seconds=segment_seconds, alignment=alignment, window=window, hop=hop)
     for r in store.failures.itertuples(): print(f"{r.id}\t{r.modality}\t{r.reason}")
     if not len(store): return done(f"not one clip was stored in {out}", left_out=n)
     return done(summary(store))

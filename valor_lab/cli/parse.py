@@ -23,12 +23,14 @@ def valor_parse(
     out:Annotated[Path, typer.Option(help="folder for audio.csv, visual.csv and timelines.png")] = Path("parsed"),
     protocol:Annotated[str|None, typer.Option(help="how probabilities become labels; one that the run's task knows")] = None,
     device:Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+    window:Annotated[float|None, typer.Option(help="seconds: long recordings are parsed by windows and put together")] = None,
+    hop:Annotated[float|None, typer.Option(help="seconds from one window to the next")] = None,
 ):
     "Say what is heard and seen in files that nobody labelled."
     from valor_lab.training import open_run, parse_clips, write_parsed
     named, folder = file_arguments(videos, listed), Path(run) if Path(run).is_dir() else resolve("runs")/run
     say(f"parsing {named if isinstance(named, Path) else f'{len(named)} files'} with {folder}")
-    labels = parse_clips(open_run(folder), named, protocol, device=device, progress=True)
+    labels = parse_clips(open_run(folder), named, protocol, device=device, progress=True, window=window, hop=hop)
     write_parsed(labels, out)
     for r in labels.findings.itertuples(): print(f"{r.file}\t{r.kind}: {r.detail}")
     for r in labels.to_frame().sort_values(["clip", "onset"]).itertuples():

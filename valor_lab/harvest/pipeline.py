@@ -22,7 +22,8 @@ from ..grid import Grid, Window, gaps_in_words, labelled_seconds, length_finding
 from .published import (HEARD, NOTE, PUBLISHED, PUBLISHED_LABELS, RELEASED, export_published, open_published,
                                          read_array, read_note)
 from .scores import Scores, elaborate, gate_of, thresholds_of
-from .rows import TABLE, Row, add_rows, arrays_of, checked_rows, has_table, open_table, read_small, settings_in, settings_of, tidy, tried
+from .rows import FRAGMENTS, TABLE, Row, add_rows, arrays_of, checked_rows, has_table, open_table, read_small
+from .rows import settings_in, settings_of, tidy, tried
 from .store import FeatureStore, MissingModalityWarning, begin_store, of_modality
 from ..vocab import LLP, VOCABS, Vocab
 
@@ -107,7 +108,8 @@ def _decode(task, plan, threads):
         task.reasons = {m: clip.reasons[m] for m in plan.modalities if m in clip.reasons}
         _place(task, clip, Grid(plan.n_segments, length/plan.n_segments, plan.alignment), told)
     except MediaError as e: task.reasons = dict.fromkeys(plan.modalities, e.reason)
-    except Exception as e: task.reasons = dict.fromkeys(plan.modalities, f"{type(e).__name__}: {e}")   # one bad file never ends a night's work; the reason is kept
+    except Exception as e:                               # one bad file never ends a night's work; the reason is kept
+        task.reasons = dict.fromkeys(plan.modalities, f"{type(e).__name__}: {e}")
     return task
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #e35be0d5
@@ -119,7 +121,8 @@ def _place(task, clip, grid, told):
         task.spans[m], task.has[m] = (spans[0][0], spans[-1][1]), grid.reached(spans, clip.duration)
         if m in task.inputs and (why := gaps_in_words(spans, task.has[m], what)): task.reasons[m] = why
         if not task.has[m].any(): task.inputs.pop(m, None)
-    if told and (found := length_finding(clip.duration, told, grid.n_segments)) and not isinstance(task.path, Window): task.reasons["length"] = found
+    found = told and length_finding(clip.duration, told, grid.n_segments)
+    if found and not isinstance(task.path, Window): task.reasons["length"] = found
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #44af7ab0
 def _frames_of(clip, path, plan, threads, how, length):
@@ -149,7 +152,9 @@ def _ask(teacher, tasks, n_segments):
 class TokenMap:
     "CLAP's token map as a student feature."
     name, modality, rate = "clap_tokens", "audio", 48_000
-    def __init__(self, clap): self.clap, self.fingerprint, self.shape = clap, clap.fingerprint, clap.token_map(np.zeros(480_000, np.float32)).shape
+    def __init__(self, clap):
+        self.clap, self.fingerprint = clap, clap.fingerprint
+        self.shape = clap.token_map(np.zeros(480_000, np.float32)).shape
     def __call__(self, audio): return self.clap.token_map(audio)
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #a53bf83b
@@ -191,16 +196,18 @@ def _todo(table, out, settings, retry):
 def _run(todo, plan, folder, settings, batch, workers, shard, bar):
     "Decode, embed and write the clips of `todo`, shard by shard."
     ahead = workers + (0 if plan.dumps else batch)                    # eighty frames are large
-    with _share_cores(workers), contextlib.closing(_ahead(todo, lambda task: _decode(task, plan, 1 if workers else 0), workers, ahead)) as decoded:
-        for part in _chunks(todo, shard):
+    decode = lambda task: _decode(task, plan, 1 if workers else 0)
+    with _share_cores(workers), contextlib.closing(_ahead(todo, decode, workers, ahead)) as decoded:
+        for n, part in enumerate(_chunks(todo, shard), 1):
             done = []
             for size in map(len, _chunks(part, batch)):
                 tasks = [_extract(t, plan.extractors) or t for t in islice(decoded, size)]
                 for teacher in plan.teachers: _ask(teacher, tasks, plan.n_segments)
                 for t in tasks: t.inputs = {}
-                done += [t.row() for t in tasks if not t.had or set(t.out) > t.had]   # a second attempt that gains nothing leaves the row as it is
+                done += [t.row() for t in tasks if not t.had or set(t.out) > t.had]   # an attempt that gains nothing leaves the row
                 bar.update(size)
             add_rows(folder, done, settings)
+            if n % FRAGMENTS == 0: tidy(folder)          # a long harvest is tidied on the way
 
 # %% ../../nbs/api/harvest/07_pipeline.ipynb #b67fdc94
 def in_windows(
@@ -234,7 +241,8 @@ def _parts(window, seconds):
 def time_settings(folder, settings, plan):
     "`settings` with what a store's rows owe to time and to the decoder."
     import av, soxr
-    decoder = ", ".join([f"PyAV {av.__version__}", "libavcodec " + ".".join(map(str, av.library_versions["libavcodec"])), f"soxr {soxr.__version__}"])
+    codec = ".".join(map(str, av.library_versions["libavcodec"]))
+    decoder = f"PyAV {av.__version__}, libavcodec {codec}, soxr {soxr.__version__}"
     more = dict(alignment=plan.alignment, segment_seconds=plan.segment_seconds, window=plan.window, decoder=decoder)
     if has_table(Path(folder)/TABLE): there = settings_in(open_table(Path(folder)/TABLE))
     else: there = {} if (Path(folder)/"manifest.json").exists() else more      # one of version 0.1, which is converted
@@ -266,7 +274,8 @@ def harvest(
     "Let the teachers see and hear `clips`, and return the `FeatureStore`. What is already in `out` is not done again."
     teachers = [t for t, m in ((clap, "audio"), (clip, "visual")) if t is not None and of_modality(t, m)]
     if not teachers and not features: raise ParameterError("a harvest needs at least one teacher or student feature")
-    if min(batch, shard, n_segments) < 1: raise ParameterError(f"batch, shard and n_segments must be at least 1, found {batch}, {shard}, {n_segments}")
+    if min(batch, shard, n_segments) < 1:
+        raise ParameterError(f"batch, shard and n_segments must be at least 1, found {batch}, {shard}, {n_segments}")
     one_of("sampling", sampling, ("published", "centres"))
     table, window = in_windows(find_clips(clips, folder), window, hop)
     if window and segment_seconds: n_segments, segment_seconds = _parts(window, segment_seconds), None
@@ -296,5 +305,6 @@ def summary(
     other = len(set(store.failures.loc[store.failures["modality"] == "length", "id"]))
     partly = len(set(store.failures["id"])) - len(lost) - half
     now, why = "" if new is None else f" ({new} attempted now)", "; `.failures` says why, `retry` tries them all again"
-    return f"{len(store)} clips stored{now}; {len(lost)} failed, {half} have one modality only" + \
-        (f", {partly} lack some segments or are not as long as their labels ({other})" if partly > 0 else "") + (why if len(store.failures) else "")
+    some = f", {partly} lack some segments or are not as long as their labels ({other})" if partly > 0 else ""
+    said = f"{len(store)} clips stored{now}; {len(lost)} failed, {half} have one modality only{some}"
+    return said + (why if len(store.failures) else "")

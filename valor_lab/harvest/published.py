@@ -33,7 +33,7 @@ def read_array(
     shape:tuple,  # expected shape; None where any size will do
     dtype=None,   # of the result; None: that of the file
 ) -> np.ndarray:
-    "Read an array that holds no pickled objects, has this shape and only finite numbers, also as `dtype`; else `ParameterError` names the file."
+    "Read an array without pickled objects, of this shape and only finite numbers, also as `dtype`; else `ParameterError` names the file."
     try: x = files.read_array(path, "biufU")
     except files.MissingFile: raise
     except ParameterError as e: raise ParameterError(f"{Path(path).parent}: expected an array of shape {shape}, found {e}") from None
@@ -42,7 +42,7 @@ def read_array(
 
 # %% ../../nbs/api/harvest/06_published.ipynb #924126a7
 def _read_folder(folder, ids, shape, dtype, left_out=()):
-    "The arrays of all `ids` in a folder of the published layout, [N, *shape], NaN for those `left_out`. Sizes left open are those of the first file."
+    "The arrays of all `ids` in a folder of the layout, [N, *shape], NaN for those `left_out`. Sizes left open are those of the first file."
     folder = Path(folder)
     have = {p.stem for p in files.visible(folder, "*.npy")}
     left_out = {i for i in left_out if i[:11] not in have}
@@ -56,8 +56,9 @@ def _read_folder(folder, ids, shape, dtype, left_out=()):
     return np.full((len(ids), *(s or 0 for s in shape)), np.nan if left_out else 0, dtype) if out is None else out
 
 # %% ../../nbs/api/harvest/06_published.ipynb #73346255
-RELEASED = dict(n_segments=10, sampling="published", lacks=dict(audio=[], visual=[]), left_out={},   # what is assumed of a folder without a note
-                visual=dict(name="assumed released CLIP ViT-L/14", fingerprint=None, scale=None, width=768, config=None))
+RELEASED = dict(                                       # what is assumed of a folder without a note
+    n_segments=10, sampling="published", lacks=dict(audio=[], visual=[]), left_out={},
+    visual=dict(name="assumed released CLIP ViT-L/14", fingerprint=None, scale=None, width=768, config=None))
 
 def read_note(root) -> dict:
     "What is known of a published folder: teacher of the picture, number of segments, clips that lack a modality."
@@ -78,11 +79,16 @@ def open_published(
     root, ids = Path(root), tuple(ids)
     there = [k for k, (folder, _) in PUBLISHED.items() if (root/folder).is_dir()] if features is None else list(features)
     labels_there = all((root/f).is_dir() for f in PUBLISHED_LABELS.values())
-    if not there and not labels_there: raise FileNotFoundError(f"{root} holds none of {', '.join(f for f, _ in PUBLISHED.values())}: it is not in the published layout")
+    if not there and not labels_there:
+        folders = ", ".join(f for f, _ in PUBLISHED.values())
+        raise FileNotFoundError(f"{root} holds none of {folders}: it is not in the published layout")
     note = read_note(root)
-    found = {k: _read_folder(root/(f := PUBLISHED[k][0]), ids, (PUBLISHED[k][1], note["visual"]["width"] if k == "clip" else None), np.float16, note["left_out"].get(f, ())) for k in there}
+    shape = lambda k: (PUBLISHED[k][1], note["visual"]["width"] if k == "clip" else None)
+    read = lambda k, f: _read_folder(root/f, ids, shape(k), np.float16, note["left_out"].get(f, ()))
+    found = {k: read(k, PUBLISHED[k][0]) for k in there}
     clip = found.get("clip")
-    settings = dict(format=FORMAT, n_segments=note["n_segments"], sampling=note["sampling"], rate=48_000, audio=None, visual=None if clip is None else note["visual"], features={k: "released" for k in there})
+    settings = dict(format=FORMAT, n_segments=note["n_segments"], sampling=note["sampling"], rate=48_000, audio=None,
+                    visual=None if clip is None else note["visual"], features={k: "released" for k in there})
     lost = [[i, m, "not in the published folder: the clip lacks it"] for i in ids for m in ("audio", "visual") if i in note["lacks"][m]]
     has = np.zeros(len(ids), bool) if clip is None else ~np.isnan(clip).any((1, 2))
     lost = pd.DataFrame(lost, columns=["id", "modality", "reason"])
@@ -114,11 +120,14 @@ def _write_note(store, root, lacking):
     if files.visible(Path(root)/PUBLISHED["clip"][0], "*.npy"):
         brief = lambda of: f"{of['visual']['name']} ({of['visual']['fingerprint']}), sampling {of['sampling']}"
         if store.visual is None: mine["visual"] = note["visual"]
-        elif brief(note) != brief(mine): raise ParameterError(f"{root} holds features of {brief(note)}; these are of {brief(mine)}: export into another folder")
+        elif brief(note) != brief(mine):
+            raise ParameterError(f"{root} holds features of {brief(note)}; these are of {brief(mine)}: export into another folder")
     old = lambda ids: [i for i in ids if i not in set(store.ids)]
     lacks = {m: old(note["lacks"][m]) + [i for i, of in lacking if of == m] for m in ("audio", "visual")}
-    left_out = {f: old(note["left_out"].get(f, ())) + [i for (i, _), folders in lacking.items() if f in folders] for f, _ in PUBLISHED.values()}
-    with atomic_path(path) as tmp: tmp.write_text(json.dumps(mine | dict(lacks=lacks, left_out=left_out), indent=1, ensure_ascii=False), encoding="utf-8")
+    now = lambda f: [i for (i, _), folders in lacking.items() if f in folders]
+    left_out = {f: old(note["left_out"].get(f, ())) + now(f) for f, _ in PUBLISHED.values()}
+    text = json.dumps(mine | dict(lacks=lacks, left_out=left_out), indent=1, ensure_ascii=False)
+    with atomic_path(path) as tmp: tmp.write_text(text, encoding="utf-8")
 
 # %% ../../nbs/api/harvest/06_published.ipynb #55e7513f
 def export_published(
@@ -129,8 +138,10 @@ def export_published(
     "Write embeddings, student features and labels in the published layout, and a note that says which teacher made them."
     labels, short = labels.select(store.ids), [i[:11] for i in store.ids]
     if store.settings["n_segments"] != 10 or labels.n_segments != 10:
-        raise ParameterError(f"the published layout has 10 segments, the store has {store.settings['n_segments']}, the labels have {labels.n_segments}")
-    if len(set(short)) < len(short): raise ParameterError("the published layout names files by the first 11 characters of the id, and here two clips share them")
+        raise ParameterError(f"the published layout has 10 segments, the store has {store.settings['n_segments']}, "
+                             f"the labels have {labels.n_segments}")
+    if len(set(short)) < len(short):
+        raise ParameterError("the published layout names files by the first 11 characters of the id, and here two clips share them")
     arrays = {PUBLISHED[k][0]: v for k, v in store.features.items() if k in PUBLISHED}
     if store.visual is not None: arrays[PUBLISHED["clip"][0]] = store.visual
     lacking = _lacking(store, arrays)
@@ -138,5 +149,6 @@ def export_published(
     for folder, x in (arrays | {f: getattr(labels, m).astype(np.int64) for m, f in PUBLISHED_LABELS.items()}).items():
         for name, row in zip(short, x):
             if np.isnan(row).any(): continue
-            with atomic_path(Path(root)/folder/f"{name}.npy") as tmp: np.save(tmp, row if row.dtype.kind == "i" else row.astype(np.float32), allow_pickle=False)
+            x = row if row.dtype.kind == "i" else row.astype(np.float32)
+            with atomic_path(Path(root)/folder/f"{name}.npy") as tmp: np.save(tmp, x, allow_pickle=False)
     return pd.DataFrame([(i, m, ", ".join(folders)) for (i, m), folders in lacking.items()], columns=["id", "modality", "folders"])

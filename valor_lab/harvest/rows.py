@@ -6,11 +6,11 @@
 __all__ = ['FORMAT', 'TABLE', 'LINKS', 'CLOSED', 'SMALL', 'IMPLIED', 'FRAGMENTS', 'LARGE', 'has_store', 'has_table',
            'plain_errors', 'checked_rows', 'describe', 'settings_of', 'arrays_of', 'Row', 'marks_of', 'small_marks',
            'column_of', 'mark_of', 'small_columns', 'schema_of', 'lists_of', 'batch_of', 'open_table', 'create_table',
-           'can_link', 'settings_in', 'create_store', 'better', 'merge_rows', 'add_rows', 'tidy', 'read_batches',
-           'array_in', 'damaged', 'read_small', 'quoted', 'tried', 'forget']
+           'can_link', 'settings_in', 'create_store', 'better', 'merge_rows', 'flush', 'add_rows', 'tidy',
+           'read_batches', 'array_in', 'damaged', 'read_small', 'quoted', 'tried', 'forget']
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #ba340bf4
-import contextlib, json, os
+# %% ../../nbs/api/harvest/04a_rows.ipynb #b536fa99
+import contextlib, json, os, time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -249,14 +249,26 @@ def _better_here(settings):
     nothing = " AND ".join(of("target", m, True) for m in marks)
     return f"({keeps}) AND ({gains} OR (({nothing}) AND source.reasons <> target.reasons))"
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #e35b8444
+# %% ../../nbs/api/harvest/04a_rows.ipynb #40bcae75
 def merge_rows(path, batch, when=None, tries=50):
     "Add a batch to the table at `path` by id, in one commit; a row that is there is replaced where `when` holds. `(added, replaced)`."
+    start = time.time()
     with plain_errors(path):
         todo = open_table(path).merge_insert("id").when_not_matched_insert_all()
         if when: todo = todo.when_matched_update_all(when)
         done = todo.use_index(False).conflict_retries(tries).retry_timeout(timedelta(minutes=10)).execute(batch)
+        flush(path, start)
     return done["num_inserted_rows"], done["num_updated_rows"]
+
+def flush(path, since):
+    "Wait until the files of a table that are newer than `since` are on the disk itself, where a power cut does not reach them."
+    for folder in (p for p in Path(path).iterdir() if p.is_dir()):
+        new = [e.path for e in os.scandir(folder) if e.stat().st_mtime > since - 2 and e.is_file()]
+        for p in [*new, folder] if new else ():
+            with contextlib.suppress(FileNotFoundError):                     # tidied away by somebody else
+                f = os.open(p, os.O_RDONLY)
+                try: os.fsync(f)
+                finally: os.close(f)
 
 def add_rows(folder, rows, settings):
     "Add rows to the store in `folder`: `(added, replaced)`. When it returns they are on the disk, each once, whoever else writes."

@@ -111,13 +111,13 @@ def table_select(self, ids):
 
 TableRows.select = table_select
 
-# %% ../../nbs/api/harvest/04e_source.ipynb #75120558
+# %% ../../nbs/api/harvest/04e_source.ipynb #f3aa06bf
 class ArrayRows:
     "Clips whose arrays stand in memory: `arrays` by column, `known` as `clips` says it."
     def __init__(self, arrays, known, failures): self.arrays, self.known, self._failures = arrays, known, failures
     def clips(self): return self.known
     def failures(self): return self._failures
-    def marks(self, column): return np.where(np.isnan(x := self.arrays[column]).any(tuple(range(1, x.ndim))), 0, marks_of(x))
+    def marks(self, column): return np.where(np.isnan(x := self.arrays[column]).all(tuple(range(1, x.ndim))), 0, marks_of(x))
 
     def batches(self, columns, size=512):
         for i in range(0, len(self.known["ids"]), size): yield slice(i, i + size), {c: self.arrays[c][i:i + size] for c in columns}

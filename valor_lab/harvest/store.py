@@ -7,7 +7,7 @@ __all__ = ['EXACT', 'FeatureStore', 'open_store', 'begin_store', 'array', 'batch
            'teachers_fingerprint', 'embed_captions', 'of_modality', 'remember', 'MissingModalityWarning',
            'score_batches', 'scores', 'kept_scores', 'keep_store_scores', 'search', 'has_index', 'index']
 
-# %% ../../nbs/api/harvest/05_store.ipynb #7af18cc6
+# %% ../../nbs/api/harvest/05_store.ipynb #fd63571f
 import functools, shutil, warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..core import CannotWrite, ParameterError, fingerprint, one_of, resolve
 from .captions import keep_captions, read_captions
 from .convert import convert_store
 from .kept import KeptScores, keep_scores, logits, path_of
-from .rows import (TABLE, arrays_of, create_store, describe, forget, has_store, has_table, open_table,
+from .rows import (IMPLIED, TABLE, arrays_of, create_store, describe, forget, has_store, has_table, open_table,
                                     settings_in)
 from .scores import Scores
 from .search import add_seconds, build_index, index_path, indexed, nearest, nearest_indexed
@@ -122,7 +122,7 @@ def _features(self): return _Features(self, self.settings.get("features", ()))
 
 FeatureStore.features = property(_features, doc="name -> [N, ...] float16 student features")
 
-# %% ../../nbs/api/harvest/05_store.ipynb #e153fa25
+# %% ../../nbs/api/harvest/05_store.ipynb #8b7e2ed9
 def select(self:FeatureStore, ids) -> FeatureStore:
     "The clips `ids`, in that order; `KeyError` lists those that are not here. What was read is not read again."
     ids = list(ids)
@@ -143,7 +143,7 @@ def of_arrays(
     n, nothing = len(ids), pd.DataFrame([], columns=["id", "modality", "reason"])
     arrays = {c: x for c, x in dict(audio=audio, visual=visual).items() if x is not None}
     arrays |= {f"feature {k}": x for k, x in (features or {}).items()}
-    there = lambda has, x: np.array(has, bool) if has is not None else np.zeros(n, bool) if x is None else ~np.isnan(x).any((1, 2))
+    there = lambda has, x: np.array(has, bool) if has is not None else np.zeros(n, bool) if x is None else ~np.isnan(x).all((1, 2))
     known = dict(ids=tuple(ids), paths=tuple(paths or ("",)*n), durations=np.array(durations, float), has_audio=there(has_audio, audio),
                  has_visual=there(has_visual, visual), spans=spans or {m: np.full((n, 2), np.nan) for m in ("audio", "visual")})
     store = FeatureStore(settings, ArrayRows(arrays, known, nothing if failures is None else failures))
@@ -152,12 +152,12 @@ def of_arrays(
 
 FeatureStore.select, FeatureStore.of_arrays = select, staticmethod(of_arrays)
 
-# %% ../../nbs/api/harvest/05_store.ipynb #e1c39acb
+# %% ../../nbs/api/harvest/05_store.ipynb #29a45cac
 def content_fingerprint(self:FeatureStore) -> str:
     "Mark of settings, ids and embeddings (not of student features nor of the order of clips)."
     order = np.argsort(np.array(self.ids, object)) if len(self) else np.zeros(0, int)
     marks = [self.source.marks(m)[order] for m in ("audio", "visual") if self.settings[m]]
-    made_by = {k: v for k, v in self.settings.items() if k != "format"}
+    made_by = {k: v for k, v in (IMPLIED | self.settings).items() if k != "format"}
     return fingerprint(made_by, [self.ids[i] for i in order], self.has_audio[order], self.has_visual[order], *marks)
 
 def teachers_fingerprint(self:FeatureStore) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..grid import Window
 from ..core import ParameterError, check_ids, one_of, resolve
 from ..labels import SegmentLabels, WeakLabels
 from ..vocab import LLP, Vocab
@@ -232,6 +233,7 @@ def media_file(
     "The real path of a file inside a data folder; `ParameterError` for anything else."
     tests = [v for v in [os.environ.get("VALOR_TEST_DATA")] if v]
     allowed = [resolve(f).resolve() for f in ("data", *tests, *folders)]
+    if isinstance(path, Window): return replace(path, path=media_file(path.path, folders))
     real = resolve(path).resolve()
     if not any(real.is_relative_to(f) for f in allowed): raise ParameterError(f"refused: {Path(path).name} lies outside the data folders")
     if not real.is_file(): raise ParameterError(f"there is no file {Path(path).name}")
@@ -240,18 +242,21 @@ def media_file(
 # %% ../../nbs/api/workbench/03_clipset.ipynb #5f2b2f25
 @lru_cache(64)
 def film(
-    path:str,   # a media file
+    path,       # a media file, or a window of one
     n:int,      # how many pictures
+    length:float|None=None,   # seconds under which they are drawn; None: the clip's duration
 ):
     "`n` pictures of a clip side by side as JPEG bytes (None: no picture), and its waveform as 800 pairs of int8 (None: no sound)."
     from PIL import Image
     from valor_lab.media import read_clip
-    clip = read_clip(path, n, sampling="centres", size=(72, None), rate=16_000)
+    clip = read_clip(path, n, sampling="centres", size=(72, None), rate=16_000, length=length)
     jpeg = None
     if clip.frames is not None:
+        at = (np.arange(n) + .5)*(clip.duration if length is None else length)/n
+        clip.frames[[not any(a <= t < b for a, b in clip.spans["visual"]) for t in at]] = 230      # grey, where there is no picture
         Image.fromarray(np.concatenate(list(clip.frames), 1)).save(out := io.BytesIO(), "JPEG", quality=80)
         jpeg = out.getvalue()
-    return jpeg, None if clip.audio is None else peaks(clip.audio)
+    return jpeg, None if clip.audio is None else peaks(clip.sound(length))
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #d847ba69
 def peaks(
@@ -266,14 +271,16 @@ def peaks(
 # %% ../../nbs/api/workbench/03_clipset.ipynb #9925522f
 @lru_cache(16)
 def spectrogram(
-    path:str,        # a media file
+    path,            # a media file, or a window of one
     rows:int=96,     # frequencies between 0 and 8 kHz
     columns:int=600,
+    length:float|None=None,   # seconds under which it is drawn; None: the clip's duration
 ):
     "Loudness over time and frequency as uint8[rows,columns], 80 dB from black to white; None without sound."
     from valor_lab.media import read_clip
-    audio = read_clip(path, None, rate=16_000).audio
-    if audio is None: return None
+    clip = read_clip(path, None, rate=16_000)
+    if clip.audio is None: return None
+    audio = clip.sound(length)
     window, starts = np.hanning(512), np.linspace(0, max(len(audio) - 512, 0), columns).astype(int)
     parts = np.pad(audio, (0, 512))[starts[:, None] + np.arange(512)] * window
     power = np.abs(np.fft.rfft(parts)) ** 2                                    # [columns, 257]
@@ -309,8 +316,8 @@ def clip_scores(clips:Clips, name:str) -> pd.DataFrame:
     from valor_lab.metrics import avvp_scores
     kept, labels, truth = clips.__dict__.setdefault("_per_clip", {}), clips.labelings[name], clips.labelings[clips.truth]
     if kept.get((name, clips.truth), (None, None))[:2] != (labels, truth):
-        table = avvp_scores(labels, truth, per_clip=True)
-        table[~(clips.knows(name) & clips.knows(clips.truth))] = np.nan
+        both = [c for c, k in zip(clips.ids, clips.knows(name) & clips.knows(clips.truth)) if k]
+        table = avvp_scores(labels.select(both), truth.select(both), per_clip=True).reindex(list(clips.ids))
         kept[name, clips.truth] = labels, truth, table
     return kept[name, clips.truth][2]
 

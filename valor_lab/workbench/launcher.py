@@ -6,13 +6,14 @@
 __all__ = ['anywidget', 'traitlets', 'Launcher', 'job_curves', 'show_launcher']
 
 # %% ../../nbs/api/workbench/09_launcher.ipynb #fc8aaf53
-import datetime, html, tomllib
+import datetime, html
 
 import numpy as np
 import pandas as pd
 
-from ..core import need, resolve
-from .jobs import Job, list_jobs, launch
+from ..core import ParameterError, need, resolve
+from ..files import read_table, read_toml, visible
+from .jobs import STATES, Job, SameJob, list_jobs, launch
 from .page import static, still
 from ..training import find_task, presets_for
 from .tuning import presets
@@ -45,7 +46,7 @@ def _start(self, preset:str, labels="", overrides="", epochs=None, seeds="0", de
     "Start a training; the job it became."
     given = dict(preset=preset, labels=labels, overrides=overrides, epochs=epochs, seeds=str(seeds), device=device)
     job = launch(self.notebook, self.fixed | given, name, self.folder)
-    self.message, self.selected = f"{job.name} runs in a process of its own; closing this page does not stop it.", job.name
+    self.message, self.selected = f"{job.name}: {job.says}", job.name
     self.now()
     return job
 
@@ -63,17 +64,19 @@ def _launcher_now(self):
     from valor_lab.datasets import list_labels
     found, root = list_jobs(self.folder), self.fixed["data_root"]
     out = self.fixed["out"]
-    made = sorted(resolve(out).glob("*/labels/train/about.json"))                  # what the methods of runs made of their labels
+    made = visible(resolve(out), "*/labels/train/about.json")                      # what the methods of runs made of their labels
     changed = [f"run:{out}/{p.parents[2].name}" for p in made]
     saved = presets(f"{root}/thresholds", self.vocab())                            # with those that were just saved in `tune`
     self.labels = ["", *list_labels(root), *saved, *changed]
     if not self.selected and len(found): self.selected = found.name[0]
     with self.hold_sync():
-        self.jobs = [dict(name=r.name, state=r.state, seconds=round(r.seconds)) for r in found.itertuples(index=False)]
+        self.jobs = [dict(name=r.name, state=r.state, seconds=round(np.nan_to_num(r.seconds))) for r in found.itertuples(index=False)]
         if self.selected in set(found.name):
             job = Job(resolve(self.folder)/self.selected)
-            self.log = job.log() if job.state in ("failed", "lost") else ""
-            self.curves = job_curves(job, self.fixed["out"])
+            state = found.set_index("name").state[self.selected]
+            told = f"{STATES[state]}\n\n" if state in ("waiting", "orphaned", "lost", "damaged") else ""
+            self.log = told + (job.log() if state in ("failed", "lost", "orphaned") else "")
+            self.curves = [] if state in ("damaged", "waiting") else job_curves(job, self.fixed["out"])
 
 # %% ../../nbs/api/workbench/09_launcher.ipynb #53fd6769
 def job_curves(job:Job, out="runs") -> list:
@@ -82,18 +85,19 @@ def job_curves(job:Job, out="runs") -> list:
     until = datetime.datetime.fromisoformat(job.about["ended"]).timestamp() + 5 if "ended" in job.about else np.inf
     mine = tuple(f"{p.strip()}-" for p in str(job.about["parameters"].get("preset", "")).split(",")) or ("",)
     lines = {"loss": []}
-    for path in sorted(resolve(out).glob("*/metrics.csv")):
+    for path in visible(resolve(out), "*/metrics.csv"):
         if not began - 1 <= path.stat().st_mtime <= until or not path.parent.name.startswith(mine): continue
-        t = pd.read_csv(path)
-        for title, column in {"loss": "loss/total", **_headline(path.parent)}.items():
-            if column not in t: continue
+        try: t, columns = read_table(path), {"loss": "loss/total", **_headline(path.parent)}
+        except (ParameterError, KeyError, AttributeError): continue                # one damaged run hides no other
+        for title, column in columns.items():
+            if not {column, "epoch"} <= set(t) or t[column].dtype.kind not in "if": continue
             y = [None if np.isnan(v) else round(float(v), 4) for v in t[column]]
             lines.setdefault(title, []).append(dict(name=path.parent.name, x=t.epoch.tolist(), y=y))
     return [dict(title=t, lines=l) for t, l in lines.items() if l]
 
 def _headline(folder):
     "The score that is named first in a run's task: its title and its column."
-    task = find_task(tomllib.loads((folder/"config.toml").read_text()).get("task", "avvp"))
+    task = find_task(read_toml(folder/"config.toml").get("task", "avvp"))
     return {f"{task.headline}, validation, %": f"val/{task.headline}"}
 
 # %% ../../nbs/api/workbench/09_launcher.ipynb #f7b64c33
@@ -101,11 +105,14 @@ def _launcher_asked(self, widget, message, buffers):
     "One message from the browser."
     try:
         if message.get("do") == "start":
+            if message["labels"] not in self.labels:
+                raise ParameterError(f"labels={message['labels']!r:.80} are not among those that this page offers")
             self.start(**{k: message[k] for k in ("preset", "labels", "overrides", "epochs", "seeds", "device")})
         elif message.get("do") == "stop" and self.selected:
             Job(resolve(self.folder)/self.selected).stop()
             self.message = f"{self.selected} was stopped."
-    except (ValueError, OSError) as e: self.message = str(e)
+    except SameJob as e: self.message, self.selected = str(e), e.job.name          # a double click: here is the first one
+    except (ValueError, KeyError, TypeError, OSError) as e: self.message = str(e)
     self.now()
 
 # %% ../../nbs/api/workbench/09_launcher.ipynb #c4650bb6

@@ -7,7 +7,7 @@ __all__ = ['anywidget', 'traitlets', 'SCRIPTS', 'PART', 'Player', 'described', '
            'export']
 
 # %% ../../nbs/api/workbench/05_player.ipynb #c75b3036
-import mimetypes, time
+import io, mimetypes, time
 from concurrent.futures import ThreadPoolExecutor
 
 from .clipset import Clips, film, lanes, media_file, occurring, short_names, spectrogram
@@ -86,7 +86,14 @@ def media_of(clips:Clips, clip:str) -> dict:
     if clip not in clips.files: return dict(size=0, reason=why)
     try: path = media_file(clips.files[clip], clips.folders)
     except ParameterError as e: return dict(size=0, reason=str(e))
-    return dict(path=str(path), size=path.stat().st_size, type=mimetypes.guess_type(path.name)[0] or "video/mp4")
+    from valor_lab.media import copied_packets, needs_copy, zero_of_file
+    try:
+        if needs_copy(path):                                                       # sent by the kernel, for no address leads to it
+            data, kind, start = copied_packets(path)
+            return dict(path="", size=len(data), type=kind, start=start)
+        start = zero_of_file(path)
+    except ParameterError: start = 0.                                              # the browser will say what is wrong with it
+    return dict(path=str(path), size=path.stat().st_size, type=mimetypes.guess_type(path.name)[0] or "video/mp4", start=start)
 
 # %% ../../nbs/api/workbench/05_player.ipynb #be12c8f3
 def _refresh(self:Player):
@@ -151,24 +158,27 @@ def send_media(self:Player, clip:str):
     "A clip's file as bytes, part by part; only the clips of this player, only files in a data folder."
     try: path = media_file(self.clips.files[clip], self.clips.folders)
     except (KeyError, ParameterError) as e: return self.send(dict(kind="refused", clip=clip, reason=str(e)))
-    parts, kind = max(1, -(-path.stat().st_size // PART)), mimetypes.guess_type(path.name)[0] or "video/mp4"
-    with open(path, "rb") as f:
-        for part in range(parts): self.send(dict(kind="media", clip=clip, part=part, parts=parts, type=kind), [f.read(PART)])
+    from valor_lab.media import copied_packets
+    if media_of(self.clips, clip).get("path"): size, kind, f = path.stat().st_size, mimetypes.guess_type(path.name)[0], open(path, "rb")
+    else: size, kind, f = len((found := copied_packets(path))[0]), found[1], io.BytesIO(found[0])
+    parts = max(1, -(-size // PART))
+    with f:
+        for part in range(parts): self.send(dict(kind="media", clip=clip, part=part, parts=parts, type=kind or "video/mp4"), [f.read(PART)])
 
 # %% ../../nbs/api/workbench/05_player.ipynb #9bd7bb26
 def send_pictures(self:Player, clip:str, what:str):
     "The film strip and the waveform, or the spectrogram, of the clip in view."
     from valor_lab.media import probe
     if clip != self.id: return   # the person has gone on
-    try: path = str(media_file(self.clips.files[clip], self.clips.folders))
+    try: path, length = media_file(self.clips.files[clip], self.clips.folders), self.clips.duration(clip)
     except (KeyError, ParameterError) as e: return self.send(dict(kind="unread", clip=clip, reason=str(e)))
     try:
         if what == "pictures":
             n = min(self.clips.n_segments, 20)
-            jpeg, wave = film(path, n)
-            fps = next((v["fps"] for v in probe(path).video), None)
+            jpeg, wave = film(path, n, length)
+            fps = next((v["fps"] for v in probe(getattr(path, "path", path)).video), None)
             self.send(dict(kind="pictures", clip=clip, n=n if jpeg else 0, wave=wave is not None, fps=fps), [jpeg or b"", wave or b""])
-        elif (level := spectrogram(path)) is not None:
+        elif (level := spectrogram(path, length=length)) is not None:
             self.send(dict(kind="spectrogram", clip=clip, rows=level.shape[0], columns=level.shape[1]), [level.tobytes()])
     except ParameterError as e: self.send(dict(kind="unread", clip=clip, reason=str(e)))
 
@@ -282,7 +292,7 @@ def _player_still(self):
     from valor_lab.plots import timelines
     c, clip, film_, sound = self.clips, self.id, None, None
     names = [n for n in self.names or c.labelings if c.knows(n, clip)]
-    if clip in c.files: film_, sound = _film_parts(str(media_file(c.files[clip], c.folders)), min(c.n_segments, 20))
+    if clip in c.files: film_, sound = _film_parts(media_file(c.files[clip], c.folders), min(c.n_segments, 20), c.duration(clip))
     scores = {c.harvested: c.scores} if c.scores is not None and c.harvested in names else None
     truth = c.labelings[c.truth] if c.truth and c.knows(c.truth, clip) else None
     drawn = {n: c.labelings[n] for n in names if n != c.truth}
@@ -291,12 +301,12 @@ def _player_still(self):
                              pictures=film_ and {clip: film_}, sound=None if sound is None else {clip: sound}))
 
 # %% ../../nbs/api/workbench/05_player.ipynb #388af05b
-def _film_parts(path, n):
+def _film_parts(path, n, length):
     "Pictures and outline of the sound of a clip, for a figure."
     from valor_lab.media import read_clip, waveform
-    clip = read_clip(path, n, "centres", (72, None), 16_000)
+    clip = read_clip(path, n, "centres", (72, None), 16_000, length=length)
     frames = None if clip.frames is None else list(clip.frames)
-    return frames, None if clip.audio is None else waveform(clip.audio, 400)
+    return frames, None if clip.audio is None else waveform(clip.sound(length), 400)
 
 
 

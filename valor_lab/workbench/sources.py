@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import datasets, methods, models, training
+from ..grid import labelled_seconds
 from ..core import ParameterError, fingerprint, one_of, resolve
 from ..labels import SegmentLabels, WeakLabels, audit, concat, list_overlays, open_overlay, overlay_base
 from .clipset import Clips, implied_thresholds
@@ -166,7 +167,9 @@ def _gather(clips, parts, root, size, runs_folder):
     folder = resolve(root)/"overlays"
     for name in list_overlays(folder):
         attempt(f"overlays/{name}.json", lambda: _correct(clips, name, folder, {"truth", clips.harvested, *runs}), said)
-    if not clips.labelings: clips.add("weak label, copied", clips.weak.copied())
+    if not clips.labelings:
+        seconds = [_seconds(i, clips.files.get(i)) for i in clips.ids]
+        clips.add("weak label, copied", replace(clips.weak.copied(), durations=np.array(seconds)))
     clips.complaints += tuple(dict.fromkeys([*said, *strangers(runs_folder)]))
 
 def _made(name, root):
@@ -183,6 +186,15 @@ def _correct(clips, name, folder, taken):
     clips.add(name, o.apply())
     clips.corrected[name] = base
     if base in clips.known: clips.known[name] = clips.known[base]
+
+# %% ../../nbs/api/workbench/04_sources.ipynb #1b6fa649
+def _seconds(clip, path, n_segments=10):
+    "Seconds that a clip's segments cover where no labels say it: by its id, else by its file."
+    from valor_lab.media import MediaError, measure
+    told = labelled_seconds([clip], [np.nan], n_segments)[0]
+    if not np.isnan(told) or path is None: return float(n_segments) if np.isnan(told) else float(told)
+    try: return measure(path)[1] or float(n_segments)
+    except MediaError: return float(n_segments)
 
 # %% ../../nbs/api/workbench/04_sources.ipynb #5230ecae
 def media_files(ids, folder) -> dict:

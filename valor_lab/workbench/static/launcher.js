@@ -20,7 +20,7 @@ function render({ model, el }) {
     message.textContent = get("message");
     list.replaceChildren(...get("jobs").map(j => h("button", { class: "vl-job", role: "option", "data-job": j.name, "data-state": j.state, "aria-selected": j.name === get("selected"), "aria-pressed": j.name === get("selected"), style: "margin:0 6px 6px 0", text: `${j.name} · ${j.state} · ${Math.round(j.seconds)} s`, onclick: () => put("selected", j.name) })));
     const now = get("jobs").find(j => j.name === get("selected"));
-    stop.disabled = !now || now.state !== "running";
+    stop.disabled = !now || !["waiting", "running", "orphaned"].includes(now.state);
     log.textContent = get("log"); log.hidden = !get("log");
     root.dataset.state = now ? now.state : "";
   }
