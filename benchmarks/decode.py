@@ -1,82 +1,113 @@
-"""Clips a second and core for `media.read_clip`, and for the plain way: write 8 fps JPEGs and a wav, then load ten pictures and the sound.
+"""How fast `media.read_clip` decodes, beside the code before and other readers, on the same files in one process.
 
-    python benchmarks/decode.py [folder-or-file ...] [--seconds 10]
+    python benchmarks/decode.py [--old FOLDER] [--seconds 10] [file ...]
 
-Without arguments the clip of `data/media` (or $VALOR_TEST_DATA/media) is taken, and one clip of 160x160 at 12 fps is rendered. One thread, warm; each way
-is timed for about --seconds on each file, the ways taking turns, in processor time of this process: on an idle machine that is the time on the clock, and on a
-busy one the neighbours do not count.
+`--old` is a checkout of an older version (flat or with wings); its reader is loaded beside this one, and what both give must be the same bytes.
+Without files the clip of `data/media` (or $VALOR_TEST_DATA/media) is taken, and one clip is rendered in each of three sizes with x264's usual settings.
+One thread, warm; the ways take turns, in processor time of this process. torchcodec, decord2 and `ffmpeg -benchmark` are measured where they are installed.
 """
-import argparse, tempfile, time, wave
+import argparse, importlib, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
-import av
 import numpy as np
-from PIL import Image
 
 from valor_lab.core import find_data
 from valor_lab.media import read_audio, read_clip, write_clip
 
 
-def plain_pipeline(path, folder):
-    "What the published features were made from: a dump of 8 JPEGs a second and a wav file, then ten of the pictures and the sound read back."
-    with av.open(str(path)) as file:
-        file.streams.video[0].thread_count = 1
-        due, count = 0., 0
-        for frame in file.decode(video=0):
-            if frame.time < due: continue
-            frame.to_image().save(folder/f"{count:08d}.jpg", quality=95)
-            due, count = due + 1/8, count + 1
-    with av.open(str(path)) as file, wave.open(str(folder/"sound.wav"), "wb") as out:
-        out.setnchannels(1), out.setsampwidth(2), out.setframerate(48_000)
-        resampler = av.AudioResampler("s16", "mono", 48_000)
-        for frame in file.decode(audio=0):
-            for part in resampler.resample(frame): out.writeframes(part.to_ndarray().tobytes())
-    names = sorted(folder.glob("*.jpg"))
-    frames = np.stack([np.asarray(Image.open(names[i])) for i in np.round(np.linspace(0, len(names) - 1, 10)).astype(int)])
-    with wave.open(str(folder/"sound.wav")) as f: audio = np.frombuffer(f.readframes(f.getnframes()), np.int16).astype(np.float32)/32_768
-    return frames, audio
+def older(folder):
+    "`read_clip` and `read_audio` of another checkout, loaded under its own module names and then put aside."
+    mine = {k: sys.modules.pop(k) for k in list(sys.modules) if k.split(".")[0] == "valor_lab"}
+    sys.path.insert(0, str(Path(folder).resolve()))
+    try:
+        module = importlib.import_module("valor_lab.media")
+        return module.read_clip, module.read_audio
+    finally:
+        sys.path.pop(0)
+        for k in [k for k in sys.modules if k.split(".")[0] == "valor_lab"]: del sys.modules[k]
+        sys.modules.update(mine)
 
 
-def dumped(path):
-    with tempfile.TemporaryDirectory() as d: return plain_pipeline(path, Path(d))
+def ways(read, audio):
+    return {"pictures and sound": lambda p: read(p, threads=1), "pictures": lambda p: read(p, rate=None, threads=1), "sound": audio}
 
 
-WAYS = {"read_clip": lambda p: read_clip(p, threads=1), "pictures alone": lambda p: read_clip(p, rate=None, threads=1), "sound alone": read_audio, "JPEGs and wav": dumped}
+def torchcodec():
+    from torchcodec.decoders import AudioDecoder, VideoDecoder
+    def pictures(p):
+        d = VideoDecoder(str(p), num_ffmpeg_threads=1, seek_mode="exact")
+        m = d.metadata
+        return d.get_frames_played_at([m.begin_stream_seconds + (k + .5)*(m.end_stream_seconds - m.begin_stream_seconds)/10 for k in range(10)]).data
+    return {"pictures": pictures, "sound": lambda p: AudioDecoder(str(p), sample_rate=48_000, num_channels=1).get_all_samples().data}
 
 
-def measure(path, seconds):
+def decord():
+    import decord as d
+    def pictures(p):
+        r = d.VideoReader(str(p), num_threads=1)
+        return r.get_batch(np.round(np.linspace(0, len(r) - 1, 10)).astype(int).tolist()).asnumpy()
+    return {"pictures": pictures}
+
+
+def ffmpeg(path):
+    "Processor milliseconds of ffmpeg for a whole decoding of pictures and sound, as it says itself."
+    said = subprocess.run(["ffmpeg", "-benchmark", "-threads", "1", "-i", str(path), "-f", "null", "-"], capture_output=True, text=True).stderr
+    t = re.search(r"bench: utime=([\d.]+)s stime=([\d.]+)s", said)
+    return 1e3*(float(t[1]) + float(t[2]))
+
+
+def measure(path, readers, seconds):
     "Median processor milliseconds of each way, the ways taking turns."
-    times, begin = {w: [] for w in WAYS}, time.perf_counter()
-    for way in WAYS.values(): way(path)
-    while time.perf_counter() - begin < seconds:
-        for name, way in WAYS.items():
+    todo = [(who, what, f) for who, w in readers.items() for what, f in w.items()]
+    times = {(who, what): [] for who, what, _ in todo}
+    for who, what, f in todo: f(path)
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds or len(next(iter(times.values()))) < 5:
+        for who, what, f in todo:
             t = time.process_time()
-            way(path)
-            times[name].append(1e3*(time.process_time() - t))
-    return {name: np.median(t) for name, t in times.items()}
+            f(path)
+            times[who, what].append(1e3*(time.process_time() - t))
+    return {k: float(np.median(t)) for k, t in times.items()}
 
 
-def rendered(folder):
-    "A clip of the demo set's size: moving squares and noise."
-    rng, x = np.random.default_rng(0), np.arange(160)
-    frames = np.stack([((x[:, None, None] + x[None, :, None])//2 + 20*np.sin([k/9, k/7, k/5]) + 40).astype(np.uint8) for k in range(120)])
-    for k in range(120): frames[k, 60:90, k:k + 30] = 250
-    return write_clip(folder/"rendered 160x160.mp4", frames, (.1*rng.standard_normal(480_000)).astype(np.float32), fps=12)
+def rendered(folder, size, fps):
+    "A clip of ten seconds: moving squares and noise, coded as most clips are."
+    rng, x = np.random.default_rng(0), np.arange(size)
+    n = fps*10
+    frames = np.stack([((x[:, None, None] + x[None, :, None])//2*160//size + 20*np.sin([k/9, k/7, k/5]) + 40).astype(np.uint8) for k in range(n)])
+    side = size//5
+    for k in range(n):
+        at = int((size - side)*(.5 + .5*np.sin(k/15)))
+        frames[k, at:at + side, (k*2) % (size - side):(k*2) % (size - side) + side] = rng.integers(120, 255, (side, side, 3))
+    options = {"preset": "medium", "crf": "23"}
+    return write_clip(folder/f"rendered {size} at {fps}.mp4", frames, (.1*rng.standard_normal(480_000)).astype(np.float32), fps=fps, options=options)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", type=Path)
+    parser.add_argument("--old", help="a checkout of an older version")
     parser.add_argument("--seconds", type=float, default=10)
     args = parser.parse_args()
+    readers = {"valor_lab": ways(read_clip, read_audio)}
+    if args.old:
+        old_read, old_audio = older(args.old)
+        readers["before"] = ways(old_read, old_audio)
+    for name, make in (("torchcodec", torchcodec), ("decord2", decord)):
+        try: readers[name] = make()
+        except Exception as e: print(f"{name}: not measured ({type(e).__name__})")
     with tempfile.TemporaryDirectory() as folder:
-        files = [f for p in args.paths for f in (sorted(p.iterdir()) if p.is_dir() else [p])]
-        if not files:
-            files = [rendered(Path(folder))] + [m/"BjCEufrlXm4.mp4" for m in [find_data("media")] if m]
-        print(f"{'file':22s}{'way':16s}{'ms per clip':>12s}{'clips/s/core':>14s}{'as many as JPEGs and wav':>26s}")
+        files = args.paths or [rendered(Path(folder), *s) for s in ((160, 12), (320, 25), (640, 30))] + [m/"BjCEufrlXm4.mp4" for m in [find_data("media")] if m]
+        print(f"{'file':24s}{'way':20s}{'reader':12s}{'ms':>9s}{'times as fast as before':>26s}")
         for f in files:
-            found = measure(f, args.seconds)
-            for way, ms in found.items(): print(f"{f.name[:21]:22s}{way:16s}{ms:12.1f}{1e3/ms:14.1f}{found['JPEGs and wav']/ms:25.2f}x")
+            if args.old:
+                a, b = read_clip(f), old_read(f)
+                assert np.array_equal(a.frames, b.frames) and np.array_equal(a.audio, b.audio), f"{f.name}: other bytes than before"
+            found = measure(f, readers, args.seconds)
+            for (who, what), ms in found.items():
+                ratio = f"{found['before', what]/ms:.2f}x" if ("before", what) in found and who != "before" else ""
+                print(f"{f.name[:23]:24s}{what:20s}{who:12s}{ms:9.1f}{ratio:>26s}")
+            if shutil.which("ffmpeg"): print(f"{f.name[:23]:24s}{'all of both, no RGB':20s}{'ffmpeg':12s}{ffmpeg(f):9.1f}")
 
 
 if __name__ == "__main__": main()

@@ -262,3 +262,235 @@ def test_a_preset_with_an_added_event_is_not_offered_to_a_training_that_cannot_u
     desk.known_vocab = LLP
     desk.now()
     assert "fits" in desk.labels and "rainy" not in desk.labels
+
+
+# ---- 6: a long clip can be read and worked on
+
+def long_clip(T=400, seconds=200.):
+    "One clip of four hundred segments: right but for one false alarm and one missed segment."
+    vocab = Vocab("long", ["Bell", "Horn"], *[["a bell", "a horn"]] * 2, *[[1., 1.]] * 2)
+    on = np.zeros((2, T, 2), bool)
+    on[:, 100:160, 0] = True
+    found = on.copy()
+    found[:, 250, 0], found[:, 130, 0] = True, False
+    truth = SegmentLabels(["long", "other"], on, on, vocab, np.full(2, seconds))
+    return Clips(dict(truth=truth, found=SegmentLabels(truth.ids, found, found, vocab, truth.durations)), truth.weak())
+
+
+lane = '.vl-lane[data-event="Bell"][data-modality="audio"][data-name="found"]'
+zoom = lambda page: float(page.get_attribute(".vl-player", "data-zoom"))
+zoomed = lambda page, low, high=1e9: page.wait_for_function("([a, b]) => { const z = +document.querySelector('.vl-player').dataset.zoom; return z >= a && z <= b }", arg=[low, high])
+
+
+@pytest.mark.parametrize("dark", (False, True))
+@pytest.mark.parametrize("width", WIDTHS)
+def test_one_wrong_segment_among_four_hundred_has_a_mark_of_its_own_at_any_zoom(chromium, width, dark):
+    with bare(chromium, Player(long_clip()), width=width, dark=dark) as page:
+        page.wait_for_selector(lane)
+        for press in ("", "+", "+", "+"):
+            if press: page.focus(".vl-player"), page.keyboard.press(press)
+            settled(page)
+            for kind in ("vl-false", "vl-missed"):
+                look = page.evaluate("""([s, k]) => { const e = document.querySelector(`${s} .${k}`), c = getComputedStyle(e), r = document.querySelector(`${s} .vl-right`);
+                    return [e.getBoundingClientRect().width, c.backgroundImage, c.borderStyle, getComputedStyle(r).backgroundImage, getComputedStyle(r).borderStyle] }""", [lane, kind])
+                assert look[0] >= 8, (kind, look)                        # never a pixel
+                assert look[1:3] != look[3:], kind                       # and never drawn as what is right
+
+
+def test_the_timeline_zooms_by_wheel_keys_and_drag_and_the_map_shows_where(chromium):
+    with bare(chromium, Player(long_clip())) as page:
+        page.wait_for_selector(lane)
+        assert zoom(page) == 1
+        ticks = page.locator(".vl-ticks").bounding_box()
+        at = lambda f: (ticks["x"] + f * ticks["width"], ticks["y"] + ticks["height"] / 2)
+        second = "() => +document.querySelector('.vl-ticks').getAttribute('aria-valuenow')"
+        page.mouse.move(*at(.5)), page.mouse.down(), page.mouse.move(*at(.6), steps=4), page.mouse.move(*at(.7), steps=4), page.mouse.up()
+        zoomed(page, 4.9, 5.1)                                           # a fifth of the clip was dragged over
+        page.wait_for_selector(".vl-pane")
+        b, m = page.locator(".vl-pane").bounding_box(), page.locator(".vl-map").bounding_box()
+        assert abs((b["x"] - m["x"]) / m["width"] - .5) < .02 and abs(b["width"] / m["width"] - .2) < .02
+        ticks = page.locator(".vl-ticks").bounding_box()
+        page.mouse.click(*at(0.5))
+        page.wait_for_function(f"() => Math.abs(({second})() - 120) < 1.5")        # the middle of the view is the second 120
+        page.focus(".vl-player"), page.keyboard.press("+")
+        zoomed(page, 9.8, 10.2)
+        page.keyboard.press("-"), page.keyboard.press("-")
+        zoomed(page, 2.4, 2.6)
+        page.keyboard.press("0")
+        zoomed(page, 1, 1)
+        page.mouse.move(*at(.25))
+        page.keyboard.down("Control"), page.mouse.wheel(0, -300), page.keyboard.up("Control")
+        zoomed(page, 2)
+        page.keyboard.press("End")                                        # the playhead is never out of sight when it is sent somewhere
+        page.wait_for_function("() => document.querySelector('.vl-head').style.visibility !== 'hidden'")
+
+
+def test_the_view_follows_the_playhead_while_time_passes_and_can_be_left_behind(chromium):
+    left = "() => +getComputedStyle(document.querySelector('.vl-axis')).getPropertyValue('--from')"
+    with bare(chromium, Player(long_clip(seconds=8.))) as page:
+        page.wait_for_selector(lane)
+        page.focus(".vl-player")
+        for _ in range(3): page.keyboard.press("+")
+        zoomed(page, 8, 8)
+        page.keyboard.press("Space")
+        page.wait_for_function(f"() => ({left})() > .1")
+        page.keyboard.press("Space"), page.click(".vl-follow")
+        page.focus(".vl-player"), page.keyboard.press("Home")
+        page.wait_for_function(f"() => ({left})() < .01")
+        page.keyboard.press("Space")
+        page.wait_for_function("() => document.querySelector('.vl-head').style.visibility === 'hidden'")
+        assert page.evaluate(left) < .01
+
+
+def test_frames_volume_mute_and_the_list_of_keys(chromium):
+    player = Player(long_clip(seconds=10.))
+    with bare(chromium, player) as page:
+        page.wait_for_selector(lane)
+        at = lambda t: page.wait_for_function("t => Math.abs(+document.querySelector('.vl-ticks').getAttribute('aria-valuenow') - t) < .006", arg=t)
+        page.focus(".vl-player")
+        page.keyboard.press("."), page.keyboard.press("."), at(2 / 25)
+        page.keyboard.press(","), at(1 / 25)
+        page.keyboard.press("m")
+        page.wait_for_function("() => document.querySelector('video').muted && document.querySelector('.vl-loudness').textContent === 'muted'")
+        page.locator(".vl-volume").fill("30")
+        page.wait_for_function("() => Math.abs(document.querySelector('video').volume - .3) < .01 && !document.querySelector('video').muted")
+        page.focus(".vl-player"), page.keyboard.press("?")
+        page.wait_for_selector(".vl-help:not([hidden])")
+        assert "frame back" in page.inner_text(".vl-help") and page.get_attribute(".vl-help-button", "aria-expanded") == "true"
+        page.keyboard.press("Escape")
+        page.wait_for_selector(".vl-help", state="hidden")
+    assert player.volume == .3 and not player.muted
+
+
+def test_from_the_list_to_the_first_stroke_in_three_keys(chromium, home, monkeypatch):
+    bench = BrowseBench(labelings(more=1))
+    bench.player.folder = str(home/"overlays")
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-line")
+        page.focus(".vl-table .vl-scroll")
+        keys = ["ArrowDown", "Enter", "1"]
+        for k in keys:
+            page.keyboard.press(k)
+            if k == "Enter": page.wait_for_function("() => document.activeElement.classList.contains('vl-player')")
+        page.wait_for_selector(".vl-edit")
+        assert page.locator(".vl-edit").first.get_attribute("data-cells")[0] in "rfo" and len(keys) == 3
+        page.keyboard.press("Shift+Digit1")                                # and erased
+        page.wait_for_function("() => '.m'.includes(document.querySelector('.vl-edit').dataset.cells[0])")
+        page.keyboard.press("Control+s")
+        page.wait_for_function("() => document.querySelector('.vl-correction').textContent.includes('saved as corrected.json')")
+
+
+# ---- 7: what one sees, hears and presses
+
+def test_one_player_sounds_at_a_time_and_space_in_the_list_plays(chromium):
+    one, two = Player(long_clip(seconds=30.)), BrowseBench(long_clip(seconds=30.))
+    with bare(chromium, one, two) as page:
+        page.wait_for_selector(".vl-line")
+        playing = lambda n: page.wait_for_function("n => [...document.querySelectorAll('.vl-play')].map(e => e.getAttribute('aria-pressed')).join() === n", arg=n)
+        page.locator(".vl-play").nth(0).click()
+        playing("true,false")
+        page.focus(".vl-scroll"), page.keyboard.press("Space")
+        playing("false,true")                                              # the one beside the list plays, the other has stopped
+        assert page.evaluate("() => document.querySelector('.vl-scroll').scrollTop === 0 && window.scrollY === 0")
+        page.keyboard.press("Space")
+        playing("false,false")
+
+
+def test_a_row_of_the_events_opens_its_clips_the_most_decisive_first(chromium):
+    bench = CompareBench(labelings(), ["model-1", "model-3"], n=20)
+    with bare(chromium, bench) as page:
+        line = table(page, "Events").locator(".vl-line").first
+        line.wait_for()
+        row = line.get_attribute("data-id")
+        line.click()
+        clips = table(page, f"Clips with {row}")
+        clips.locator('[data-cell="decisive"]').first.wait_for()
+        seen = [int(t) for t in texts(clips.locator('[data-cell="decisive"]'))]
+        assert seen == sorted(seen, reverse=True) and 0 < bench.table.total < 40
+        first = clips.locator('.vl-line[aria-rowindex="1"]').get_attribute("data-id")
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=first)
+        page.select_option('[data-switch="show"]', "all clips")
+        page.wait_for_function("() => [...document.querySelectorAll('.vl-table h3')].some(e => e.textContent === 'Clips 40')")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_clicked_flip_opens_its_clip_in_view_and_the_first_tab_is_at_the_top_and_no_row_jumps(chromium, width):
+    clips = labelings()
+    t = tuning(clips)
+    with bare(chromium, TuneBench(clips, t), width=width, height=900) as page:
+        page.wait_for_selector(".vl-tr")
+        page.keyboard.press("Tab")
+        assert page.evaluate("() => document.activeElement.getBoundingClientRect().top") < 300
+        row = page.locator(".vl-tr").nth(2)
+        top = lambda: row.bounding_box()["y"]
+        before = top()
+        row.locator("[role=slider]").first.focus()
+        page.keyboard.press("PageDown")
+        page.wait_for_function("() => document.querySelectorAll('.vl-sums b')[3].textContent !== '0'")
+        assert abs(top() - before) < 1                                     # only the numbers changed
+        flip = table(page, "Flips").locator(".vl-line").first
+        flip.scroll_into_view_if_needed()
+        flip.click()
+        page.wait_for_function("() => { const b = document.querySelector('.vl-player h3').getBoundingClientRect(); return b.top >= -60 && b.bottom <= window.innerHeight }")
+
+
+def test_browse_begins_with_the_worst_clip_and_a_clip_without_a_picture_has_no_broken_image(chromium):
+    clips = labelings()
+    bench = BrowseBench(clips)
+    bench.table.picture, bench.table.pictures = (lambda clip: None), True
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-line")
+        lowest = bench.table.frame["model-1"].idxmin()
+        assert page.locator('.vl-line[aria-rowindex="1"]').get_attribute("data-id") == lowest and page.inner_text(".vl-player h3") == lowest
+        page.wait_for_function("() => document.querySelectorAll('.vl-line .vl-picture').length > 5")
+        page.wait_for_timeout(300)
+        assert page.locator(".vl-line img").count() == 0
+
+
+def test_forced_colours_keep_right_wrong_and_missed_apart(chromium):
+    with bare(chromium, Player(long_clip()), forced_colors="active") as page:
+        page.wait_for_selector(lane)
+        looks = page.evaluate("""s => ['right', 'false', 'missed'].map(k => { const c = getComputedStyle(document.querySelector(`${s} .vl-${k}`)); return [c.backgroundImage, c.backgroundColor, c.borderStyle].join('|') })""", lane)
+        assert len(set(looks)) == 3, looks
+
+
+def test_on_a_phone_the_time_track_is_wide_and_tune_keeps_its_f(chromium):
+    clips = labelings()
+    with bare(chromium, TuneBench(clips, tuning(clips)), width=390, height=840) as page:
+        page.wait_for_selector(".vl-tr")
+        assert page.locator(".vl-ticks").bounding_box()["width"] >= 240
+        for part in (".vl-f", ".vl-name", "input[type=number]"):
+            b = page.locator(f".vl-tr {part}").first.bounding_box()
+            assert b["x"] >= 0 and b["x"] + b["width"] <= 390 and b["width"] > 10, part
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 391
+
+
+@pytest.mark.parametrize("dark", (False, True))
+@pytest.mark.parametrize("view", ("browse", "tune", "compare", "launcher", "editing", "empty"))
+def test_axe_finds_nothing(chromium, home, view, dark):
+    from importlib.resources import files
+    pytest.importorskip("axe_playwright_python")
+    from valor_lab.workbench import Launcher
+    clips = labelings()
+    if view == "tune": shown = TuneBench(clips, tuning(clips))
+    elif view in ("compare", "empty"): shown = CompareBench(clips, ["model-1", "model-2"], n=20)
+    elif view == "launcher": shown = Launcher(root=str(home/"data"), out=str(home/"runs"))
+    else: shown = BrowseBench(clips)
+    if view == "launcher":
+        shown.now = lambda: None
+        shown.jobs, shown.selected = [dict(name="a job", state="running", seconds=3)], "a job"
+    with bare(chromium, shown, dark=dark) as page:
+        page.wait_for_selector(".vl-line, .vl-launcher")
+        if view == "editing":
+            page.focus(".vl-player")
+            for k in ("e", "1", "?"): page.keyboard.press(k)
+            page.wait_for_selector(".vl-edit")
+        if view == "empty":
+            for name in ("model-1", "model-2"): page.click(f'button[data-name="{name}"]')
+            page.locator(".vl-nothing:visible").first.wait_for()
+            table(page, "Clips").locator("input[type=search]").fill("no such clip")
+            page.wait_for_function("() => [...document.querySelectorAll('.vl-table h3')].some(e => / 0 of /.test(e.textContent))")
+        settled(page), page.wait_for_timeout(500)
+        page.evaluate((files("axe_playwright_python")/"axe.min.js").read_text(encoding="utf-8"))
+        found = page.evaluate("() => window.axe.run('#desk')")["violations"]
+        assert not found, [(v["id"], v["impact"], [n["html"][:160] + " " + (n.get("failureSummary") or "")[:260] for n in v["nodes"][:2]]) for v in found]

@@ -326,3 +326,38 @@ def test_the_film_strip_shows_the_seconds_under_which_it_is_drawn(tmp_path, leng
     assert np.abs([second_seen(tiles[k]) - k - .5 for k in here]).max() < .06 and all(tiles[k].mean() > 220 for k in range(10) if k >= length)
     loud = np.abs(np.frombuffer(wave, np.int8)).reshape(10, -1).max(1)
     assert (loud[:min(10, length)] > 30).all() and (loud[length:] < 3).all()
+
+
+# names
+
+def test_a_file_is_found_whatever_the_case_of_its_ending_the_form_of_its_umlauts_or_the_extension_in_the_table(tmp_path):
+    import unicodedata, warnings
+    from valor_lab.media import find_clips
+    name = "Übung"
+    for n in ("00001.MTS", unicodedata.normalize("NFD", name) + ".mp4", "c.xyz", "notes.txt"): (tmp_path/n).write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"1 files passed over.*c\.xyz"): found = find_clips(tmp_path)
+    assert len(found) == 2 and "00001" in set(found.id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        by_id = find_clips(["00001.MTS", "00001.mts"[:5] + ".x", unicodedata.normalize("NFC", name)], tmp_path).set_index("id").path
+    assert by_id["00001.MTS"].name == "00001.MTS" and by_id["00001.x"] is None and by_id[name].stem == unicodedata.normalize("NFD", name)
+
+
+# long recordings
+
+def test_a_long_recording_is_read_by_windows_in_memory_that_does_not_grow(tmp_path):
+    "The packets that a window keeps are as many at the end of an hour as at its beginning, and no more than in five minutes."
+    from valor_lab.media.files import open_media
+    from valor_lab.media.packets import wind
+    kept = {}
+    for minutes in (5, 60):
+        t = np.arange(minutes*60*2)/2
+        file = film(tmp_path/f"{minutes}.mkv", t, (0, 30), gop=20)
+        assert measure(file)[1] == pytest.approx(minutes*60, abs=1)
+        for at in (0, minutes*60//2, minutes*60 - 10):
+            with open_media(file) as f: reel = wind(f, file, start=at, stop=at + 10)
+            kept[minutes, at] = sum(p.size for p in reel.packets), len(reel.packets)
+            clip = read_clip(Window(file, at, at + 10), n=10, sampling="centres", rate=RATE)
+            assert np.abs((seen(clip) - at - .5 - np.arange(10) + 80) % 163.84 - 80).max() < .6
+    sizes = [n for (m, a), (_, n) in kept.items() if a]
+    assert max(sizes) < 80, kept

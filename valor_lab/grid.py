@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['zero_of', 'duration_of', 'Grid', 'borders', 'centres', 'segment_lengths', 'covered', 'reached', 'gaps_in_words',
-           'rules_differ', 'length_finding', 'check_grids', 'dump_indices', 'sample_indices', 'window_id',
+           'rules_differ', 'length_finding', 'check_grids', 'dump_indices', 'unrepeated', 'sample_indices', 'window_id',
            'split_window_id', 'labelled_seconds', 'Window', 'windows', 'put_together']
 
 # %% ../nbs/api/02_grid.ipynb #9df57fa7
@@ -171,6 +171,21 @@ def dump_indices(
         if len(kept) >= n: break
     return np.array((kept + [len(times) - 1]*n)[:n], int)
 
+# %% ../nbs/api/02_grid.ipynb #9f7b6403
+def unrepeated(
+    times,           # time of every source picture in seconds, ascending
+    fps:float,       # pictures a second of the source
+    duration:float,  # seconds that the dump covers
+) -> np.ndarray:
+    "The pictures of an 8 fps dump in which none is repeated."
+    kept, free = [], 0                                                     # free: the first source picture not used yet
+    for k in range(max(1, round(8*duration))):
+        i = max(free, int(np.searchsorted(times, (k - 1.1)/8 - 1/fps)))
+        if i >= len(times): break
+        kept.append(i)
+        free = i + 1
+    return np.array(kept, int)
+
 # %% ../nbs/api/02_grid.ipynb #041294a5
 def sample_indices(
     times,                      # time of every source picture in seconds, ascending
@@ -178,12 +193,13 @@ def sample_indices(
     fps:float,                  # pictures a second of the source
     duration:float,             # seconds over which they are spread
     sampling:str="published",   # "published" or "centres"
+    repeat:bool=True,           # False: the benchmark's features as they were made: no picture of a slow source is repeated
 ) -> np.ndarray:
     "The source picture for each of `n` samples."
     one_of("sampling", sampling, ("published", "centres"))
     if n < 1: raise ParameterError(f"n={n}: at least one picture must be wanted")
     if sampling == "centres": return np.maximum(np.searchsorted(times, (np.arange(n) + .5)*duration/n, side="right") - 1, 0)
-    dump = dump_indices(times, fps, duration)
+    dump = dump_indices(times, fps, duration) if repeat else unrepeated(times, fps, duration)
     return dump[np.round(np.linspace(0, len(dump) - 1, n)).astype(int)]
 
 # %% ../nbs/api/02_grid.ipynb #097d39f6

@@ -246,7 +246,7 @@ class _Ask:
     def choose(self, reel, times):
         "Places in `times` of the wanted pictures."
         fps = reel.fps or max(len(times) - 1, 1)/max(times[-1] - times[0], 1e-3)
-        return sample_indices(times - self.start, self.n, fps, max(self.seconds(reel), 1e-3), self.sampling)
+        return sample_indices(times - self.start, self.n, fps, max(self.seconds(reel), 1e-3), self.sampling, self.alignment == "clip")
 
 # %% ../../nbs/api/media/02_decode.ipynb #82abbd6d
 def _packets(path, reel, index):

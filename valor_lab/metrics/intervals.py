@@ -185,8 +185,8 @@ def clip_covariance(
     scores,   # [R,N,K] scores of each clip, for runs on the same clips; the score of a run is their mean
 ):            # [R,R,K]
     "Covariance of the runs' means over clips."
-    d = scores - scores.mean(1, keepdims=True)
-    return np.einsum("rnk,snk->rsk", d, d)/(d.shape[1]*(d.shape[1] - 1))
+    d = (scores - scores.mean(1, keepdims=True)).transpose(2, 0, 1)                                 # [K,R,N]
+    return (d @ d.transpose(0, 2, 1)/(d.shape[2]*(d.shape[2] - 1))).transpose(1, 2, 0)
 
 def clip_interval(
     ours,        # [R,N,K] scores of each clip, for the runs of a method

@@ -30,11 +30,11 @@ class AverageHeads(nn.Module):
         self.nets = nn.ModuleList(nn.Sequential(nn.Linear(c.d_model, c.d_head), nn.ReLU(), nn.Dropout(c.dropout),
                                                 nn.Linear(c.d_head, c.n_events)) for _ in range(1 if c.shared_head else 2))
 
-    def forward(self, x, mask=None):                                                        # [B,T,2,d], [B,T]
+    def forward(self, x, mask=None, **more):                                                # [B,T,2,d], [B,T]; more fields of the output
         logits = torch.stack([self.nets[m % len(self.nets)](x[:, :, m]) for m in (0, 1)], 2).float()      # [B,T,2,C]
         real = torch.ones_like(logits[:, :, 0, :1]) if mask is None else mask[..., None].float()          # [B,T,1]
         mean = (logits*real[:, :, None]).sum(1)/real.sum(1, keepdim=True)                   # [B,2,C]
-        return HANOutput(mean.mean(1).sigmoid(), mean[:, 0].sigmoid(), mean[:, 1].sigmoid(), logits)
+        return HANOutput(mean.mean(1).sigmoid(), mean[:, 0].sigmoid(), mean[:, 1].sigmoid(), logits, **more)
 
 # %% ../../nbs/api/tasks/00_heads.ipynb #e6240d70
 class AverageHAN(HAN):

@@ -18,7 +18,8 @@ function render({ model, el }) {
   function drawLabels() { const v = labels.value; labels.replaceChildren(...get("labels").map(o => h("option", { value: o, text: o || "the harvested ones" }))); labels.value = get("labels").includes(v) ? v : ""; }
   function draw() {
     message.textContent = get("message");
-    list.replaceChildren(...get("jobs").map(j => h("button", { class: "vl-job", role: "option", "data-job": j.name, "data-state": j.state, "aria-selected": j.name === get("selected"), "aria-pressed": j.name === get("selected"), style: "margin:0 6px 6px 0", text: `${j.name} · ${j.state} · ${Math.round(j.seconds)} s`, onclick: () => put("selected", j.name) })));
+    list.replaceChildren(...get("jobs").map(j => h("button", { class: "vl-job", role: "option", "data-job": j.name, "data-state": j.state, "aria-selected": j.name === get("selected"), style: "margin:0 6px 6px 0", text: `${j.name} · ${j.state} · ${Math.round(j.seconds)} s`, onclick: () => put("selected", j.name) })));
+    list.hidden = !get("jobs").length;
     const now = get("jobs").find(j => j.name === get("selected"));
     stop.disabled = !now || !["waiting", "running", "orphaned"].includes(now.state);
     log.textContent = get("log"); log.hidden = !get("log");

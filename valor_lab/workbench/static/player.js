@@ -26,7 +26,11 @@ function render({ model, el }) {
     p.renewMedia();
     p.said.textContent = `clip ${c.id}`;
   }
-  const asked = { play: () => p.toggle(), pause: () => p.toggle(false), focus: () => p.root.focus() };
+  const see = () => {
+    const { top } = p.root.getBoundingClientRect();
+    if (top < -120 || top > .5 * window.innerHeight) p.root.scrollIntoView({ block: "start" });
+  };
+  const asked = { see, play: () => p.toggle(), pause: () => p.toggle(false), focus: () => p.root.focus() };
   p.root.addEventListener("vl-do", e => asked[e.detail]?.());
   p.listen.push(["change:clip", newClip], ["change:place", place]);
   for (const [k, f] of p.listen) model.on(k, f);

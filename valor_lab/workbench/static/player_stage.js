@@ -25,7 +25,7 @@ function stageOf(p) {
   p.spectrogram = button("vl-spectrum-button", "spectrogram", () => put("spectrogram", !get("spectrogram")));
   p.quieter = button("vl-mute", "mute", () => put("muted", !get("muted")));
   p.volume = h("input", { class: "vl-volume", type: "range", min: 0, max: 100, step: 5, "aria-label": "volume, percent",
-    oninput: e => { model.set("muted", false); put("volume", +e.target.value / 100); } });
+    oninput: e => { const v = +e.target.value / 100; model.set("muted", false); put("volume", v); } });
   p.loudness = h("span", { class: "vl-quiet vl-loudness" });
   p.helpButton = button("vl-help-button", "keys (?)", () => p.help(), { "aria-expanded": false });
   p.helpBox = h("dl", { class: "vl-help", hidden: true, tabindex: -1, "aria-label": "keys of the player" });

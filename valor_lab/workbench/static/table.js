@@ -137,7 +137,12 @@ function render({ model, el }) {
       get("pictures") ? h("span", { class: "vl-fixed vl-picture-place" }, image(row.id)) : null, main, ...columns().map(cell));
   }
   function again() { for (const e of drawn.values()) e.remove(); drawn.clear(); draw(); }
-  function choose(id, i) { put("selected", id); model.send({ do: "open", id }); bring(i); }
+  function choose(id, i) {
+    put("selected", id);
+    model.send({ do: "open", id });
+    bring(i);
+    toPlayer(root, "see");                               // what is opened must be in view
+  }
   function bring(i) {
     const hgt = rowHeight(), y = i * hgt, room = list.clientHeight - high();
     if (y < list.scrollTop) list.scrollTop = y; else if (y + hgt > list.scrollTop + room) list.scrollTop = y + hgt - room;
