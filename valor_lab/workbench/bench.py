@@ -28,6 +28,7 @@ def show_bench(player:Player, clips=(), panel=None):
     lists = list(clips) if isinstance(clips, (list, tuple)) else [clips]
     player.observe(lambda c: [setattr(x, "selected", c["new"]) for x in lists if c["new"] in x.place], "id")
     parts = [(widgets.Box(lists), "clips"), (player, "player"), (panel, "panel")]
+    if panel is not None: parts = parts[1:] + parts[:1]      # as the eye goes: the first stop of the tab key is at the top
     inner = widgets.Box([w.add_class(f"vl-in-{area}") for w, area in parts if w is not None])
     inner.add_class("vl-bench")
     if panel is not None: inner.add_class("vl-three")
@@ -65,6 +66,13 @@ class BrowseBench:
         self.table.observe(lambda change: self.update(), "switches")
         self.table.observe(lambda change: setattr(self.player, "playlist", self.table.view.index), "version")
         self.update()
+        self.table.sort = self._first_order()
+        if len(self.table.view): self.player.show(self.table.view.index[0])
+
+    def _first_order(self):
+        "What needs a look comes first: the lowest F, else the largest difference."
+        scored = [n for n in self.clips.labelings if n != self.clips.truth and n in self.table.frame and self.clips.truth]
+        return [scored[0], False] if scored else ["disagreement", True] if "disagreement" in self.table.frame else ["", False]
 
     def show(self): show_bench(self.player, self.table)
 

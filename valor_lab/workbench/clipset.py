@@ -74,7 +74,7 @@ def _add(self:Clips,
         other, n = next(iter(others.items()))
         raise ParameterError(f"labeling {name!r} cuts a clip into {labels.n_segments} segments, {other!r} into {n}")
     self.known.pop(name, None)
-    if partial and (has := np.isin(self.ids, labels.ids)).sum() < len(self.ids): labels, self.known[name] = padded(labels, self.ids), has
+    if partial and (has := np.isin(self.ids, labels.ids)).sum() < len(self.ids): labels, self.known[name] = padded(labels, self.ids, _seconds(self)), has
     self.labelings[name] = labels if labels.ids == self.ids else labels.select(self.ids)
 
 def _knows(self:Clips, name:str, clip=None):
@@ -83,13 +83,18 @@ def _knows(self:Clips, name:str, clip=None):
     if clip is not None: return has is None or bool(has[self.place[clip]])
     return np.ones(len(self), bool) if has is None else has
 
+def _seconds(self):
+    "[N] how long the clips are, by the first labeling that says it."
+    return next((l.durations for l in self.labelings.values() if l.durations is not None), None)
+
 # %% ../../nbs/api/workbench/03_clipset.ipynb #f334e6b7
-def padded(labels:SegmentLabels, ids) -> SegmentLabels:
+def padded(labels:SegmentLabels, ids, seconds=None) -> SegmentLabels:   # seconds: [N] of the clips, None: one for each segment
     "Labels for all of `ids`; a clip of which they do not speak has none."
     place = {c: n for n, c in enumerate(labels.ids)}
     if set(place) == set(ids): return labels.select(ids)
     rows, known = [place.get(c, 0) for c in ids], np.array([c in place for c in ids], bool)
-    seconds = None if labels.durations is None else np.where(known, labels.durations[rows], labels.n_segments)
+    others = labels.n_segments if seconds is None else seconds
+    seconds = None if labels.durations is None else np.where(known, labels.durations[rows], others)
     return SegmentLabels(ids, labels.audio[rows] & known[:, None, None], labels.visual[rows] & known[:, None, None], labels.vocab, seconds)
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #1e8c5f8e
