@@ -74,7 +74,8 @@ def _add(self:Clips,
         other, n = next(iter(others.items()))
         raise ParameterError(f"labeling {name!r} cuts a clip into {labels.n_segments} segments, {other!r} into {n}")
     self.known.pop(name, None)
-    if partial and (has := np.isin(self.ids, labels.ids)).sum() < len(self.ids): labels, self.known[name] = padded(labels, self.ids, _seconds(self)), has
+    has = np.isin(self.ids, labels.ids)
+    if partial and not has.all(): labels, self.known[name] = padded(labels, self.ids, _seconds(self)), has
     self.labelings[name] = labels if labels.ids == self.ids else labels.select(self.ids)
 
 def _knows(self:Clips, name:str, clip=None):
