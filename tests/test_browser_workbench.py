@@ -143,7 +143,7 @@ def test_a_clip_is_picked_played_looped_and_left_by_mouse_and_keys(chromium, lab
         page.keyboard.press("s")
         page.wait_for_function("() => document.querySelector('.vl-player video').playbackRate === 1.5")
         page.evaluate("() => { const v = document.querySelector('.vl-player video'); window.back = 0; window.seen = []; v.addEventListener('seeked', () => window.back++); setInterval(() => v.paused || window.seen.push(v.currentTime), 50) }")
-        drag(page, track(page, .2), track(page, .3))
+        drag(page, track(page, .2, ".vl-film"), track(page, .3, ".vl-film"))      # on the pictures it loops, on the seconds it zooms
         page.wait_for_selector(".vl-loop:not([hidden])")
         page.evaluate("() => { window.back = 0 }")
         page.keyboard.press("Space")

@@ -409,3 +409,14 @@ def test_with_norm_before_attention_the_other_stream_gives_keys_and_values_as_it
     q = layer.norm1(a)
     h = a + layer.self_attention(q, q) + layer.cross_attention(q, b)
     torch.testing.assert_close(layer(a, b), h + layer.feed_forward(layer.norm2(h)))
+
+
+def test_weights_that_are_not_finite_and_sizes_that_nobody_can_hold_are_refused(tmp_path):
+    from valor_lab.core import ParameterError
+    from valor_lab.models import load_model, make_model, save_model
+    sizes = dict(n_events=4, d_audio=8, d_visual=8, d_motion=0, d_model=16, d_ff=16, n_heads=2)
+    model = make_model("han", **sizes)
+    next(model.parameters()).data[0] = float("nan")
+    save_model(model, tmp_path/"m.safetensors")
+    with pytest.raises(ParameterError, match="NaN or infinite"): load_model(tmp_path/"m.safetensors")
+    with pytest.raises(ParameterError, match="weights, expected fewer"): make_model("han", **sizes | dict(d_model=10**6))

@@ -190,7 +190,7 @@ def test_implied_thresholds_give_the_labels_back():
 def test_events_get_the_interval_of_the_pair_that_is_chosen():
     from valor_lab.metrics import bootstrap_difference, event_scores
     c = clips()
-    c.add("other", SegmentLabels(c.ids, c.labelings["truth"].audio, c.labelings["harvested"].visual, LLP, np.full(len(c), 8.5)))
+    c.add("other", SegmentLabels(c.ids, c.labelings["truth"].audio, c.labelings["harvested"].visual, LLP, np.full(6, 8.5)))
     bench = w.CompareBench(c, ["harvested", "other"], n=50)
     assert bench.events.switch("difference") == "other − harvested"
     t = bootstrap_difference(event_scores, c.labelings["other"], c.labelings["harvested"], c.labelings["truth"], 50).xs("F", level=-1)
