@@ -19,7 +19,7 @@ def run(*jobs):
     return [p.exitcode for p in ps]
 
 
-@pytest.mark.parametrize("text", ["a = ", "a = [" * 5000, "a." * 40_000 + "b = 1", "a = 1\na = 2", "[a]\n[a]", "a = 99999-01-01", '"' * 9999, "x = {" * 200, "\0", "a = 1e"])
+@pytest.mark.parametrize("text", ["a = ", "a = [" * 5000, "a." * 40_000 + "b = 1", "a = 1\na = 2", "[a]\n[a]", "a = 99999-01-01", '"' * 9999, "x = {" * 200, "\0", "a = 1e", "a = 0x" + "f" * 5000])
 def test_a_damaged_toml_file_is_named_at_once(tmp_path, text):
     (tmp_path/"x.toml").write_text(text)
     with pytest.raises(ParameterError, match="x.toml"): read_toml(tmp_path/"x.toml")

@@ -111,7 +111,10 @@ def read_settings(
     path = Path(root or workspace())/WORKSPACE_FILE
     if not path.exists(): return Settings()
     if path.stat().st_size > 1 << 14: raise ParameterError(f"{path} cannot be read: it is larger than 16 kB")
-    try: found = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"0[xob][\da-fA-F_]{64}", text): raise ValueError("a number of more than 64 digits")   # could not even be shown
+        found = tomllib.loads(text)
     except (ValueError, OSError, RecursionError) as e: raise ParameterError(f"{path} cannot be read: {e}") from None
     for key, value in found.items():
         one_of(f"{path}: key", key, [f.name for f in fields(Settings)])

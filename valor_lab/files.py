@@ -80,7 +80,7 @@ def read_json(
 def parse_toml(text, path, keys=()) -> dict:
     "What a TOML text says; `path` is for the message."
     bare = re.sub(r'"(?:[^"\\\n]|\\.)*"', "x", text)
-    if re.search(r"(?:[\w-]+[ \t]*\.[ \t]*){32}|(?:[\[{][\s=\w,]{0,40}){64}", bare): raise ParameterError(f"{Path(path).name}: not a TOML file that can be read: nested too deeply")
+    if re.search(r"(?:[\w-]+[ \t]*\.[ \t]*){32}|(?:[\[{][\s=\w,]{0,40}){64}|0[xob][\da-fA-F_]{64}", bare): raise ParameterError(f"{Path(path).name}: not a TOML file that can be read: nested too deeply, or an endless number")
     try: found = tomllib.loads(text)
     except (ValueError, RecursionError, MemoryError, TypeError, AttributeError, KeyError, IndexError) as e: raise ParameterError(f"{Path(path).name}: not a TOML file ({_cause(e)})") from None
     return _checked(found, path, keys, dict, "TOML")
