@@ -166,8 +166,7 @@ WIDE = {
     "core", "files", "vocab",
     "harvest.scores",
     "media.clips",
-    "training.config", "training.recipes", "training.results", "training.runs", "training.tasks",
-    "workbench.bench", "workbench.clipset", "workbench.launcher"}
+    "training.results"}
 
 
 def wide_lines(path): return [n for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 140]

@@ -57,13 +57,15 @@ class TrainConfig:
     def __post_init__(self): _check(self)
 
 # %% ../../nbs/api/training/01_config.ipynb #e095ea61
-CHOICES = dict(optimizer=("adamw", "adam"), schedule=("cosine", "step", "constant"), ties=("first", "last"), precision=("32-true", "bf16-mixed", "16-mixed"))
+CHOICES = dict(optimizer=("adamw", "adam"), schedule=("cosine", "step", "constant"), ties=("first", "last"),
+               precision=("32-true", "bf16-mixed", "16-mixed"))
 
 def choices(config) -> dict:
     "The names that fields of the record may hold; some are the task's to say."
     task = find_task(config.task)
     task.networks()
-    return CHOICES | dict(features=task.features, select=(*task.scores, "last"), protocol=task.protocols, objective=methods.OBJECTIVES, backbone=models.BACKBONES)
+    return CHOICES | dict(features=task.features, select=(*task.scores, "last"), protocol=task.protocols,
+                          objective=methods.OBJECTIVES, backbone=models.BACKBONES)
 
 # %% ../../nbs/api/training/01_config.ipynb #9b28c2dd
 def _check(config):
@@ -74,12 +76,14 @@ def _check(config):
         if type(value) is not f.type: raise ParameterError(f"{f.name}={value!r} is {type(value).__name__}, expected {f.type.__name__}")
     for name, valid in choices(config).items(): one_of(name, getattr(config, name), valid)
     for f in fields(config):
-        if f.type is float and not math.isfinite(getattr(config, f.name)): raise ParameterError(f"{f.name}={getattr(config, f.name)}, expected a finite number")
+        if f.type is float and not math.isfinite(getattr(config, f.name)):
+            raise ParameterError(f"{f.name}={getattr(config, f.name)}, expected a finite number")
     if not config.lr > 0: raise ParameterError(f"lr={config.lr}, expected more than 0")
     if not 0 <= config.threshold <= 1: raise ParameterError(f"threshold={config.threshold}, expected 0 to 1")
     for name in ("beta1", "beta2"):
         if not 0 <= getattr(config, name) < 1: raise ParameterError(f"{name}={getattr(config, name)}, expected 0 or more and less than 1")
-    for name, least in dict(batch_size=1, step_epochs=1, epochs=0, warmup=0, min_lr=0, step_factor=0, weight_decay=0, clip_norm=0, seed=0).items():
+    zero = dict.fromkeys(("epochs", "warmup", "min_lr", "step_factor", "weight_decay", "clip_norm", "seed"), 0)
+    for name, least in (dict(batch_size=1, step_epochs=1) | zero).items():
         if not getattr(config, name) >= least: raise ParameterError(f"{name}={getattr(config, name)}, expected {least} or more")
     network_options(config), objective_options(config), task_options(config)
 
@@ -91,7 +95,9 @@ def _same_kinds(cls, given):
     "Values of the kind that the defaults of dataclass `cls` have; a whole number is taken for a fraction."
     for f in fields(cls):
         value = given.get(f.name, f.default)
-        if type(value) is not type(f.default) and (type(f.default), type(value)) != (float, int): raise ParameterError(f"{f.name}={value!r} is {type(value).__name__}, expected {type(f.default).__name__}")
+        want, found = type(f.default), type(value)
+        if found is not want and (want, found) != (float, int):
+            raise ParameterError(f"{f.name}={value!r} is {found.__name__}, expected {want.__name__}")
         if "dropout" in f.name and not 0 <= value < 1: raise ParameterError(f"{f.name}={value}, expected 0 or more and less than 1")
 
 # %% ../../nbs/api/training/01_config.ipynb #04c1c292
@@ -191,8 +197,8 @@ def preset(name:str) -> TrainConfig:
 
 # %% ../../nbs/api/training/01_config.ipynb #2d818e06
 _DEEP = dict(lr=3e-4, min_lr=3e-6, network=dict(d_model=256, n_layers=4))
-_HAN_2020 = dict(optimizer="adam", lr=3e-4, beta1=.9, weight_decay=0., clip_norm=0., schedule="step", batch_size=16, epochs=40, ties="last", seed=1,
-                 network=dict(n_heads=1, d_ff=512, visual_attends="original_audio"))
+_HAN_2020 = dict(optimizer="adam", lr=3e-4, beta1=.9, weight_decay=0., clip_norm=0., schedule="step", batch_size=16, epochs=40,
+                 ties="last", seed=1, network=dict(n_heads=1, d_ff=512, visual_attends="original_audio"))
 
 for _name, _config in {
     "han":      dict(objective="base"),

@@ -56,6 +56,7 @@ def parse_clips(
     if length and window: labels = recordings(labels, whole, table, length, has)
     return replace(labels, **({"findings": pd.DataFrame(failed)} if failed else {}))
 
+
 # %% ../../nbs/api/training/04_parsing.ipynb #4eefbc11
 def clip_seconds(path):
     "Seconds that the ten parts of a clip cover: of a window its length, of an id of LLP's form what it says, else None."
@@ -107,8 +108,9 @@ def feature_maker(kind:str, dataset:str, device="auto"):
     if demo and kind == "simple": return _simple
     if demo: return _Teachers(*demo_teachers(device=device), lambda path: _simple(path)[1]["motion"])
     motion = R2Plus1D18(device=device)
-    if kind == "clipclap": return _Teachers(ClipTeacher(device=device), ClapTeacher(device=device),
-                                             lambda path: extract(path, [motion])[motion.name], tokens=True)
+    if kind == "clipclap":
+        moves = lambda path: extract(path, [motion])[motion.name]
+        return _Teachers(ClipTeacher(device=device), ClapTeacher(device=device), moves, tokens=True)
     return _Classic([VGGish(device=device), ResNet152(device=device), motion])
 
 # %% ../../nbs/api/training/04_parsing.ipynb #b3474823

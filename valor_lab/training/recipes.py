@@ -59,10 +59,13 @@ def presets_for(dataset:str) -> list:
 def for_dataset(config:TrainConfig, dataset:str, size:str="small") -> TrainConfig:
     "`config` as it is trained on a data set: unchanged on LLP, with the sizes above on the demo set."
     r = recipe(dataset)
-    if config.task != r.task: raise ParameterError(f"preset {config.preset!r} is for the task {config.task!r}, and {dataset!r} is a set for {r.task!r}; choose one of {', '.join(presets_for(dataset))}")
+    if config.task != r.task:
+        raise ParameterError(f"preset {config.preset!r} is for the task {config.task!r}, and {dataset!r} is a set for {r.task!r}; "
+                             f"choose one of {', '.join(presets_for(dataset))}")
     if not r.sizes: return config
     known = {f.name for f in fields(config)} | set(network_options(config))
-    config = override(config, {k: v for k, v in r.sizes[one_of("size", size, r.sizes)].items() if k in known})   # not every network has a d_ff
+    given = r.sizes[one_of("size", size, r.sizes)]
+    config = override(config, {k: v for k, v in given.items() if k in known})         # not every network has a d_ff
     if size != "full" and network_options(config).get("n_layers", 1) > 1: config = replace(config, lr=config.lr/2, min_lr=config.min_lr/2)
     return replace(config, features=r.instead.get(config.features, config.features))
 
@@ -84,7 +87,9 @@ def prepare_demo(
         ids = [c for weak, _ in lists.values() for c in weak.ids]
         store = _harvested(root/"stores"/name, ids, folder/"videos", progress)
         scored = {s: store.select([c for c in weak.ids if c in set(store.ids)]).scores(weak.vocab) for s, (weak, _) in lists.items()}
-        if thresholds is None: thresholds = h.tune(scored["val"], lists["val"][1].select(scored["val"].ids), lists["val"][0].select(scored["val"].ids), "demo validation")
+        if thresholds is None:
+            val, (weak, truth) = scored["val"], lists["val"]
+            thresholds = h.tune(val, truth.select(val.ids), weak.select(val.ids), "demo validation")
         labels = concat(*(h.elaborate(x, lists[s][0].select(x.ids), thresholds) for s, x in scored.items()))
         keep_labels(labels, f"{name}-harvested", root, dict(thresholds=thresholds.provenance, store=store.fingerprint))
     return thresholds
@@ -147,14 +152,14 @@ def _is_python(source):
 
 # %% ../../nbs/api/training/06_recipes.ipynb #d408aa08
 def load_splits(dataset, root, size, features, labels="") -> dict:
-    "Training, validation and test split of a data set, None for one that it does not have; `labels` names the dense labels of the training split."
+    "Training, validation and test split of a data set, None for one that it lacks; `labels` names the dense labels of the first."
     splits = {s: load_dataset(dataset, root, s, features, size=size) if s in recipe(dataset).splits else None for s in LISTS}
     return splits | {"train": choose_labels(splits["train"], labels, root)}
 
 # %% ../../nbs/api/training/06_recipes.ipynb #d6e3af74
 def choose_labels(
     data,
-    labels:str,      # a labeling under data/labels, thresholds under data/thresholds, or `run:FOLDER`, what the method of a run made of them
+    labels:str,      # a labeling under data/labels, thresholds under data/thresholds, or `run:FOLDER`, what a run's method made
     root="data",
     gate="weak",     # what filters the labels that thresholds make: the weak label, or "none"
 ):
@@ -165,8 +170,11 @@ def choose_labels(
     if labels.startswith("run:"): return replace(data, labels=load_labels("train", _run_folder(labels[4:]), data.vocab).select(data.ids))
     known, presets = list_labels(root), [p.stem for p in visible(resolve(root)/"thresholds", "*.toml")]
     if labels in known: return replace(data, labels=load_labels(labels, root, data.vocab).select(data.ids))
-    if labels not in presets: raise ParameterError(f"labels={labels!r} is neither a labeling ({', '.join(known) or 'there is none'}) nor a set of thresholds ({', '.join(presets) or 'there is none'})")
-    if data.scores is None: raise ParameterError(f"labels={labels!r} are thresholds, and {data.name} has no feature store to apply them to: harvest it first")
+    if labels not in presets:
+        raise ParameterError(f"labels={labels!r} is neither a labeling ({', '.join(known) or 'there is none'}) "
+                             f"nor a set of thresholds ({', '.join(presets) or 'there is none'})")
+    if data.scores is None:
+        raise ParameterError(f"labels={labels!r} are thresholds, and {data.name} has no feature store to apply them to: harvest it first")
     from valor_lab import harvest
     thresholds = harvest.Thresholds.load(resolve(root)/"thresholds"/f"{labels}.toml", data.vocab)
     return replace(data, labels=harvest.elaborate(data.scores, data.weak if gate == "weak" else None, thresholds))
@@ -175,7 +183,8 @@ def _run_folder(name):
     "The folder of a run whose labels are asked for by name: it holds a run, and lies in the workspace unless it is named in full."
     folder = resolve(name)
     if not (folder/"config.toml").is_file(): raise ParameterError(f"labels='run:{name}': there is no run")
-    if not name.startswith(("/", "~")) and not folder.resolve().is_relative_to(workspace().resolve()): raise ParameterError(f"labels='run:{name}' leads outside the workspace")
+    if not name.startswith(("/", "~")) and not folder.resolve().is_relative_to(workspace().resolve()):
+        raise ParameterError(f"labels='run:{name}' leads outside the workspace")
     return folder
 
 # %% ../../nbs/api/training/06_recipes.ipynb #42fc240b

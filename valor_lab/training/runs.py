@@ -70,7 +70,8 @@ def weights_mark(model) -> str:
 # %% ../../nbs/api/training/02_runs.ipynb #fd5e201a
 def vocab_dict(vocab) -> dict:
     "A vocabulary as JSON can hold it."
-    return dict(name=vocab.name, events=list(vocab.events), clip_captions=list(vocab.clip_captions), clap_captions=list(vocab.clap_captions),
+    return dict(name=vocab.name, events=list(vocab.events),
+                clip_captions=list(vocab.clip_captions), clap_captions=list(vocab.clap_captions),
                 clip_thresholds=vocab.clip_thresholds.tolist(), clap_thresholds=vocab.clap_thresholds.tolist())
 
 # %% ../../nbs/api/training/02_runs.ipynb #a8aac89c
@@ -92,7 +93,8 @@ def write_json(path, value):
 # %% ../../nbs/api/training/02_runs.ipynb #46ff2472
 def _flat(about):
     "What is known of the data, one level deep: `data train/labels` and so on."
-    return {f"data {k}/{name}" if name else f"data {k}": x for k, v in about.items() for name, x in (v.items() if isinstance(v, dict) else [("", v)])}
+    parts = {k: v if isinstance(v, dict) else {"": v} for k, v in about.items()}
+    return {f"data {k}/{name}" if name else f"data {k}": x for k, v in parts.items() for name, x in v.items()}
 
 # %% ../../nbs/api/training/02_runs.ipynb #1057fc66
 def claim(
@@ -105,7 +107,9 @@ def claim(
     if record.exists():
         was, now = asdict(run.config) | _flat(run.data if marks.exists() else about), asdict(config) | _flat(about)
         other = [f"{k}: {was.get(k)!r} there, {now.get(k)!r} here" for k in sorted({*was, *now}) if repr(was.get(k)) != repr(now.get(k))]
-        if other: raise ParameterError(f"{run.name} holds another run ({'; '.join(other[:3])}{'; …' if len(other) > 3 else ''}). Choose another folder, or delete that one")
+        if other:
+            said = "; ".join(other[:3]) + ("; …" if len(other) > 3 else "")
+            raise ParameterError(f"{run.name} holds another run ({said}). Choose another folder, or delete that one")
         if marks.exists(): return run.finished
     write_json(marks, about)
     with atomic_path(record) as tmp: tmp.write_text(to_toml(config))      # last: a folder that has it is claimed
@@ -121,17 +125,22 @@ def make_fabric(
     "Lightning Fabric for a device; a GPU that is not there is an error."
     kind, _, number = str(device).partition(":")
     one_of("device", kind, ("auto", "cpu", "cuda"))
-    if kind == "cuda" and not torch.cuda.is_available(): raise ParameterError(f"device={device!r}, but no GPU can be used here; choose 'cpu' or 'auto'")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ParameterError(f"device={device!r}, but no GPU can be used here; choose 'cpu' or 'auto'")
     if kind == "auto": kind = "cuda" if torch.cuda.is_available() else "cpu"
-    if kind == "cpu" and precision == "16-mixed": raise ParameterError("precision '16-mixed' needs a GPU; on a CPU choose 'bf16-mixed' or '32-true'")
-    return need("lightning_fabric", "models").Fabric(accelerator=kind, devices=[int(number)] if number else devices, precision=precision, loggers=list(loggers))
+    if kind == "cpu" and precision == "16-mixed":
+        raise ParameterError("precision '16-mixed' needs a GPU; on a CPU choose 'bf16-mixed' or '32-true'")
+    fabric, devices = need("lightning_fabric", "models").Fabric, [int(number)] if number else devices
+    return fabric(accelerator=kind, devices=devices, precision=precision, loggers=list(loggers))
 
 # %% ../../nbs/api/training/02_runs.ipynb #5379ca50
 def environment(fabric) -> dict:
     "What ran it: versions, the commit where there is one, and the kind of device; nothing that names the machine."
     cuda = fabric.device.type == "cuda"
-    return dict(valor_lab=valor_lab.__version__, commit=_commit(), python=platform.python_version(), system=f"{platform.system()} {platform.machine()}",
-                torch=torch.__version__, numpy=np.__version__, lightning_fabric=need("lightning_fabric", "models").__version__, device=torch.cuda.get_device_name(fabric.device) if cuda else "cpu",
+    return dict(valor_lab=valor_lab.__version__, commit=_commit(), python=platform.python_version(),
+                system=f"{platform.system()} {platform.machine()}", torch=torch.__version__, numpy=np.__version__,
+                lightning_fabric=need("lightning_fabric", "models").__version__,
+                device=torch.cuda.get_device_name(fabric.device) if cuda else "cpu",
                 processes=fabric.world_size, threads=torch.get_num_threads())
 
 # %% ../../nbs/api/training/02_runs.ipynb #5622e63f

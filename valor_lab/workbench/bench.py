@@ -60,7 +60,8 @@ class BrowseBench:
         score = next((k for k in self.keys if self.keys[k] == "segment/event"), next(iter(self.keys), ""))
         switches = [dict(name="score", options=list(self.keys), value=score)] * bool(self.keys)
         switches += [dict(name=n, options=names, value=v) for n, v in zip(("differ", "from"), names) if len(names) > 1]
-        self.table = Table(pd.DataFrame(dict(weak=weak_words(clips)), index=pd.Index(clips.ids, name="clip")), subtitle="weak", picture=first_picture(clips) if clips.files else None,
+        frame = pd.DataFrame(dict(weak=weak_words(clips)), index=pd.Index(clips.ids, name="clip"))
+        self.table = Table(frame, subtitle="weak", picture=first_picture(clips) if clips.files else None,
                            opened=self.player.show, switches=switches, height=height, title=title)
         self.table.observe(lambda change: self.update(), "switches")
         self.table.observe(lambda change: setattr(self.player, "playlist", self.table.view.index), "version")
@@ -84,7 +85,8 @@ def _browse_update(self):
     with t.hold_sync():
         t.columns = [vars(x) for x in _browse_columns(c, frame)]
         t.replace(frame, clip_masks(frame, c))
-        t.note = " ".join([f"F: {score}, of each clip, percent." if score else "", f"Differing segments: {pair[0]} and {pair[1]}." if pair else "", *c.complaints]).strip()
+        notes = [f"F: {score}, of each clip, percent."] * bool(score) + [f"Differing segments: {pair[0]} and {pair[1]}."] * bool(pair)
+        t.note = " ".join([*notes, *c.complaints])
 
 def _browse_columns(clips, frame):
     "Columns of the list: F of each labeling, differing segments, alignment, split."
@@ -135,10 +137,14 @@ class TuneBench:
         self.clips, self.tuning, self.rescore = clips, tuning, rescore
         self._share()
         first = [n for n in (clips.truth, clips.harvested) if n in clips.labelings]
-        self.player = Player(clips, tuning.scores.ids[0], [*first, *(n for n in clips.labelings if n not in first)][:FIRST_LANES - 1], tuning.scores.ids, choices=True)
+        names = [*first, *(n for n in clips.labelings if n not in first)][:FIRST_LANES - 1]
+        self.player = Player(clips, tuning.scores.ids[0], names, tuning.scores.ids, choices=True)
         frame = self.frame()
-        self.table = Table(frame, self._columns(frame), self.masks(), subtitle="weak", picture=first_picture(clips) if clips.files else None, opened=self.player.show, height=330, title=f"Clips {tuning.split}", note=self._note())
-        self.flips = Table(flip_frame(tuning), [Column("seconds", "second")], subtitle="what", opened=self.open_flip, id_label="clip", title="Flips since saved", height=190)
+        picture = first_picture(clips) if clips.files else None
+        self.table = Table(frame, self._columns(frame), self.masks(), subtitle="weak", picture=picture,
+                           opened=self.player.show, height=330, title=f"Clips {tuning.split}", note=self._note())
+        self.flips = Table(flip_frame(tuning), [Column("seconds", "second")], subtitle="what", opened=self.open_flip, id_label="clip",
+                           title="Flips since saved", height=190)
         self.panel = ThresholdPanel(tuning, rescore=rescore, folder=folder)
         self.panel.moved = self.moved
         self.panel.observe(lambda c: setattr(self.player, "highlight", c["new"]), ["hovered", "selected"])
@@ -171,7 +177,8 @@ def _tune_frame(self) -> pd.DataFrame:
     t, n = self.tuning, [self.clips.place[c] for c in self.tuning.scores.ids]
     words = self.words if len(t.vocab) == self.wide else weak_words(self.clips)
     self.words, self.wide = words, len(t.vocab)
-    out = pd.DataFrame(dict(weak=[words[i] for i in n], changed=sum((t.on[m] != t.before[m]).sum((0, 2)) for m in MODALITY.values())), index=pd.Index(t.scores.ids, name="clip"))
+    changed = sum((t.on[m] != t.before[m]).sum((0, 2)) for m in MODALITY.values())
+    out = pd.DataFrame(dict(weak=[words[i] for i in n], changed=changed), index=pd.Index(t.scores.ids, name="clip"))
     if t.truth is not None: out["F"] = clip_scores(self.clips, self.clips.harvested)["segment/event"].to_numpy()[n]
     return out
 
@@ -187,7 +194,9 @@ def _tune_masks(self):
 def flip_frame(tuning:Tuning) -> pd.DataFrame:
     "Flipped segments as rows of a list."
     f = tuning.flips()
-    out = pd.DataFrame(dict(label=[f"{'+' if n else '−'} {c}" for n, c in zip(f.now, f["clip"])], what=[f"{s:g} s · {e} · {m}" for s, e, m in zip(f.second, f.event, f.modality)], seconds=f.second.astype(float), clip_id=f["clip"], event=f.event))
+    label = [f"{'+' if n else '−'} {c}" for n, c in zip(f.now, f["clip"])]
+    what = [f"{s:g} s · {e} · {m}" for s, e, m in zip(f.second, f.event, f.modality)]
+    out = pd.DataFrame(dict(label=label, what=what, seconds=f.second.astype(float), clip_id=f["clip"], event=f.event))
     out.index = [f"{c}|{e}|{m}|{t}" for c, e, m, t in zip(f["clip"], f.event, f.modality, f.segment)]
     return out
 
@@ -198,7 +207,12 @@ def _open_flip(self, row:str):
     self.player.show(r.clip_id, at=r.seconds, highlight=r.event)
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #e9b815de
-TuneBench._share, TuneBench.moved, TuneBench.frame, TuneBench.masks, TuneBench.open_flip = _share, _moved, _tune_frame, _tune_masks, _open_flip
-TuneBench._columns = lambda self, frame: [Column("F", "F, %")] * ("F" in frame) + [Column("changed", "changed segments", 0, worst_last=True)]
-TuneBench._note = lambda self: "number: F of the harvested labels against truth" if self.tuning.truth is not None else "number: segments that changed since the thresholds were saved"
+def _tune_columns(self, frame): return [Column("F", "F, %")] * ("F" in frame) + [Column("changed", "changed segments", 0, worst_last=True)]
+
+def _tune_note(self):
+    if self.tuning.truth is not None: return "number: F of the harvested labels against truth"
+    return "number: segments that changed since the thresholds were saved"
+
+TuneBench._share, TuneBench.moved, TuneBench.frame, TuneBench.masks = _share, _moved, _tune_frame, _tune_masks
+TuneBench.open_flip, TuneBench._columns, TuneBench._note = _open_flip, _tune_columns, _tune_note
 TuneBench.show = lambda self: show_bench(self.player, [self.table, self.flips], self.panel)

@@ -67,11 +67,15 @@ def _add(self:Clips,
     partial:bool=False,     # it may speak of some of them only
 ):
     "Add or replace a labeling; its clips are brought into this set's order."
-    if labels.vocab.events != self.vocab.events: raise ParameterError(f"labeling {name!r} speaks of other events than the {len(self.vocab)} of {self.vocab.name}")
+    if labels.vocab.events != self.vocab.events:
+        raise ParameterError(f"labeling {name!r} speaks of other events than the {len(self.vocab)} of {self.vocab.name}")
     others = {n: l.n_segments for n, l in self.labelings.items() if n != name}
-    if set(others.values()) - {labels.n_segments}: raise ParameterError(f"labeling {name!r} cuts a clip into {labels.n_segments} segments, {next(iter(others))!r} into {next(iter(others.values()))}")
+    if set(others.values()) - {labels.n_segments}:
+        other, n = next(iter(others.items()))
+        raise ParameterError(f"labeling {name!r} cuts a clip into {labels.n_segments} segments, {other!r} into {n}")
     self.known.pop(name, None)
-    if partial and (has := np.isin(self.ids, labels.ids)).sum() < len(self.ids): labels, self.known[name] = padded(labels, self.ids, _seconds(self)), has
+    has = np.isin(self.ids, labels.ids)
+    if partial and not has.all(): labels, self.known[name] = padded(labels, self.ids, _seconds(self)), has
     self.labelings[name] = labels if labels.ids == self.ids else labels.select(self.ids)
 
 def _knows(self:Clips, name:str, clip=None):
@@ -106,7 +110,8 @@ def _duration(self:Clips, clip:str) -> float:
 
 def _clip_notes(self:Clips, clip:str) -> list:
     "What is to be said about a clip: its split, the audit's findings, failures of the harvest."
-    return [f"{what}: {found[clip]}" for what, found in (("split", self.splits), ("audit", self.findings), ("harvest", self.failures)) if clip in found]
+    known = (("split", self.splits), ("audit", self.findings), ("harvest", self.failures))
+    return [f"{what}: {found[clip]}" for what, found in known if clip in found]
 
 Clips.add, Clips.knows, Clips.duration, Clips.notes, Clips.n_segments = _add, _knows, _duration, _clip_notes, property(_n_segments)
 
@@ -145,7 +150,8 @@ def occurring(
     "The events of a clip's weak label and of its labelings, in the vocabulary's order."
     n = clips.place[clip]
     here = np.zeros(len(clips.vocab), bool) if clips.weak is None else clips.weak.mask[n].copy()
-    for name in clips.labelings if names is None else names: here |= (clips.labelings[name].audio[n] | clips.labelings[name].visual[n]).any(0)
+    for name in clips.labelings if names is None else names:
+        here |= (clips.labelings[name].audio[n] | clips.labelings[name].visual[n]).any(0)
     return [e for e, h in zip(clips.vocab.events, here) if h]
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #a5e0f33a
@@ -163,8 +169,10 @@ def heat(clips:Clips, clip:str, modality:str, c:int):
     row = _score_rows(clips).get(clip)
     if row is None: return None
     s, (low, high) = getattr(clips.scores, modality)[row, :, c], score_range(clips, modality, c)
-    if len(s) > STRIP: s = np.array([p.max() for p in np.array_split(s, STRIP)])   # a long clip's strip shows the highest score of each span
-    return dict(scores=[None if np.isnan(v) else round(float(v), 3) for v in s], threshold=float(t) if np.isfinite(t := clips.thresholds.get(modality, UNKNOWN)[c]) else None, low=low, high=high)
+    if len(s) > STRIP: s = np.array([p.max() for p in np.array_split(s, STRIP)])   # a long clip: the highest score of each span
+    t = clips.thresholds.get(modality, UNKNOWN)[c]
+    scores = [None if np.isnan(v) else round(float(v), 3) for v in s]
+    return dict(scores=scores, threshold=float(t) if np.isfinite(t) else None, low=low, high=high)
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #6b1e297f
 def score_range(clips:Clips, modality:str, c:int) -> tuple:
@@ -185,7 +193,7 @@ def short_names(names) -> dict:
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #9620c709
 def implied_thresholds(scores, labels:SegmentLabels, weak:WeakLabels=None) -> dict:
-    "`audio` and `visual` [C]: midway between the highest score without and the lowest with the label; NaN where no threshold explains the labels."
+    "`audio` and `visual` [C]: midway between the highest score without the label and the lowest with it; NaN where they overlap."
     labels, out = labels.select(scores.ids), {}
     gate = np.ones((len(scores), 1, 1), bool) if weak is None else weak.select(scores.ids).mask[:, None]
     for m in ("audio", "visual"):
@@ -210,12 +218,14 @@ def lanes(
     out = []
     for event in occurring(clips, clip, names) if events is None else events:
         c = clips.vocab.index(event)
-        if clips.weak is not None and clips.weak.mask[n, c]: out.append(dict(event=event, modality="", name="weak label", kind="weak", cells="o" * clips.n_segments))
+        if clips.weak is not None and clips.weak.mask[n, c]:
+            out.append(dict(event=event, modality="", name="weak label", kind="weak", cells="o" * clips.n_segments))
         for modality in clips.modalities:
             for name in names:
                 own = name in (clips.truth, edited)
                 on, true = (None if x is None else getattr(x, modality)[n, :, c] for x in (clips.labelings[name], None if own else truth))
-                lane = dict(event=event, modality=modality, name=name, short=short[name], kind="truth" if name == clips.truth else "harvested" if name == clips.harvested else "labels",
+                kind = "truth" if name == clips.truth else "harvested" if name == clips.harvested else "labels"
+                lane = dict(event=event, modality=modality, name=name, short=short[name], kind=kind,
                             cells=cells(on, true), editable=name == edited and modality != "audio_visual")
                 if name == clips.harvested: lane["heat"] = heat(clips, clip, modality, c)
                 out.append(lane)
@@ -227,7 +237,8 @@ def media_file(
     folders=(),    # further data folders
 ) -> Path:
     "The real path of a file inside a data folder; `ParameterError` for anything else."
-    allowed = [Path(f).resolve() for f in (resolve("data"), *(resolve(v) for v in [os.environ.get("VALOR_TEST_DATA")] if v), *map(resolve, folders))]
+    tests = [v for v in [os.environ.get("VALOR_TEST_DATA")] if v]
+    allowed = [resolve(f).resolve() for f in ("data", *tests, *folders)]
     if isinstance(path, Window): return replace(path, path=media_file(path.path, folders))
     real = resolve(path).resolve()
     if not any(real.is_relative_to(f) for f in allowed): raise ParameterError(f"refused: {Path(path).name} lies outside the data folders")
@@ -279,7 +290,8 @@ def spectrogram(
     window, starts = np.hanning(512), np.linspace(0, max(len(audio) - 512, 0), columns).astype(int)
     parts = np.pad(audio, (0, 512))[starts[:, None] + np.arange(512)] * window
     power = np.abs(np.fft.rfft(parts)) ** 2                                    # [columns, 257]
-    power = power[:, :256].reshape(columns, -1, 256 // 64).mean(2) if rows == 64 else np.add.reduceat(power, np.linspace(0, 256, rows, endpoint=False).astype(int), 1)
+    if rows == 64: power = power[:, :256].reshape(columns, -1, 256 // 64).mean(2)
+    else: power = np.add.reduceat(power, np.linspace(0, 256, rows, endpoint=False).astype(int), 1)
     db = 10 * np.log10(power + 1e-10)
     return (np.clip((db - db.max() + 80) / 80, 0, 1) * 255).astype(np.uint8).T[::-1].copy()
 
@@ -310,8 +322,8 @@ def clip_scores(clips:Clips, name:str) -> pd.DataFrame:
     from valor_lab.metrics import avvp_scores
     kept, labels, truth = clips.__dict__.setdefault("_per_clip", {}), clips.labelings[name], clips.labelings[clips.truth]
     if kept.get((name, clips.truth), (None, None))[:2] != (labels, truth):
-        table = avvp_scores(labels, truth, per_clip=True)
-        table[~(clips.knows(name) & clips.knows(clips.truth))] = np.nan
+        both = [c for c, k in zip(clips.ids, clips.knows(name) & clips.knows(clips.truth)) if k]
+        table = avvp_scores(labels.select(both), truth.select(both), per_clip=True).reindex(list(clips.ids))
         kept[name, clips.truth] = labels, truth, table
     return kept[name, clips.truth][2]
 
@@ -329,28 +341,36 @@ def clip_frame(
     out["failure"] = [clips.failures.get(c, "") for c in clips.ids]
     if clips.truth:
         for name in clips.labelings:
-            if name != clips.truth: out[name] = clip_scores(clips, name)[one_of("score", metric, clip_scores(clips, name).columns)].to_numpy()
+            if name == clips.truth: continue
+            scores = clip_scores(clips, name)
+            out[name] = scores[one_of("score", metric, scores.columns)].to_numpy()
     pair = list(pair or list(clips.labelings)[:2])
-    if len(pair) == 2: out["disagreement"] = np.where(clips.knows(pair[0]) & clips.knows(pair[1]), disagreement(*(clips.labelings[p] for p in pair)), np.nan)
+    if len(pair) == 2:
+        differ = disagreement(*(clips.labelings[p] for p in pair))
+        out["disagreement"] = np.where(clips.knows(pair[0]) & clips.knows(pair[1]), differ, np.nan)
     return out
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #645aedf9
 def _aligned(clips):
     "[N] alignment by the truth, and where there is none by the first labeling that speaks of the clip."
     out = np.full(len(clips), "no labels", object)
-    for name in reversed([*([clips.truth] if clips.truth else []), *(n for n in clips.labelings if n != clips.truth)]): out = np.where(clips.knows(name), alignment(clips.labelings[name]), out)
+    names = [*([clips.truth] if clips.truth else []), *(n for n in clips.labelings if n != clips.truth)]
+    for name in reversed(names): out = np.where(clips.knows(name), alignment(clips.labelings[name]), out)
     return out
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #0e1c8a43
 def clip_masks(frame:pd.DataFrame, clips:Clips) -> dict:
     "The filters of a table of clips: split, event, alignment, and whatever was found or failed."
     mask, out = _listed(clips), {}
-    if "split" in frame and frame["split"].nunique() > 1: out["split"] = {v: (frame["split"] == v).to_numpy() for v in frame["split"].unique()}
+    if "split" in frame and frame["split"].nunique() > 1:
+        out["split"] = {v: (frame["split"] == v).to_numpy() for v in frame["split"].unique()}
     out["event"] = {e: mask[:, c] for c, e in enumerate(clips.vocab.events) if mask[:, c].any()}
     if "alignment" in frame: out["alignment"] = {a: (frame.alignment == a).to_numpy() for a in sorted(frame.alignment.unique())}
     for column, name in (("findings", "audit"), ("failure", "harvest")):
         found = sorted({w for v in frame[column].unique() if v for w in v.split("; ")}) if column in frame else []
-        if found: out[name] = {"any finding" if name == "audit" else "failed": (frame[column] != "").to_numpy(), **{w: frame[column].str.contains(w, regex=False).to_numpy() for w in found}}
+        if not found: continue
+        each = {w: frame[column].str.contains(w, regex=False).to_numpy() for w in found}
+        out[name] = {"any finding" if name == "audit" else "failed": (frame[column] != "").to_numpy(), **each}
     return out
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #afe32518

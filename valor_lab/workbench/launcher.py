@@ -34,7 +34,8 @@ class Launcher(anywidget.AnyWidget):
     message = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, dataset="demo", size="small", root="data", out="runs", notebook="nbs/train.ipynb", **kw):
-        self.fixed, self.notebook, self.folder = dict(dataset=dataset, size=size, data_root=str(root), out=str(out)), notebook, f"{out}/jobs"
+        self.fixed = dict(dataset=dataset, size=size, data_root=str(root), out=str(out))
+        self.notebook, self.folder = notebook, f"{out}/jobs"
         super().__init__(presets=presets_for(dataset), **kw)
         self.now()
         self.on_msg(self._asked)
@@ -43,7 +44,8 @@ class Launcher(anywidget.AnyWidget):
 # %% ../../nbs/api/workbench/09_launcher.ipynb #915c82fc
 def _start(self, preset:str, labels="", overrides="", epochs=None, seeds="0", device="auto", name=None) -> Job:
     "Start a training; the job it became."
-    job = launch(self.notebook, dict(self.fixed, preset=preset, labels=labels, overrides=overrides, epochs=epochs, seeds=str(seeds), device=device), name, self.folder)
+    given = dict(preset=preset, labels=labels, overrides=overrides, epochs=epochs, seeds=str(seeds), device=device)
+    job = launch(self.notebook, self.fixed | given, name, self.folder)
     self.message, self.selected = f"{job.name}: {job.says}", job.name
     self.now()
     return job
@@ -62,8 +64,10 @@ def _launcher_now(self):
     from valor_lab.datasets import list_labels
     found, root = list_jobs(self.folder), self.fixed["data_root"]
     out = self.fixed["out"]
-    changed = [f"run:{out}/{p.parents[2].name}" for p in visible(resolve(out), "*/labels/train/about.json")]           # what the methods of runs made of their labels
-    self.labels = ["", *list_labels(root), *presets(f"{root}/thresholds", self.vocab()), *changed]   # thresholds that were just saved in `tune` are among them
+    made = visible(resolve(out), "*/labels/train/about.json")                      # what the methods of runs made of their labels
+    changed = [f"run:{out}/{p.parents[2].name}" for p in made]
+    saved = presets(f"{root}/thresholds", self.vocab())                            # with those that were just saved in `tune`
+    self.labels = ["", *list_labels(root), *saved, *changed]
     if not self.selected and len(found): self.selected = found.name[0]
     with self.hold_sync():
         self.jobs = [dict(name=r.name, state=r.state, seconds=round(np.nan_to_num(r.seconds))) for r in found.itertuples(index=False)]
@@ -86,7 +90,9 @@ def job_curves(job:Job, out="runs") -> list:
         try: t, columns = read_table(path), {"loss": "loss/total", **_headline(path.parent)}
         except (ParameterError, KeyError, AttributeError): continue                # one damaged run hides no other
         for title, column in columns.items():
-            if {column, "epoch"} <= set(t) and t[column].dtype.kind in "if": lines.setdefault(title, []).append(dict(name=path.parent.name, x=t.epoch.tolist(), y=[None if np.isnan(v) else round(float(v), 4) for v in t[column]]))
+            if not {column, "epoch"} <= set(t) or t[column].dtype.kind not in "if": continue
+            y = [None if np.isnan(v) else round(float(v), 4) for v in t[column]]
+            lines.setdefault(title, []).append(dict(name=path.parent.name, x=t.epoch.tolist(), y=y))
     return [dict(title=t, lines=l) for t, l in lines.items() if l]
 
 def _headline(folder):
@@ -99,9 +105,12 @@ def _launcher_asked(self, widget, message, buffers):
     "One message from the browser."
     try:
         if message.get("do") == "start":
-            if message["labels"] not in self.labels: raise ParameterError(f"labels={message['labels']!r:.80} are not among those that this page offers")
+            if message["labels"] not in self.labels:
+                raise ParameterError(f"labels={message['labels']!r:.80} are not among those that this page offers")
             self.start(**{k: message[k] for k in ("preset", "labels", "overrides", "epochs", "seeds", "device")})
-        elif message.get("do") == "stop" and self.selected: Job(resolve(self.folder)/self.selected).stop(); self.message = f"{self.selected} was stopped."
+        elif message.get("do") == "stop" and self.selected:
+            Job(resolve(self.folder)/self.selected).stop()
+            self.message = f"{self.selected} was stopped."
     except SameJob as e: self.message, self.selected = str(e), e.job.name          # a double click: here is the first one
     except (ValueError, KeyError, TypeError, OSError) as e: self.message = str(e)
     self.now()
@@ -109,7 +118,8 @@ def _launcher_asked(self, widget, message, buffers):
 # %% ../../nbs/api/workbench/09_launcher.ipynb #c4650bb6
 def _launcher_still(self):
     "The jobs as a table."
-    rows = "".join(f"<tr><td>{html.escape(j['name'])}</td><td>{html.escape(j['state'])}</td><td>{j['seconds']:,} s</td></tr>" for j in self.jobs)
+    cells = [(j["name"], j["state"], f"{j['seconds']:,} s") for j in self.jobs]
+    rows = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in cells)
     text = f"Trainings: {len(self.jobs)}"
     return {"text/html": f"<p>{text}</p>" + (f"<table>{rows}</table>" if rows else ""), "text/plain": text}, {}
 
