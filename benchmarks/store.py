@@ -7,7 +7,7 @@ size, with embeddings of 10 x 104 and 10 x 8 numbers: the wall of the format bef
 training takes them; with --old the same by the code in that folder, from a store of version 0.1, in the same run. `search`: 500,000 made-up seconds in clusters, exact and by index.
 Times are on the clock; memory is the peak of a process of its own.
 """
-import argparse, json, os, subprocess, sys, tempfile, time
+import argparse, functools, json, os, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,30 @@ def settings(audio, visual):
     return dict(format=2, n_segments=10, sampling="published", rate=48_000, **made, features={})
 
 
+@functools.cache
+def _noise(width, seed): return np.random.default_rng(seed).standard_normal((12_000, 10, width), np.float32).astype(np.float16)
+
+
 def rows(which, made, seed=0):
     "Clips with random embeddings."
     from valor_lab.harvest import Row
-    rng = np.random.default_rng([seed, which.start])
-    arrays = {m: rng.standard_normal((len(which), 10, made[m]["width"]), np.float32).astype(np.float16) for m in ("audio", "visual")}
+    arrays = {m: np.roll(_noise(made[m]["width"], seed), which.start % 8191, 0)[:len(which)] for m in ("audio", "visual")}
     return [Row(f"{i:011d}_0_10", f"videos/{i:011d}.mp4", 10., {}, {m: x[n] for m, x in arrays.items()}) for n, i in enumerate(which)]
+
+
+def block(which, made):
+    "The same as one record batch, without a Python object for each clip."
+    import pyarrow as pa
+    from valor_lab.harvest import rows as table, marks_of
+    n, schema, names = len(which), table.schema_of(made), table.small_columns(made)
+    found = dict(id=pa.array([f"{i:011d}_0_10" for i in which]), path=pa.array([f"videos/{i:011d}.mp4" for i in which]),
+                 duration=pa.array(np.full(n, 10.)), reasons=pa.array(["{}"]*n))
+    for m in ("audio", "visual"):
+        x = np.roll(_noise(made[m]["width"], 0), which.start % 8191, 0)[:n]
+        found |= {f"{m}_start": pa.array(np.zeros(n)), f"{m}_end": pa.array(np.full(n, 10.)), f"mark {m}": pa.array(marks_of(x))}
+        found[m] = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), x[0].size)
+    found["mark"] = pa.array(table.small_marks(pa.record_batch([found[c] for c in names], names), names))
+    return pa.record_batch([found[c] for c in schema.names], schema=schema)
 
 
 def written(): return next(int(line.split()[1]) for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("wchar"))
@@ -71,11 +89,11 @@ def part_bytes(folder):
 
 
 def part_fill(folder, n):
-    from valor_lab.harvest import add_rows, begin_store
+    from valor_lab.harvest import add_rows, begin_store, rows as table
     made, n, size = settings(8, 104), int(n), 8192
     begin_store(Path(folder), made)
     start = time.perf_counter()
-    for k in range(0, n, size): add_rows(Path(folder), rows(range(k, min(n, k + size)), made), made)
+    for k in range(0, n, size): table.merge_rows(Path(folder)/table.TABLE, block(range(k, min(n, k + size)), made))
     filled = time.perf_counter() - start
     some = [clock(lambda: add_rows(Path(folder), rows(range(n + 64*k, n + 64*k + 64), made), made))[1] for k in range(5)]
     return dict(seconds=filled, commit_64=float(np.median(some)), peak=peak(), gigabytes=sum(p.stat().st_size for p in Path(folder).rglob("*.lance") if p.is_file())/1e9)

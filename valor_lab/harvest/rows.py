@@ -9,8 +9,8 @@ __all__ = ['FORMAT', 'TABLE', 'LINKS', 'CLOSED', 'SMALL', 'IMPLIED', 'FRAGMENTS'
            'can_link', 'settings_in', 'create_store', 'better', 'merge_rows', 'flush', 'add_rows', 'tidy',
            'read_batches', 'array_in', 'damaged', 'read_small', 'quoted', 'tried', 'forget']
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #b536fa99
-import contextlib, json, os, time
+# %% ../../nbs/api/harvest/04a_rows.ipynb #63404088
+import contextlib, functools, json, os, time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -101,7 +101,8 @@ class Row:
     arrays:dict = field(default_factory=dict)        # column -> float16, as `arrays_of` says
     reasons:dict = field(default_factory=dict)       # modality -> why it is missing
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #32064dd4
+# %% ../../nbs/api/harvest/04a_rows.ipynb #8615ac05
+@functools.lru_cache(64)
 def _odd(n):
     "`n` odd 64-bit numbers, always the same (SplitMix64)."
     with np.errstate(over="ignore"):
@@ -160,14 +161,15 @@ def schema_of(settings):
     fields += [pa.field(column_of(c), pa.list_(pa.float16(), int(np.prod(shape)))) for c, _, shape in arrays_of(settings)]
     return pa.schema(fields, metadata={"valor_lab": json.dumps(settings)})
 
-# %% ../../nbs/api/harvest/04a_rows.ipynb #9f8aff75
+# %% ../../nbs/api/harvest/04a_rows.ipynb #4b50976d
 def lists_of(arrays, shape):
-    "Arrays, some of them None, as an Arrow column of lists of a fixed length."
-    pa, width = need("pyarrow", "teachers"), int(np.prod(shape))
+    "Arrays, some of them None, as an Arrow column of lists of a fixed length, and the column of their marks."
+    pa, width, lacks = need("pyarrow", "teachers"), int(np.prod(shape)), np.array([x is None for x in arrays], bool)
     flat = np.zeros((len(arrays), width), np.float16)
     for row, x in zip(flat, arrays):
         if x is not None: row[:] = x.reshape(-1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), width, mask=pa.array([x is None for x in arrays], pa.bool_()))
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), width, mask=pa.array(lacks))
+    return lists, pa.array(marks_of(flat), mask=lacks)
 
 def batch_of(rows, settings):
     "A list of `Row` as a record batch with its marks."
@@ -178,8 +180,7 @@ def batch_of(rows, settings):
     for m in ("audio", "visual"): columns |= {f"{m}_{name}": [at(r, m, end) for r in rows] for end, name in enumerate(("start", "end"))}
     for c, _, shape in arrays_of(settings):
         arrays = [r.arrays.get(c) if r.arrays.get(c) is None else checked_rows(r.arrays[c], shape, missing=True) for r in rows]
-        columns[column_of(c)] = lists_of(arrays, shape)
-        columns[mark_of(c)] = [None if x is None else int(marks_of(x[None])[0]) for x in arrays]
+        columns[column_of(c)], columns[mark_of(c)] = lists_of(arrays, shape)
     columns = {n: x if isinstance(x, pa.Array) else pa.array(x, schema.field(n).type) for n, x in columns.items()}
     small = pa.record_batch([columns[n] for n in small_columns(settings)], small_columns(settings))
     columns["mark"] = pa.array(small_marks(small, small_columns(settings)))
