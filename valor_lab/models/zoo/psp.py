@@ -24,7 +24,7 @@ class PSPConfig:
     n_events:int = 28              # background is one more class
     d_audio:int = 128
     d_visual:int = 512
-    tau:float|None = None          # pairs whose share is no greater pass nothing; None: .099 fully, .095 weakly
+    least_share:float|None = None  # pairs whose share is no greater pass nothing; None: .099 fully, .095 weakly
     dropout:float = .1
 
     def __post_init__(self):
@@ -93,7 +93,7 @@ class PSP(nn.Module):
         super().__init__()
         c = self.config = make_config(PSPConfig, options)
         full, n = c.supervision == "full", c.n_events + 1
-        self.tau = c.tau if c.tau is not None else .099 if full else .095
+        self.tau = c.least_share if c.least_share is not None else .099 if full else .095
         self.attention, self.lstm_a_v, self.psp = PlaceAttention(c.d_audio, c.d_visual), Streams(), Propagate(256, full, c.dropout)
         self.linear_v = nn.Linear(c.d_visual, 128)                                        # idle fully
         self.L1, self.L2 = nn.Linear(256, 64, bias=False), nn.Linear(64, n, bias=False)
