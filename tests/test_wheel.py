@@ -61,7 +61,8 @@ def test_the_installed_package_makes_a_workspace_trains_in_it_and_serves_its_pag
     command = [str(bin_/"valor"), "app", "--size", "tiny", "--port", str(port), "--no-browser"]
     with serving(command, f"http://127.0.0.1:{port}/", env, work, work/"app.log") as p:
         address = re.search(rf"http://127\.0\.0\.1:{port}/\S*", (work/"app.log").read_text())[0]              # as it is printed, with what it needs
-        assert urllib.request.urlopen(address, timeout=60).status == 200 and p.poll() is None
+        visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())                      # the token becomes a cookie
+        assert visitor.open(address, timeout=60).status == 200 and p.poll() is None
     assert f"workspace: {work/'valor.toml'}" in (work/"app.log").read_text() and p.poll() is not None
     with pytest.raises(OSError): urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)      # the server went with the command
     assert not list(empty.glob("[!w]*")), "something was written outside the workspace"
