@@ -19,7 +19,7 @@ from ..files import read_arrays, read_table
 from ..labels import SegmentLabels
 from ..metrics import DETECTION_SCORES, Actions, detection_scores, match, on_grid, proposals, resampled_scores, to_segments
 from .madeup import make_videos
-from .videos import SNIPPET, STREAMS, Ragged
+from .videos import SNIPPET, STREAMS
 from ..training import Recipe, Scored, Task, register_preset, register_recipe, register_task
 
 torch = later("torch", "models")
@@ -118,7 +118,7 @@ class _Windows(Task):
     "What goes into a training: tensors of all videos once, a window of each in a batch."
     def inputs(self, data, device="cpu"):
         for f in STREAMS:
-            if not isinstance(data.features.get(f), Ragged):
+            if not hasattr(data.features.get(f), "lengths"):
                 raise ParameterError(f"{f} features must be `Ragged`: rows of snippets for each video")
         rgb, flow = (data.features[f] for f in STREAMS)
         if (rgb.lengths != flow.lengths).any(): raise ParameterError("RGB and flow differ in their number of snippets")
