@@ -161,29 +161,21 @@ def test_a_door_links_every_room_of_its_wing_and_nothing_that_is_not_there(wing)
     assert not [link for link in links if not (folder/link).is_file()], "links without a room"
 
 
-TOO_LONG = set()                                # rooms that still break the law below; the aim is that both sets are empty
-WIDE = {
-    "core", "files", "vocab",
-    "harvest.scores",
-    "media.clips",
-    "training.results"}
-
-
 def wide_lines(path): return [n for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 140]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_a_room_has_at_most_500_lines_of_at_most_140_characters(path):
     length, wide = len(path.read_text(encoding="utf-8").splitlines()), wide_lines(path)
-    assert length <= 500 or name(path) in TOO_LONG, f"{length} lines: two rooms"
-    assert not wide or name(path) in WIDE, f"lines over 140 characters: {wide[:9]}"
+    assert length <= 500, f"{length} lines: two rooms"
+    assert not wide, f"lines over 140 characters: {wide[:9]}"
 
 
-def test_the_lists_of_rooms_that_break_the_law_only_shrink():
-    rooms = {name(p): p for p in FILES}
-    assert TOO_LONG == {n for n in TOO_LONG if n in rooms
-                        and len(rooms[n].read_text(encoding="utf-8").splitlines()) > 500}, "take what is mended off the list"
-    assert not [n for n in WIDE if n not in rooms or not wide_lines(rooms[n])], "take what is mended off the list"
+@pytest.mark.parametrize("wing", ["", *WINGS])
+def test_the_notebooks_of_a_wing_are_numbered_from_00_in_the_order_of_the_house(wing):
+    there = sorted(p.stem for p in (ROOT/"nbs"/"api"/wing).glob("[0-9]*.ipynb"))
+    rooms = [r for r in ORDER[wing] if r != "zoo" and (wing or any(t.endswith(f"_{r}") for t in there))]
+    assert there == [f"{n:02d}_{r}" for n, r in enumerate(rooms)]
 
 
 @pytest.mark.parametrize("wing", WINGS)

@@ -5,7 +5,8 @@ __version__ = "0.2.0"
 
 import lazy_loader as _lazy
 
-_WINGS = ("cli", "datasets", "demo", "harvest", "labels", "media", "methods", "metrics", "models", "plots", "tasks", "training", "workbench")
+_WINGS = ("cli", "datasets", "demo", "harvest", "labels", "media", "methods", "metrics", "models", "plots", "tasks", "training",
+          "workbench")
 _ROOMS = ("core", "vocab", "grid")
 
 __getattr__, __dir__, __all__ = _lazy.attach(__name__, submodules=[*_WINGS, *_ROOMS])

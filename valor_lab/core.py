@@ -58,7 +58,9 @@ def check_ids(
     "Raise `KeyError` that lists the ids of `wanted` which `have` lacks (first five and the count)."
     have = set(have)
     missing = [i for i in wanted if i not in have]
-    if missing: raise KeyError(f"{len(missing)} clip{'s' * (len(missing) > 1)} without {what}: {', '.join(map(str, missing[:5]))}{', …' if len(missing) > 5 else ''}")
+    if missing:
+        raise KeyError(f"{len(missing)} clip{'s' * (len(missing) > 1)} without {what}: "
+                       f"{', '.join(map(str, missing[:5]))}{', …' if len(missing) > 5 else ''}")
 
 # %% ../nbs/api/00_core.ipynb #f5c58c60
 WORKSPACE_FILE = "valor.toml"
@@ -178,8 +180,11 @@ def writing(path):
     except OSError as e:
         folder = next((p for p in Path(path).absolute().parents if p.is_dir()), Path("/"))
         full = e.errno in _FULL or e.errno is None and shutil.disk_usage(folder).free < 1 << 20      # NumPy says only how much it wrote
-        if full: raise CannotWrite(f"{path} was not written, the disk of {folder} is full: make room there and do it again. What was there before is untouched") from e
-        if e.errno in _CLOSED and folder.exists() and not os.access(folder, os.W_OK): raise CannotWrite(f"{path} cannot be written: {folder} is read-only for you ({e.strerror})") from e
+        if full:
+            raise CannotWrite(f"{path} was not written, the disk of {folder} is full: make room there and do it again. What was there "
+                              "before is untouched") from e
+        if e.errno in _CLOSED and folder.exists() and not os.access(folder, os.W_OK):
+            raise CannotWrite(f"{path} cannot be written: {folder} is read-only for you ({e.strerror})") from e
         raise
 
 
@@ -199,7 +204,9 @@ def sweep(
     folder,
     now=None,   # a file of this moment, which knows the file system's clock; None: look at this machine's
 ) -> list:
-    "Delete what killed writers left half done in `folder`: that of processes which are gone, and after a day that of other machines. Returns the names."
+    """Delete what killed writers left half done in `folder`: that of processes which are gone, and after a day that of other machines.
+
+    Returns the names."""
     folder, gone = Path(folder), []
     if now is not None and time.monotonic() - _SWEPT.get(folder, -600) < 600: return gone
     _SWEPT[folder] = time.monotonic()
@@ -265,7 +272,8 @@ def safe_name(
 ) -> str:
     "Return `name` if it can be one file's name (letters, digits, `.`, `_`, `-`, `+`), else raise `ParameterError`."
     if not isinstance(name, str) or not re.fullmatch(r"[\w+][\w.+-]{0,119}", name, re.ASCII):
-        raise ParameterError(f"{what} {name!r} cannot be a file's name: use letters, digits, '.', '_', '-', '+', and start with a letter, a digit, '_' or '+'")
+        raise ParameterError(f"{what} {name!r} cannot be a file's name: use letters, digits, '.', '_', '-', '+', and start with a "
+                             "letter, a digit, '_' or '+'")
     return name
 
 # %% ../nbs/api/00_core.ipynb #3cae26cf
@@ -371,7 +379,8 @@ def _check_part(part, path, said, known):
     wrong = [d for d in (known, named if len(named) == 64 else "") if not found.startswith(d)]
     if not wrong and total in (None, part.stat().st_size): return
     part.unlink()
-    raise FetchError(f"{path.name} arrived damaged{f' (SHA-256 {found[:8]}…, expected {wrong[0][:8]}…)' if wrong else ''} and was thrown away; run again")
+    raise FetchError(f"{path.name} arrived damaged{f' (SHA-256 {found[:8]}…, expected {wrong[0][:8]}…)' if wrong else ''} and was "
+                     "thrown away; run again")
 
 
 # %% ../nbs/api/00_core.ipynb #14d6c313
@@ -381,8 +390,10 @@ def _append(r, part, have):
     r.raise_for_status()
     have = have if r.status_code == 206 else 0
     total = have + int(r.headers.get("Content-Length", 0))
-    with open(part, "ab" if have else "wb") as f, tqdm(total=total or None, initial=have, unit="B", unit_scale=True, desc=part.stem.split(".")[0]) as bar:
+    with open(part, "ab" if have else "wb") as f, tqdm(total=total or None, initial=have, unit="B", unit_scale=True,
+                                                       desc=part.stem.split(".")[0]) as bar:
         for chunk in r.iter_content(1 << 20): bar.update(f.write(chunk))
         f.flush(), os.fsync(f.fileno())
-    if total and part.stat().st_size != total: raise OSError(f"the connection broke off after {part.stat().st_size} of {total} bytes; run again to go on")
+    if total and part.stat().st_size != total:
+        raise OSError(f"the connection broke off after {part.stat().st_size} of {total} bytes; run again to go on")
 

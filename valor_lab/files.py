@@ -8,7 +8,8 @@ __all__ = ['BEAT', 'STALE', 'visible', 'MissingFile', 'read_bytes', 'read_text',
            'atomic_folder', 'Overtaken', 'mark', 'kept', 'save_file', 'told', 'restore']
 
 # %% ../nbs/api/01_files.ipynb #f0b8c078
-import ast, contextlib, datetime, getpass, glob, hashlib, json, math, os, platform, random, re, secrets, shutil, stat, threading, time, tomllib, zipfile
+import ast, contextlib, datetime, getpass, glob, hashlib, json, math, os, platform, random, re, secrets, shutil
+import stat, threading, time, tomllib, zipfile
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ def read_bytes(
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as f:
             about = os.fstat(f.fileno())
             if not stat.S_ISREG(about.st_mode): raise ParameterError(f"{path.name}: not a file that can be read whole")
-            if about.st_size > limit: raise ParameterError(f"{path.name}: {about.st_size / 2**20:,.0f} MB, expected at most {limit / 2**20:,.0f} MB")
+            if about.st_size > limit:
+                raise ParameterError(f"{path.name}: {about.st_size / 2**20:,.0f} MB, expected at most {limit / 2**20:,.0f} MB")
             return f.read(limit + 1)
     except FileNotFoundError: raise MissingFile(f"{path} does not exist") from None
     except ParameterError: raise
@@ -52,9 +54,12 @@ def read_text(path, limit:int=16 << 20) -> str:
 # %% ../nbs/api/01_files.ipynb #85d63301
 def _checked(found, path, keys, kind, what):
     "`found`, if it is of that kind and has those keys."
-    if not isinstance(found, kind): raise ParameterError(f"{Path(path).name}: expected {what} that holds a {kind.__name__}, found a {type(found).__name__}")
+    if not isinstance(found, kind):
+        raise ParameterError(f"{Path(path).name}: expected {what} that holds a {kind.__name__}, found a {type(found).__name__}")
     lacks = [k for k in keys if k not in found]
-    if lacks: raise ParameterError(f"{Path(path).name}: lacks {', '.join(map(repr, lacks))}; found {', '.join(map(repr, list(found)[:8])) or 'nothing'}")
+    if lacks:
+        raise ParameterError(f"{Path(path).name}: lacks {', '.join(map(repr, lacks))}; found "
+                             f"{', '.join(map(repr, list(found)[:8])) or 'nothing'}")
     return found
 
 def _cause(e): return f"{type(e).__name__}: {str(e)[:120]}" if str(e) else type(e).__name__
@@ -63,8 +68,10 @@ def parse_json(text, path, keys=(), kind=dict):
     "What a JSON text says; `path` is for the message."
     try:
         found = json.loads(text)
-        if re.search(r"\\u[dD][89a-fA-F]", text): json.dumps(found, ensure_ascii=False).encode()       # halves of characters cannot be shown or written
-    except (ValueError, RecursionError, MemoryError) as e: raise ParameterError(f"{Path(path).name}: not a JSON file ({_cause(e)})") from None
+        # halves of characters cannot be shown or written
+        if re.search(r"\\u[dD][89a-fA-F]", text): json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError, MemoryError) as e:
+        raise ParameterError(f"{Path(path).name}: not a JSON file ({_cause(e)})") from None
     return _checked(found, path, keys, kind, "JSON")
 
 def read_json(
@@ -80,9 +87,11 @@ def read_json(
 def parse_toml(text, path, keys=()) -> dict:
     "What a TOML text says; `path` is for the message."
     bare = re.sub(r'"(?:[^"\\\n]|\\.)*"', "x", text)
-    if re.search(r"(?:[\w-]+[ \t]*\.[ \t]*){32}|(?:[\[{][\s=\w,]{0,40}){64}|0[xob][\da-fA-F_]{64}", bare): raise ParameterError(f"{Path(path).name}: not a TOML file that can be read: nested too deeply, or an endless number")
+    if re.search(r"(?:[\w-]+[ \t]*\.[ \t]*){32}|(?:[\[{][\s=\w,]{0,40}){64}|0[xob][\da-fA-F_]{64}", bare):
+        raise ParameterError(f"{Path(path).name}: not a TOML file that can be read: nested too deeply, or an endless number")
     try: found = tomllib.loads(text)
-    except (ValueError, RecursionError, MemoryError, TypeError, AttributeError, KeyError, IndexError) as e: raise ParameterError(f"{Path(path).name}: not a TOML file ({_cause(e)})") from None
+    except (ValueError, RecursionError, MemoryError, TypeError, AttributeError, KeyError, IndexError) as e:
+        raise ParameterError(f"{Path(path).name}: not a TOML file ({_cause(e)})") from None
     return _checked(found, path, keys, dict, "TOML")
 
 def read_toml(path, keys=(), limit:int=4 << 20) -> dict:
@@ -101,11 +110,13 @@ def read_table(
     import pandas as pd
     path, data = Path(path), read_bytes(path, limit)
     lines, wide = data.count(b"\n") + data.count(b"\r") + 1, data[:1 << 20].split(b"\n")[0].count(b",") + 1
-    if lines*wide > 20_000_000 or wide > 1_000: raise ParameterError(f"{path.name}: about {lines:,} lines of {wide:,} columns, more than is read")
+    if lines*wide > 20_000_000 or wide > 1_000:
+        raise ParameterError(f"{path.name}: about {lines:,} lines of {wide:,} columns, more than is read")
     try:
         if columns is None: return pd.read_csv(io.BytesIO(data), **options)
         table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except Exception as e: raise ParameterError(f"{path.name}: not a table that can be read ({_cause(e)})") from None    # whatever a damaged file provokes
+    # whatever a damaged file provokes
+    except Exception as e: raise ParameterError(f"{path.name}: not a table that can be read ({_cause(e)})") from None
     lacks = [c for c in columns if c not in table]
     if lacks: raise ParameterError(f"{path.name}, line 1: expected the columns {', '.join(columns)}; lacks {', '.join(lacks)}")
     table = table[list(columns)].fillna("")
@@ -117,18 +128,23 @@ def _numbers(column, kind, path):
     import pandas as pd
     x = pd.to_numeric(column, errors="coerce").astype(float)
     bad = ~np.isfinite(x) | ((x != np.round(x)) | (np.abs(x) > 2**53) if kind is int else False)
-    if bad.any(): raise ParameterError(f"{path.name}, line {int(np.argmax(bad)) + 2}: {column.name} {column[bad].iloc[0]!r:.60} is not {'a whole number' if kind is int else 'a number'}")
+    if bad.any():
+        raise ParameterError(f"{path.name}, line {int(np.argmax(bad)) + 2}: {column.name} {column[bad].iloc[0]!r:.60} is not "
+                             f"{'a whole number' if kind is int else 'a number'}")
     return x.astype(np.int64 if kind is int else float)
 
 # %% ../nbs/api/01_files.ipynb #cd7db091
-_HEADER = re.compile(r"\{'descr': ?'([<>|=][biufcSUmM]\d+)(?:\[\w+\])?', ?'fortran_order': ?(True|False), ?'shape': ?\(([\d, ]*)\),? ?\}\s*")
+_HEADER = re.compile(r"\{'descr': ?'([<>|=][biufcSUmM]\d+)(?:\[\w+\])?', ?'fortran_order': ?(True|False), ?'shape': ?\(([\d, ]*)\),? "
+                     r"?\}\s*")
 _ONE = threading.Lock()
-_KINDS = dict(b="bool", i="whole numbers", u="whole numbers", f="numbers", c="complex numbers", S="bytes", U="text", m="spans of time", M="dates")
+_KINDS = dict(b="bool", i="whole numbers", u="whole numbers", f="numbers", c="complex numbers", S="bytes", U="text", m="spans of time",
+              M="dates")
 
 def _header(f, name):
     "Type, order, shape and offset that an array file claims."
     magic = f.read(8)
-    if len(magic) < 8 or magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3): raise ParameterError(f"{name}: not an array that can be read without pickle (no .npy header)")
+    if len(magic) < 8 or magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
+        raise ParameterError(f"{name}: not an array that can be read without pickle (no .npy header)")
     size = int.from_bytes(f.read(2 if magic[6] == 1 else 4), "little")
     if size > 1 << 16: raise ParameterError(f"{name}: a header of {size:,} bytes, which is no plain array's")
     text = f.read(size).decode("latin1")
@@ -143,7 +159,8 @@ def _literal(text, name):
     try:
         with _ONE: found = ast.literal_eval(text.strip())
         descr, order, shape = found["descr"], found["fortran_order"], found["shape"]
-        if re.fullmatch(r"[<>|=][biufSU]\d+", descr) and isinstance(order, bool) and all(type(n) is int and n >= 0 for n in shape): return descr, order, tuple(shape)
+        if re.fullmatch(r"[<>|=][biufSU]\d+", descr) and isinstance(order, bool) and all(type(n) is int and n >= 0 for n in shape):
+            return descr, order, tuple(shape)
     except Exception: pass                                                   # whatever a hostile header provokes
     raise ParameterError(f"{name}: not an array that can be read without pickle; its header says {text.strip()[:80]!r}")
 
@@ -151,8 +168,11 @@ def _content(f, name, left, kinds, limit):
     "One array from an open file of which `left` bytes remain."
     dtype, fortran, shape, offset = _header(f, name)
     need = math.prod(shape)*dtype.itemsize
-    if dtype.kind not in kinds: raise ParameterError(f"{name}: holds {_KINDS.get(dtype.kind, dtype.str)} ({dtype.str}), expected {' or '.join(dict.fromkeys(_KINDS[k] for k in kinds))}")
-    if need > left - offset: raise ParameterError(f"{name}: cut short, its {list(shape)} {dtype.str} need {need:,} bytes, {max(left - offset, 0):,} are there")
+    if dtype.kind not in kinds:
+        raise ParameterError(f"{name}: holds {_KINDS.get(dtype.kind, dtype.str)} ({dtype.str}), expected "
+                             f"{' or '.join(dict.fromkeys(_KINDS[k] for k in kinds))}")
+    if need > left - offset:
+        raise ParameterError(f"{name}: cut short, its {list(shape)} {dtype.str} need {need:,} bytes, {max(left - offset, 0):,} are there")
     if need > limit: raise ParameterError(f"{name}: {need / 2**20:,.0f} MB, expected at most {limit / 2**20:,.0f} MB")
     return dtype, fortran, shape, offset, need
 
@@ -162,7 +182,8 @@ def _sound(x, name):
     if x.dtype.kind == "b" and x.size and x.view(np.uint8).max() > 1: raise ParameterError(f"{name}: bytes that are neither true nor false")
     if x.dtype.kind == "U" and x.size and x.dtype.itemsize:
         points = np.ascontiguousarray(x).reshape(-1).view(np.uint32 if x.dtype.isnative else np.dtype(np.uint32).newbyteorder())
-        if ((points > 0x10FFFF) | (points >= 0xD800) & (points < 0xE000)).any(): raise ParameterError(f"{name}: text with characters that do not exist")
+        if ((points > 0x10FFFF) | (points >= 0xD800) & (points < 0xE000)).any():
+            raise ParameterError(f"{name}: text with characters that do not exist")
     return x
 
 def read_array(
@@ -174,7 +195,8 @@ def read_array(
     "An array; objects, pickled code, cut files and other kinds of values are refused."
     path = Path(path)
     try:
-        if not path.is_file(): raise MissingFile(f"{path} does not exist") if not path.exists() else ParameterError(f"{path.name}: not a file")
+        if not path.is_file():
+            raise MissingFile(f"{path} does not exist") if not path.exists() else ParameterError(f"{path.name}: not a file")
         with open(path, "rb") as f:
             dtype, fortran, shape, offset, need = _content(f, path.name, os.fstat(f.fileno()).st_size, kinds, 1 << 62 if mapped else limit)
             if mapped and need: return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
@@ -198,12 +220,14 @@ def read_arrays(
             raw.seek(-min(65_557, os.fstat(raw.fileno()).st_size), 2)
             end = raw.read()
             end = end[end.rfind(b"PK\5\6"):][:22]
-            if len(end) < 22 or int.from_bytes(end[12:16], "little") > 1 << 20: raise ParameterError(f"{path.name}: cut short, or no .npz archive")
+            if len(end) < 22 or int.from_bytes(end[12:16], "little") > 1 << 20:
+                raise ParameterError(f"{path.name}: cut short, or no .npz archive")
             with zipfile.ZipFile(raw) as z:
                 have = {i.filename.removesuffix(".npy"): i for i in z.infolist()}
                 _checked(have, path, have if names is None else names, dict, "an archive")
                 wanted = list(have if names is None else names)
-                if (total := sum(have[n].file_size for n in wanted)) > limit: raise ParameterError(f"{path.name}: {total / 2**20:,.0f} MB, expected at most {limit / 2**20:,.0f} MB")
+                if (total := sum(have[n].file_size for n in wanted)) > limit:
+                    raise ParameterError(f"{path.name}: {total / 2**20:,.0f} MB, expected at most {limit / 2**20:,.0f} MB")
                 return {n: _member(z, have[n], f"{path.name}: {n}", kinds, limit) for n in wanted}
     except ParameterError: raise
     except Exception as e: raise ParameterError(f"{path.name}: not an archive of arrays that can be read ({_cause(e)})") from None
@@ -320,7 +344,8 @@ def _who(owner):
     "An owner in words."
     doing = owner.get("doing") or "is writing"
     if not owner.get("who"): return f"another process {doing}"
-    return f"{owner['who']} (process {owner['pid']} on {owner.get('host') or 'this machine'}, since {str(owner.get('since', ''))[11:16]} UTC) {doing}"
+    since = str(owner.get("since", ""))[11:16]
+    return f"{owner['who']} (process {owner['pid']} on {owner.get('host') or 'this machine'}, since {since} UTC) {doing}"
 
 # %% ../nbs/api/01_files.ipynb #52ef077b
 def _gone(place, owner) -> bool:
@@ -414,7 +439,9 @@ def kept(
     "Its versions, the oldest first: dicts of `version`, `when`, `who`, `path`, and `now` for the one in force."
     path, out = Path(path), []
     for p in visible(path.parent/".kept"/path.name):
-        if m := _VERSION.fullmatch(p.name): out.append(dict(version=int(m[1]), when=datetime.datetime.strptime(m[2], "%Y%m%dT%H%M%SZ").isoformat() + "+00:00", who=m[3], path=p, now=False))
+        if m := _VERSION.fullmatch(p.name):
+            out.append(dict(version=int(m[1]), when=datetime.datetime.strptime(m[2], "%Y%m%dT%H%M%SZ").isoformat() + "+00:00", who=m[3],
+                            path=p, now=False))
     here = mark(path)
     for v in reversed(out):
         if here and mark(v["path"]) == here: v["now"] = True; break
@@ -454,8 +481,11 @@ def _keep(path, data, who, before, when=None):
 def told(path, versions=None) -> str:
     "Who saved a file last, and when, in a sentence for a writer who comes second."
     last = next((v for v in reversed(kept(path) if versions is None else versions) if v["now"]), None)
-    if last is None: return f"{Path(path).name} was {'changed' if Path(path).exists() else 'removed'} by somebody else in the meantime; nothing was saved. Choose another name, or open it anew"
-    return f"{Path(path).name} was saved by {last['who'] or 'somebody else'} at {last['when'][:19].replace('T', ' ')} UTC in the meantime; nothing was saved. Choose another name, or open it anew"
+    if last is None:
+        done = "changed" if Path(path).exists() else "removed"
+        return f"{Path(path).name} was {done} by somebody else in the meantime; nothing was saved. Choose another name, or open it anew"
+    who, when = last["who"] or "somebody else", last["when"][:19].replace("T", " ")
+    return f"{Path(path).name} was saved by {who} at {when} UTC in the meantime; nothing was saved. Choose another name, or open it anew"
 
 def restore(
     path,
@@ -463,5 +493,6 @@ def restore(
 ) -> Path:
     "Take a save back: put an older version in force, as the newest save."
     old = {v["version"]: v["path"] for v in kept(path)}
-    if version not in old: raise ParameterError(f"{Path(path).name}: version {version} is not kept; there are {', '.join(map(str, old)) or 'none'}")
+    if version not in old:
+        raise ParameterError(f"{Path(path).name}: version {version} is not kept; there are {', '.join(map(str, old)) or 'none'}")
     return save_file(path, read_bytes(old[version], 1 << 30))

@@ -34,7 +34,8 @@ class Vocab:
     def __len__(self): return len(self.events)
     def __eq__(self, other): return isinstance(other, Vocab) and self._key() == other._key()
     def __hash__(self): return hash(self._key()[:3])
-    def _key(self): return self.events, self.clip_captions, self.clap_captions, self.clip_thresholds.tobytes(), self.clap_thresholds.tobytes()
+    def _key(self):
+        return self.events, self.clip_captions, self.clap_captions, self.clip_thresholds.tobytes(), self.clap_thresholds.tobytes()
 
     def index(self, event:str) -> int:
         "The place of `event` in the last axis of every array."
@@ -59,7 +60,8 @@ def with_event(
 ) -> Vocab:
     "A new vocabulary with one more event at its end."
     if name in self.events: raise ParameterError(f"{name!r} is already an event of {self.name}")
-    return replace(self, events=(*self.events, name), clip_captions=(*self.clip_captions, clip_caption), clap_captions=(*self.clap_captions, clap_caption),
+    return replace(self, events=(*self.events, name), clip_captions=(*self.clip_captions, clip_caption),
+                   clap_captions=(*self.clap_captions, clap_caption),
                    clip_thresholds=[*self.clip_thresholds, clip_threshold], clap_thresholds=[*self.clap_thresholds, clap_threshold])
 
 # %% ../nbs/api/02_vocab.ipynb #1200a510
@@ -127,7 +129,8 @@ def _read_table(name, table):
 LLP = _read_table("llp", _LLP)
 
 # %% ../nbs/api/02_vocab.ipynb #e335fa94
-LLP_CORRECTED = replace(LLP.with_captions(clip={"Vacuum_cleaner": "A photo of a vacuum cleaner.", "Acoustic_guitar": "A photo of an acoustic guitar."}), name="llp-corrected")
+LLP_CORRECTED = replace(LLP.with_captions(clip={"Vacuum_cleaner": "A photo of a vacuum cleaner.",
+                                                "Acoustic_guitar": "A photo of an acoustic guitar."}), name="llp-corrected")
 
 # %% ../nbs/api/02_vocab.ipynb #4a21db20
 _AVE = """

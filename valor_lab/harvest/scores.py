@@ -27,18 +27,22 @@ class Scores:
     teachers:str = ""                # its `teachers_fingerprint`, "" if unknown: thresholds hold for the scores of equal ones
 
     def __post_init__(self):
-        self.ids, self.audio, self.visual = tuple(map(str, self.ids)), np.asarray(self.audio, np.float32), np.asarray(self.visual, np.float32)
+        self.ids, self.audio, self.visual = tuple(map(str, self.ids)), np.asarray(self.audio, np.float32), np.asarray(self.visual,
+                                                                                                                      np.float32)
         expected = (len(self.ids), self.audio.shape[1] if self.audio.ndim == 3 else "T", len(self.vocab))
         for m in ("audio", "visual"):
-            if getattr(self, m).shape != expected: raise ParameterError(f"scores.{m} has shape {getattr(self, m).shape}, expected {expected}")
+            if getattr(self, m).shape != expected:
+                raise ParameterError(f"scores.{m} has shape {getattr(self, m).shape}, expected {expected}")
             if np.isinf(getattr(self, m)).any(): raise ParameterError(f"scores.{m} holds infinite values")
         if len(set(self.ids)) < len(self.ids): raise ParameterError("scores with repeated clip ids")
 
     def __len__(self): return len(self.ids)
-    def __repr__(self): return f"Scores({len(self)} clips × {self.audio.shape[1]} segments × {len(self.vocab)} events of {self.vocab.name})"
+    def __repr__(self):
+        return f"Scores({len(self)} clips × {self.audio.shape[1]} segments × {len(self.vocab)} events of {self.vocab.name})"
     def select(self, ids):
         rows = row_numbers(ids := list(ids), self.ids, "scores")
-        return replace(self, ids=ids, audio=self.audio[rows], visual=self.visual[rows], durations=None if self.durations is None else self.durations[rows])
+        return replace(self, ids=ids, audio=self.audio[rows], visual=self.visual[rows], durations=None if self.durations is None
+                       else self.durations[rows])
 
 # %% ../../nbs/api/harvest/04_scores.ipynb #217c88a3
 def thresholds_of(
@@ -47,20 +51,24 @@ def thresholds_of(
 ) -> dict:            # "audio" and "visual": [C] float64
     "Checked thresholds of both modalities. NaN is refused, unless the modality was not harvested at all."
     v = scores.vocab
-    found = dict(audio=v.clap_thresholds, visual=v.clip_thresholds) if thresholds is None else dict(audio=thresholds.clap, visual=thresholds.clip)
-    if getattr(thresholds, "vocab", v).events != v.events: raise ParameterError(f"the thresholds are for the events of {thresholds.vocab.name}, the scores for those of {v.name}")
+    found = dict(audio=v.clap_thresholds, visual=v.clip_thresholds) if thresholds is None else dict(audio=thresholds.clap,
+                                                                                                    visual=thresholds.clip)
+    if getattr(thresholds, "vocab", v).events != v.events:
+        raise ParameterError(f"the thresholds are for the events of {thresholds.vocab.name}, the scores for those of {v.name}")
     for m, t in found.items():
         found[m] = t = np.asarray(t, np.float64)
         if t.shape != (len(v),): raise ParameterError(f"{m} thresholds have shape {t.shape}, expected ({len(v)},)")
         if np.isnan(t).any() and not np.isnan(getattr(scores, m)).all():
-            raise ParameterError(f"no {m} threshold for {', '.join(np.array(v.events)[np.isnan(t)][:5])}: tune them first (`valor_lab.harvest.tune`), or give them")
+            raise ParameterError(f"no {m} threshold for {', '.join(np.array(v.events)[np.isnan(t)][:5])}: tune them first "
+                                 "(`valor_lab.harvest.tune`), or give them")
     return found
 
 # %% ../../nbs/api/harvest/04_scores.ipynb #f5419088
 def gate_of(scores, weak):
     "[N,1,C] where labels are allowed; everywhere without a weak label."
     if weak is None: return np.ones((len(scores), 1, len(scores.vocab)), bool)
-    if weak.vocab.events != scores.vocab.events: raise ParameterError(f"the weak labels are over the events of {weak.vocab.name}, the scores over those of {scores.vocab.name}")
+    if weak.vocab.events != scores.vocab.events:
+        raise ParameterError(f"the weak labels are over the events of {weak.vocab.name}, the scores over those of {scores.vocab.name}")
     return weak.select(scores.ids).mask[:, None]
 
 # %% ../../nbs/api/harvest/04_scores.ipynb #1f7b9304

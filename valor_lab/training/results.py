@@ -132,7 +132,9 @@ def by_protocol(
     val_truth=None,  # of the validation split, to tune the gates of "per_event" on; None: the run's own gates, if it has any
 ) -> pd.DataFrame:
     "The scores of a run under each protocol, a column each; `per_event` only where there are gates."
-    if run.task.protocols != models.PROTOCOLS: raise ParameterError(f"{run.name} is a run of the task {run.task.name!r}, whose predictions do not pass these gates ({', '.join(models.PROTOCOLS)})")
+    if run.task.protocols != models.PROTOCOLS:
+        raise ParameterError(f"{run.name} is a run of the task {run.task.name!r}, whose predictions do not pass these gates "
+                             f"({', '.join(models.PROTOCOLS)})")
     (ids, said), threshold, gates, table = _probabilities(run, split), run.config.threshold, run.gates, {}
     if val_truth is not None:
         val_ids, on_val = _probabilities(run, "val")
@@ -151,7 +153,8 @@ def _probabilities(run, split):
     return arrays.pop("ids").tolist(), SimpleNamespace(**{k: torch.from_numpy(v) for k, v in arrays.items()})
 
 # %% ../../nbs/api/training/03_results.ipynb #be3a4055
-COLUMNS = ("name", "source", "task", "dataset", "split", "clips", "preset", "objective", "features", "seed", "epochs", "parameters", "protocol", "select")
+COLUMNS = ("name", "source", "task", "dataset", "split", "clips", "preset", "objective", "features", "seed", "epochs", "parameters",
+           "protocol", "select")
 
 def list_runs(
     folder="runs",       # looked through with all its subfolders
@@ -168,13 +171,15 @@ def list_runs(
     theirs = [t for name in tasks if published is not False and (t := read_published(published, name)) is not None]
     if not theirs: return ours
     both = pd.concat([x.reindex(columns=ours.columns).astype(object) for x in (ours, *theirs)], ignore_index=True)
-    return both.astype({k: float for k in scores}).fillna({"clips": "", "preset": "", "objective": "", "protocol": "not known", "select": ""})
+    return both.astype({k: float for k in scores}).fillna({"clips": "", "preset": "", "objective": "", "protocol": "not known",
+                                                           "select": ""})
 
 # %% ../../nbs/api/training/03_results.ipynb #3579a7d8
 def _row_or_warning(run):
     "The run's line, or None and a warning that names the folder: one damaged folder does not hide the others."
     try: return _row(run)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e: warnings.warn(f"{run.name} is not listed, its files cannot be read as a run: {type(e).__name__}: {e}", stacklevel=3)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        warnings.warn(f"{run.name} is not listed, its files cannot be read as a run: {type(e).__name__}: {e}", stacklevel=3)
 
 # %% ../../nbs/api/training/03_results.ipynb #25629803
 def _row(run):
@@ -184,13 +189,15 @@ def _row(run):
     clips = f"{data[split]['clips']} of {data[split]['of']}" if split else ""
     task = c.get("task", "avvp")
     if task not in TASKS: find_task(task)                 # where it lives further up, this imports it
-    return dict(name=run.name, source=_origin(c["preset"]), task=task, dataset=data.get("dataset", ""), split=split, clips=clips, **{k: c[k] for k in ("preset", "objective", "features", "seed")},
+    return dict(name=run.name, source=_origin(c["preset"]), task=task, dataset=data.get("dataset", ""), split=split, clips=clips,
+                **{k: c[k] for k in ("preset", "objective", "features", "seed")},
                 epochs=s.get("epochs"), parameters=s.get("parameters"), protocol=c["protocol"], select=c["select"], **s.get(split, {}))
 
 # %% ../../nbs/api/training/03_results.ipynb #cf6d1a02
 PAPER_PROTOCOLS = {   # printed method -> the protocol that its code scores with
     "HAN": "avvp", "VALOR": "avvp", "VALOR+": "avvp", "VALOR++": "avvp", "MA": "per_modality", "MA without contrastive": "per_modality",
-    "JoMoLD": "per_modality", "JoMoLD without contrastive": "per_modality", "LSLD": "per_modality", "CMPAE": "per_event", "NREP": "per_event"}
+    "JoMoLD": "per_modality", "JoMoLD without contrastive": "per_modality", "LSLD": "per_modality",
+    "CMPAE": "per_event", "NREP": "per_event"}
 
 def _origin(preset):
     "Where a run's numbers come from; for released weights, with the protocol of the paper's own number."
@@ -210,8 +217,10 @@ def read_published(
     t = t[(t.about == "parser") & (t.dataset == task.published) & (t.split == split) & t.metric.isin(task.scores)]
     t = t.assign(value=t.value.astype(float), dataset=t.dataset.str.lower(), task=task.name).rename(columns={"method": "name"})
     t["protocol"] = t.name.map(PAPER_PROTOCOLS).fillna("not known")
-    wide = t.pivot_table("value", ["name", "task", "dataset", "split", "features", "source", "protocol"], "metric", aggfunc="first").reset_index()
-    return wide.reindex(columns=["name", "source", "task", "dataset", "split", "features", "protocol", *[s for s in task.scores if s in wide]])
+    wide = t.pivot_table("value", ["name", "task", "dataset", "split", "features", "source", "protocol"], "metric",
+                         aggfunc="first").reset_index()
+    return wide.reindex(columns=["name", "source", "task", "dataset", "split", "features", "protocol",
+                                 *[s for s in task.scores if s in wide]])
 
 # %% ../../nbs/api/training/03_results.ipynb #46ebb33c
 def pool_seeds(
@@ -224,8 +233,10 @@ def pool_seeds(
     same, rows = [c for c in COLUMNS if c not in ("name", "seed")], []
     paths = {p.parent.name: p.parent for p in resolve(folder).rglob("config.toml")} if truths else {}
     for key, runs in ours.groupby(same, dropna=False, sort=False):
-        row, shown = dict(zip(same, key)) | {"seeds": len(runs)}, [c for c in board if c not in (*COLUMNS, "seeds") and runs[c].notna().any()]
-        table = score_runs([Run(paths[n]) for n in runs.name], truths[row["dataset"]], n=300) if truths and row["dataset"] in truths else None
+        row, shown = dict(zip(same, key)) | {"seeds": len(runs)}, [c for c in board if c not in (*COLUMNS, "seeds")
+                                                                   and runs[c].notna().any()]
+        table = score_runs([Run(paths[n]) for n in runs.name], truths[row["dataset"]],
+                           n=300) if truths and row["dataset"] in truths else None
         for score in shown:
             x = runs[score].astype(float)
             row[score] = f"{x.mean():.1f}" + (f" ± {x.std(ddof=1):.1f}" if len(x) > 1 else "")
