@@ -22,7 +22,7 @@ MAKE = '''
 import numpy as np, pandas as pd
 from valor_lab.harvest import Scores
 from valor_lab.labels import SegmentLabels, WeakLabels
-from valor_lab.workbench import Tuning, *
+from valor_lab.workbench import *
 from valor_lab.vocab import LLP
 from valor_lab.core import resolve
 n, rng = {n}, np.random.default_rng(0)

@@ -28,6 +28,16 @@ def data():
         return path
     return get
 
+@pytest.fixture(scope="module")
+def chromium():
+    "A headless Chromium for the browser tests of a file. Two at once cannot be driven from one process, nor asyncio used beside one."
+    from browser import CHROMIUM, FLAGS, MISSING, sync_playwright
+    if CHROMIUM is None or sync_playwright is None: pytest.skip(MISSING)
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
 def pytest_runtest_protocol(item, nextitem):
     "A real browser on a busy machine now and then misses a beat: a browser test that fails is run once more, and says so."
     if not item.path.name.startswith("test_browser"): return None

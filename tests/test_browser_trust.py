@@ -18,14 +18,6 @@ from valor_lab.workbench import BrowseBench, Clips, Column, CompareBench, Player
 WIDTHS = (1280, 1440, 1920)
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("VALOR_ROOT", str(tmp_path))

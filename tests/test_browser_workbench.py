@@ -82,14 +82,6 @@ def lab(project):
     with running_lab(project) as url: yield url
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 head = lambda page: float(page.evaluate("() => document.querySelector('.vl-head').style.transform.match(/[\\d.]+/)[0]"))
 title = lambda page: page.inner_text(".vl-player h3")
 shows = lambda page, clip: page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=clip)

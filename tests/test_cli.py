@@ -129,7 +129,7 @@ def test_init_writes_a_workspace_with_every_notebook(home, capsys):
     work = home/"work"
     assert {p.name for p in (work/"nbs").iterdir()} == {p.name for p in (ROOT/"nbs").glob("*.ipynb")} and (work/"data").is_dir() and (work/"runs").is_dir()
     assert all((work/"nbs"/p.name).read_bytes() == p.read_bytes() for p in (ROOT/"nbs").glob("*.ipynb")) and read_settings(work) == Settings()
-    assert "8 files written" in lines(capsys)[-1] or "files written" in lines(capsys)[-1]
+    assert "files written" in lines(capsys)[-1]
 
 def test_init_writes_over_nothing_unless_forced_and_never_over_valor_toml(home, capsys):
     (home/"nbs").mkdir(), (home/"nbs"/"train.ipynb").write_text("mine"), (home/"valor.toml").write_text("plugins = ['mine.py']")

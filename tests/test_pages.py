@@ -207,9 +207,8 @@ def test_the_front_door_says_what_is_here_and_what_needs_a_look(untidy):
     assert nothing.look and nothing.line == "nothing to look at yet"
 
 
-def test_the_front_door_is_served_in_both_themes_at_every_width_and_by_keyboard(tmp_path):
-    from browser import CHROMIUM, FLAGS, MISSING, SHOTS, WAIT, free_port, server_environment, serving, sync_playwright
-    if CHROMIUM is None or sync_playwright is None: pytest.skip(MISSING)
+def test_the_front_door_is_served_in_both_themes_at_every_width_and_by_keyboard(tmp_path, chromium):
+    from browser import SHOTS, WAIT, free_port, server_environment, serving
     pytest.importorskip("voila")
     from valor_lab.workbench.app import command, write_pages
     root = two_runs(tmp_path)
@@ -218,29 +217,26 @@ def test_the_front_door_is_served_in_both_themes_at_every_width_and_by_keyboard(
     SHOTS.mkdir(exist_ok=True)
     folder, env = write_pages(root/"pages", dataset="llp"), server_environment(root)
     env.pop("VALOR_TEST_DATA", None)
-    with sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        for theme in ("light", "dark"):
-            port = free_port()
-            url = f"http://127.0.0.1:{port}/"
-            with serving(command(folder, port, theme, False, "llp"), url, env, folder, root/f"{theme}.log"):
-                for width in (1440, 390):
-                    page, faults = chromium.new_page(viewport=dict(width=width, height=900)), []
-                    page.set_default_timeout(WAIT)
-                    page.on("pageerror", lambda e: faults.append(str(e)))
-                    page.on("console", lambda m: m.type == "error" and faults.append(m.text))
-                    page.goto(url)
-                    assert page.inner_text("h1") == "llp" and page.locator("a.open").count() == 4 and page.locator("script").count() == 0
-                    assert "<b>focal</b>" in page.inner_text(".look") and page.locator(".look b").count() == 0
-                    assert page.evaluate("document.documentElement.scrollWidth") <= width and page.evaluate("document.documentElement.dataset.theme") == theme
-                    reached = []
-                    for _ in range(4):
-                        page.keyboard.press("Tab")
-                        reached.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
-                    assert reached == ["Open Browse", "Open Tune", "Open Compare", "Open Train"] and not [f for f in faults if "favicon" not in f]
-                    page.screenshot(path=str(SHOTS/f"home-{theme}-{width}.png"), full_page=True)
-                    page.close()
-                page = chromium.new_page()
-                assert page.goto(url + "voila/tree").status == 404 and page.goto(url + "voila/api/contents").status == 404       # no list of files
+    for theme in ("light", "dark"):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/"
+        with serving(command(folder, port, theme, False, "llp"), url, env, folder, root/f"{theme}.log"):
+            for width in (1440, 390):
+                page, faults = chromium.new_page(viewport=dict(width=width, height=900)), []
+                page.set_default_timeout(WAIT)
+                page.on("pageerror", lambda e: faults.append(str(e)))
+                page.on("console", lambda m: m.type == "error" and faults.append(m.text))
+                page.goto(url)
+                assert page.inner_text("h1") == "llp" and page.locator("a.open").count() == 4 and page.locator("script").count() == 0
+                assert "<b>focal</b>" in page.inner_text(".look") and page.locator(".look b").count() == 0
+                assert page.evaluate("document.documentElement.scrollWidth") <= width and page.evaluate("document.documentElement.dataset.theme") == theme
+                reached = []
+                for _ in range(4):
+                    page.keyboard.press("Tab")
+                    reached.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
+                assert reached == ["Open Browse", "Open Tune", "Open Compare", "Open Train"] and not [f for f in faults if "favicon" not in f]
+                page.screenshot(path=str(SHOTS/f"home-{theme}-{width}.png"), full_page=True)
                 page.close()
-        chromium.close()
+            page = chromium.new_page()
+            assert page.goto(url + "voila/tree").status == 404 and page.goto(url + "voila/api/contents").status == 404       # no list of files
+            page.close()
