@@ -84,8 +84,9 @@ def best_threshold(stats, value=None) -> np.ndarray:   # [C]
 # %% ../../nbs/api/harvest/14_statistics.ipynb #5074644b
 def aligned_truth(truth, scores):
     "`truth` in the order of the scores' clips."
-    like = SegmentLabels(scores.ids, *np.zeros((2, *scores.audio.shape), bool), scores.vocab)
-    return align(truth, like)
+    known = truth.durations is not None and set(scores.ids) <= set(truth.ids)       # scores are on the grid of their labels
+    seconds = truth.select(scores.ids).durations if known else None
+    return align(truth, SegmentLabels(scores.ids, *np.zeros((2, *scores.audio.shape), bool), scores.vocab, seconds))
 
 # %% ../../nbs/api/harvest/14_statistics.ipynb #e916ce49
 def common_threshold(
