@@ -85,7 +85,7 @@ def _browse_update(self):
     with t.hold_sync():
         t.columns = [vars(x) for x in _browse_columns(c, frame)]
         t.replace(frame, clip_masks(frame, c))
-        notes = [f"F: {score}, of each clip, percent."] * bool(score) + [f"Differing segments: {pair[0]} and {pair[1]}."] * bool(pair)
+        notes = [f"F: {score}, of each clip, percent."] * bool(score) + ([f"Differing segments: {pair[0]} and {pair[1]}."] if pair else [])
         t.note = " ".join([*notes, *c.complaints])
 
 def _browse_columns(clips, frame):
