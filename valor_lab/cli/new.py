@@ -19,7 +19,8 @@ from .frame import command, done, say
 def valor_new(
     folder:Annotated[Path, typer.Argument(help="where the data set shall be: data/NAME")],
     videos:Annotated[Path, typer.Option(help="folder of the recordings")],
-    labels:Annotated[Path|None, typer.Option(help="a table of them, exported from any spreadsheet; without it nobody has labelled them")] = None,
+    labels:Annotated[Path|None,
+                     typer.Option(help="a table of them, exported from any spreadsheet; without it nobody has labelled them")] = None,
     events:Annotated[list[str]|None, typer.Option(help="what is to be found: Doorbell,Rain; without it what the table names")] = None,
     window:Annotated[float|None, typer.Option(help="seconds of a clip (10, where a recording is longer)")] = None,
     segment_seconds:Annotated[float, typer.Option(help="length of a segment")] = 1.,
@@ -30,7 +31,8 @@ def valor_new(
     from valor_lab.datasets import made_captions, new_dataset
     name = _name_of(folder)
     say(f"looking at {videos}{f' and {labels}' if labels else ''}")
-    begun = new_dataset(name, videos, labels and labels.expanduser().absolute(), events or None, "data", window, segment_seconds, n_segments, force)
+    begun = new_dataset(name, videos, labels and labels.expanduser().absolute(), events or None, "data", window, segment_seconds,
+                        n_segments, force)
     for line in begun.taken: print(line)
     for line in begun.broken: print(f"cannot be opened: {line}")
     for line in begun.rows: print(f"row not used: {line}")
@@ -38,7 +40,8 @@ def valor_new(
     for e in begun.events: print("captions of {}: {} · {}".format(e, *made_captions(e)))
     print(f"written: {', '.join(str(p.relative_to(resolve('data').parent)) for p in begun.written)}")
     left = len(begun.rows)
-    done(f"{name}: {begun.clips} clips, {len(begun.events)} events{f'; {left} rows were not used: mend them, and run this again with --force' if left else ''}")
+    done(f"{name}: {begun.clips} clips, {len(begun.events)} "
+         f"events{f'; {left} rows were not used: mend them, and run this again with --force' if left else ''}")
     say(f"next: valor harvest {name}")
     return 2 if left else 0
 
@@ -47,5 +50,6 @@ def _name_of(folder) -> str:
     folder, data = Path(folder).expanduser(), resolve("data").absolute()
     if len(folder.parts) == 1: return folder.name
     path = folder if folder.is_absolute() else resolve(folder).absolute()
-    if path.parent.resolve() != data.resolve(): raise ParameterError(f"{folder}: a data set lies in {data}; write data/{folder.name}, or {folder.name} alone")
+    if path.parent.resolve() != data.resolve():
+        raise ParameterError(f"{folder}: a data set lies in {data}; write data/{folder.name}, or {folder.name} alone")
     return path.name

@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     formats=["FORMATS", "Format", "event_rows", "fit_events", "joined"],
     exchange=["export_labels", "import_labels", "kind_of"],
     own=["clip_durations", "clip_files", "clip_parts", "describe_set", "own_store", "parts_of_clip", "read_listed", "recordings_of"],
+    harvesting=["all_clips", "first_thresholds", "harvest_set", "label_set"],
     dataset=["HOW", "LISTS", "PLACES", "STORES", "LOADERS", "READERS", "STOCKS", "known", "is_described", "list_datasets", "dataset_folder",
              "annotation_folder", "read_split", "inventory", "store_path", "load_dataset", "register_dataset"],
     new=["Begun", "Recordings", "allow_media", "event_list", "new_dataset"],

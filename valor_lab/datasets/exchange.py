@@ -36,7 +36,8 @@ def _read_activitynet(path):
     for clip, x in base.items():
         for a in x.get("annotations", ()) if isinstance(x, dict) else ():
             try: (on, off), label = a["segment"], str(a["label"])
-            except (KeyError, TypeError, ValueError): raise ParameterError(f"{name}: {clip!r}: an annotation needs a segment of two times and a label, found {a!r:.80}") from None
+            except (KeyError, TypeError, ValueError):
+                raise ParameterError(f"{name}: {clip!r}: an annotation needs a segment of two times and a label, found {a!r:.80}") from None
             out.append((clip, label, a.get("modality", ""), told_time(on, f"{name}: {clip}"), told_time(off, f"{name}: {clip}")))
     return event_rows(out)
 
@@ -48,7 +49,8 @@ def _write_labelstudio(rows, clips, path):
     for c in clips.itertuples():
         own = rows[rows["clip"] == c.clip]
         result = [dict(id=f"{n}", from_name=r.modality or "both", to_name="media", type="labels",
-                       value=dict(start=round(r.onset, 6), end=round(r.offset, 6), labels=[r.event])) for n, r in enumerate(own.itertuples())]
+                       value=dict(start=round(r.onset, 6), end=round(r.offset, 6),
+                                  labels=[r.event])) for n, r in enumerate(own.itertuples())]
         tasks.append(dict(data=dict(media=c.file or c.clip, clip=c.clip), annotations=[dict(result=result)]))
     _save_json(tasks, path)
 
@@ -59,9 +61,11 @@ def _read_labelstudio(path):
         clip = data.get("clip") or next((unquote(str(v)).split("?")[0] for k, v in data.items() if isinstance(v, str) and "." in v), "")
         for a in t.get("annotations") or t.get("completions") or () if data else ():
             for r in a.get("result", ()):
-                v, labels = r.get("value", {}), next((r["value"][k] for k in ("labels", "timelinelabels", "hypertextlabels") if k in r.get("value", {})), None)
+                v, labels = r.get("value", {}), next((r["value"][k] for k in ("labels", "timelinelabels", "hypertextlabels")
+                                                      if k in r.get("value", {})), None)
                 if labels is None: continue                                    # a choice, a text, a box
-                if "ranges" in v: raise ParameterError(f"{name}: {clip}: this label counts pictures, not seconds: export it from an audio control")
+                if "ranges" in v:
+                    raise ParameterError(f"{name}: {clip}: this label counts pictures, not seconds: export it from an audio control")
                 m = r.get("from_name", "")
                 on, off = (told_time(v.get(k), f"{name}: {clip}") for k in ("start", "end"))
                 out += [(clip, str(e), m if m in ("audio", "visual") else "", on, off) for e in labels]
@@ -71,14 +75,17 @@ FORMATS["labelstudio"] = Format("Label Studio", ".json", _write_labelstudio, _re
 
 # %% ../../nbs/api/datasets/06_exchange.ipynb #74a2123b
 def _write_via(rows, clips, path):
-    attribute = {k: dict(aname=m, anchor_id="FILE1_Z2_XY0", type=1, desc="", options={}, default_option_id="") for k, m in (("1", "audio"), ("2", "visual"), ("3", "both"))}
+    attribute = {k: dict(aname=m, anchor_id="FILE1_Z2_XY0", type=1, desc="", options={}, default_option_id="") for k,
+                 m in (("1", "audio"), ("2", "visual"), ("3", "both"))}
     ids = {c: str(n) for n, c in enumerate(clips["clip"], 1)}
     files = {ids[c.clip]: dict(fid=ids[c.clip], fname=c.file or c.clip, type=4, loc=1, src="", clip=c.clip) for c in clips.itertuples()}
     key = dict(audio="1", visual="2")
-    spans = {f"{ids[r.clip]}_{n}": dict(vid=ids[r.clip], flg=0, z=[round(r.onset, 6), round(r.offset, 6)], xy=[], av={key.get(r.modality, "3"): r.event})
+    spans = {f"{ids[r.clip]}_{n}": dict(vid=ids[r.clip], flg=0, z=[round(r.onset, 6), round(r.offset, 6)], xy=[],
+                                        av={key.get(r.modality, "3"): r.event})
              for n, r in enumerate(rows.itertuples())}
     project = dict(pid="__VIA_PROJECT_ID__", pname="valor_lab", vid_list=list(files), data_format_version="3.1.1", creator="valor_lab")
-    _save_json(dict(project=project, config={}, attribute=attribute, file=files, view={n: dict(fid_list=[n]) for n in files}, metadata=spans), path)
+    _save_json(dict(project=project, config={}, attribute=attribute, file=files, view={n: dict(fid_list=[n]) for n in files},
+                    metadata=spans), path)
 
 def _read_via(path):
     d, name, out = _open_json(path), Path(path).name, []

@@ -118,7 +118,8 @@ def read_features(
 ) -> np.ndarray:
     "All clips' features pooled to segments, float16 [N,T,D]."
     files = feature_files(folder, ids)
-    state = fingerprint([[f.name, s.st_size, s.st_mtime_ns] for f in files for s in [f.stat()]], list(map(str, shape)), *([n_segments] if n_segments else []))
+    state = fingerprint([[f.name, s.st_size, s.st_mtime_ns] for f in files for s in [f.stat()]], list(map(str, shape)),
+                        *([n_segments] if n_segments else []))
     if cache is not None and (pooled := Path(cache).with_name(f"{Path(cache).stem}-{state}.npy")).exists():
         return read_array(pooled, "f", mapped=True)
     make = lambda f: _half(_pool(read_feature(f, shape), n_segments), f)
@@ -136,7 +137,8 @@ def read_features(
 def find_features(name, folder, ids, features, store):
     "`(has[N], missing, reader)`: which clips have every feature, what the others lack, and a function that reads them."
     if features is None: return np.ones(len(ids), bool), left_out([], folder), lambda ids, cache: {}
-    parts = dict(audio="store", visual="store") if features == "store" else dict(FEATURES[one_of("features", features, [*FEATURES, "store"])])
+    parts = dict(audio="store", visual="store") if features == "store" else dict(FEATURES[one_of("features", features,
+                                                                                                 [*FEATURES, "store"])])
     if name == "demo" and features == "clipclap": parts = dict(audio="store", visual="store", motion=FEATURES["simple"]["motion"])
     return find_parts(parts, folder, ids, store, features)
 
@@ -148,6 +150,7 @@ def find_parts(
     whole=True,     # False: a clip needs one modality only; what it lacks is zero
 ):                  # as `find_features`
     "The same for features from anywhere."
+    if store is not None: parts = {m: p for m, p in parts.items() if p != "store" or store.settings[m]}
     lack, has = [], {}
     for m, part in parts.items():
         has[m] = in_store(store, ids, m) if part == "store" else np.array([f.exists() for f in feature_files(folder/part[0], ids)], bool)

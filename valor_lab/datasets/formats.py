@@ -145,7 +145,8 @@ def _tab_rows(path, head):
     lines = read_text(path, 256 << 20).lstrip("\ufeff").splitlines()
     first = lines[0].split("\t") if lines else []
     if not set(head) <= set(first):
-        raise ParameterError(f"{Path(path).name}, line 1: expected the tab-separated columns {', '.join(head)}, found {lines[0] if lines else 'nothing'!r:.120}")
+        raise ParameterError(f"{Path(path).name}, line 1: expected the tab-separated columns {', '.join(head)}, found "
+                             f"{lines[0] if lines else 'nothing'!r:.120}")
     for n, line in enumerate(lines[1:], 2):
         if not line.strip(): continue
         cells = dict(zip(first, line.split("\t")))
@@ -194,14 +195,16 @@ def named_back(df, ids) -> pd.DataFrame:
 def _write_audacity(rows, clips, path):
     rows = rows.sort_values(["onset", "offset"], kind="stable")
     with atomic_path(path) as tmp:
-        tmp.write_text("".join(f"{r.onset:.6f}\t{r.offset:.6f}\t{tagged(r.modality, r.event)}\n" for r in rows.itertuples()), encoding="utf-8")
+        tmp.write_text("".join(f"{r.onset:.6f}\t{r.offset:.6f}\t{tagged(r.modality, r.event)}\n" for r in rows.itertuples()),
+                       encoding="utf-8")
 
 def _read_audacity(path):
     out, clip = [], Path(path).stem
     for n, line in enumerate(read_text(path).lstrip("\ufeff").splitlines(), 1):
         if not line.strip() or line.startswith("\\"): continue               # the frequencies of a spectral selection
         cells = line.split("\t")
-        if len(cells) != 3: raise ParameterError(f"{Path(path).name}, line {n}: expected onset, offset and label, tab-separated, found {line!r:.80}")
+        if len(cells) != 3:
+            raise ParameterError(f"{Path(path).name}, line {n}: expected onset, offset and label, tab-separated, found {line!r:.80}")
         m, event = untagged(cells[2])
         out.append((clip, event, m, *(told_time(x, f"{Path(path).name}, line {n}") for x in cells[:2])))
     return event_rows(out)

@@ -28,7 +28,8 @@ from .tables import plain_words, read_sheet
 def describe_set(name:str, root="data") -> Description:
     "What the file of a data set says."
     path = find_description(name, root)
-    if path is None: raise ParameterError(f"there is no {resolve(root)/name/'dataset.toml'}; make one with: valor new {name} --videos FOLDER")
+    if path is None:
+        raise ParameterError(f"there is no {resolve(root)/name/'dataset.toml'}; make one with: valor new {name} --videos FOLDER")
     return _described(path, path.stat().st_mtime_ns, path.stat().st_size)
 
 @lru_cache(64)
@@ -62,7 +63,8 @@ def clip_files(d:Description, ids) -> dict:
 def read_listed(d:Description, split:str) -> WeakLabels:
     "The clips of a split with their weak labels; every row must be understood."
     path = d.splits[one_of("split", split, d.splits)]
-    if not path.is_file(): raise FileNotFoundError(f"{path} does not exist, and {d.folder.name}/dataset.toml names it as the list of {split}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist, and {d.folder.name}/dataset.toml names it as the list of {split}")
     return _listed(d.vocab, path, path.stat().st_mtime_ns, d.weak, d)
 
 @lru_cache(64)
@@ -124,7 +126,8 @@ def read_own(name, split="train", root="data", size="", revision=""):
     if split not in d.truth: return weak, None
     store = own_store(name, root)
     T = parts_of_clip(d, weak.ids, store)
-    found, odd, _ = import_labels([d.truth[split]], weak.ids, d.vocab, T, clip_durations(d, weak.ids, T, store), parts=clip_parts(d, weak.ids))
+    found, odd, _ = import_labels([d.truth[split]], weak.ids, d.vocab, T, clip_durations(d, weak.ids, T, store),
+                                  parts=clip_parts(d, weak.ids))
     if odd: raise ParameterError(f"{d.truth[split].name}: {odd[0]}" + (f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""))
     return weak, found
 
@@ -136,7 +139,8 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
     if not has.any():
         raise FileNotFoundError(f"no clip of {name} {split} has features: harvest them first with: valor harvest {name}")
     ids = tuple(c for c, h in zip(weak.ids, has) if h)
-    data = Dataset(ids, weak.select(ids), truth and truth.select(ids), None, reader(ids, d.folder/"pooled"/split), d.vocab, None, name, split,
+    data = Dataset(ids, weak.select(ids), truth and truth.select(ids), None, reader(ids, d.folder/"pooled"/split), d.vocab, None, name,
+                   split,
                    len(weak), missing)
     if store is not None and set(ids) <= set(store.ids): data.scores = _scores(store.select(ids), d.vocab)
     if isinstance(labels, SegmentLabels): data.labels = labels.select(ids)
@@ -170,7 +174,8 @@ def stock_own(name, root="data", size="") -> pd.DataFrame:
         n, files = len(weak), clip_files(d, weak.ids)
         rows.append(("clips", split, n, n, ""))
         rows.append(("weak labels", split, n if d.weak else 0, n, "" if d.weak else "nobody has said which events these clips have"))
-        rows.append(("truth", split, len(truth) if truth else 0, n, "" if truth else "optional: annotate clips in browse, or name a table under [truth]"))
+        rows.append(("truth", split, len(truth) if truth else 0, n, "" if truth
+                     else "optional: annotate clips in browse, or name a table under [truth]"))
         rows.append(("recordings", split, len(files), n, "" if len(files) == n else f"put them into {d.media.name}"))
         have = 0 if store is None else len(set(weak.ids) & set(store.ids))
         rows.append(("teachers' embeddings", split, have, n, "" if have == n else f"valor harvest {name}"))

@@ -27,10 +27,10 @@ def _decoded(data, how, path):
     try: return data.decode(how)
     except UnicodeDecodeError as e: raise ParameterError(f"{Path(path).name} is no table: byte {e.start} is not {how}") from None
 
-# %% ../../nbs/api/datasets/01_tables.ipynb #f8788290
+# %% ../../nbs/api/datasets/01_tables.ipynb #543dc893
 COLUMNS = dict(   # what a column is -> the headings under which it is found
-    clip="clip, clips, file, files, filename, file name, id, clip id, video, video id, video name, media, recording, name, path, audio file, "
-         "audio filename, segment id, youtube id, datei, dateiname, aufnahme",
+    clip="clip, clips, file, files, filename, file name, id, clip id, video, video id, video name, media, recording, name, path, "
+         "audio file, audio filename, segment id, youtube id, datei, dateiname, aufnahme",
     events="events, event, labels, label, event labels, event label, classes, class, class name, tags, tag, category, categories, sounds, "
            "annotation, annotations, description, ereignis, ereignisse, klasse, klassen",
     onset="onset, start, begin, from, start time, start time seconds, begin time, t start, start s, beginn, anfang, von",
@@ -112,10 +112,13 @@ def named_events(cells) -> list:
     sign = next((s for s in "|;," if any(s in c for c in cells)), "\n")
     return list(dict.fromkeys(p.strip() for c in cells for p in c.split(sign) if p.strip()))
 
-# %% ../../nbs/api/datasets/01_tables.ipynb #17110c31
-MODALITIES = {w: m for m, words in dict(audio="audio, sound, heard, a, audible, hear, ton", visual="visual, video, picture, seen, v, visible, image, "
-              "see, bild", both="both, audio-visual, audiovisual, audio_visual, av, a+v, beide").items() for w in map(plain_words, words.split(","))}
-SPLITS = {w: s for s, words in dict(train="train, training, dev train", val="val, valid, validation, dev, development", test="test, testing, eval, "
+# %% ../../nbs/api/datasets/01_tables.ipynb #c7324293
+MODALITIES = {w: m for m, words in dict(audio="audio, sound, heard, a, audible, hear, ton",
+                                        visual="visual, video, picture, seen, v, visible, image, "
+              "see, bild", both="both, audio-visual, audiovisual, audio_visual, av, a+v, beide").items() for w in map(plain_words,
+                                                                                                                      words.split(","))}
+SPLITS = {w: s for s, words in dict(train="train, training, dev train", val="val, valid, validation, dev, development",
+                                    test="test, testing, eval, "
           "evaluation").items() for w in map(plain_words, words.split(","))}
 
 @dataclass
@@ -148,7 +151,7 @@ def _marked(head, body, names):
     right = all(r[k].casefold() in _YES | _NO for k in found for _, r in body if k < len(r))
     return found if found and right else {}
 
-# %% ../../nbs/api/datasets/01_tables.ipynb #dd93f06d
+# %% ../../nbs/api/datasets/01_tables.ipynb #09f2bd26
 def read_sheet(
     path,          # a CSV in whatever dialect
     events=None,   # the names that labels may have; None: those that occur
@@ -164,7 +167,8 @@ def read_sheet(
     head = rows[0][1] if len(body) < len(rows) else [""]*len(rows[0][1])
     marks = {} if "events" in columns else _marked(head, body, names)
     if "events" not in columns and not marks and labelled: raise ParameterError(_lacks(name, head, "events", "labels"))
-    if events is None and "events" in columns: names = Names(named_events(r[columns["events"]] for _, r in body if columns["events"] < len(r)))
+    if events is None and "events" in columns:
+        names = Names(named_events(r[columns["events"]] for _, r in body if columns["events"] < len(r)))
     sheet = Sheet(name, [], list(names.events), timed={"onset", "offset"} <= set(columns))
     for line, cells in body: _add_row(sheet, line, cells, columns, marks, names, len(head))
     sheet.taken = _taken(sheet, coding, separator, columns, marks, head, body)
@@ -190,7 +194,7 @@ def _columns(rows, names, known, name):
     if "events" not in columns and others and count(best := max(others, key=lambda k: count(k, says)), says): columns["events"] = best
     return columns, rows if known(head[files] if files < len(head) else "") else rows[1:]
 
-# %% ../../nbs/api/datasets/01_tables.ipynb #df0488ae
+# %% ../../nbs/api/datasets/01_tables.ipynb #152ab729
 def _add_row(sheet, line, cells, columns, marks, names, width):
     "Understand one row, or say why not."
     def odd(why): sheet.odd.append(f"{sheet.name}, line {line}: {why}")
@@ -204,7 +208,8 @@ def _add_row(sheet, line, cells, columns, marks, names, width):
     if strange: return odd(f"unknown event {strange[0]!r}; known are {', '.join(names.events)}")
     row = SheetRow(line, at("clip"), found)
     if at("modality"):
-        if (m := MODALITIES.get(plain_words(at("modality")))) is None: return odd(f"modality {at('modality')!r} is neither audio nor visual")
+        if (m := MODALITIES.get(plain_words(at("modality")))) is None:
+            return odd(f"modality {at('modality')!r} is neither audio nor visual")
         row.modality = m
     if at("split"):
         if (s := SPLITS.get(plain_words(at("split")))) is None: return odd(f"split {at('split')!r} is none of train, val, test")
