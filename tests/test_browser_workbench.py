@@ -1,7 +1,7 @@
 """The workbench in a real browser: JupyterLab and Voilà on loopback, Debian's Chromium, mouse and keyboard.
 
 Needs chromium and the playwright package. Each test waits for what the page shows, not for a time. Screenshots stay in test-artifacts/."""
-import json, os, shutil, subprocess, sys
+import json, os, re, shutil, subprocess, sys
 
 import pytest
 
@@ -501,14 +501,16 @@ def test_training_runs_by_hand_and_from_the_launcher_and_appears_in_compare(chro
 
 def test_the_pages_show_the_workbench_without_code_on_loopback_only(chromium, project):
     import psutil
-    port = free_port()
+    port, log = free_port(), project/"app.log"
     command = [sys.executable, "-c", "import sys; from valor_lab.cli import main; sys.exit(main())", "app", "--size", "tiny", "--port", str(port), "--no-browser"]
-    with serving(command, f"http://127.0.0.1:{port}/", server_environment(project, HF_HUB_OFFLINE="1"), project, project/"app.log") as p:
+    with serving(command, f"http://127.0.0.1:{port}/", server_environment(project, HF_HUB_OFFLINE="1"), project, log) as p:
         heard = [c for q in [psutil.Process(p.pid), *psutil.Process(p.pid).children(recursive=True)] for c in q.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.laddr.port == port]
         assert [c.laddr.ip for c in heard] == ["127.0.0.1"]
+        visitor = chromium.new_context(viewport=dict(width=1400, height=1000))
+        visitor.set_default_timeout(WAIT)
+        visitor.new_page().goto(re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", log.read_text())[0], wait_until="domcontentloaded")    # the address that was printed lets one in
         for name in ("browse", "tune", "compare"):
-            page = chromium.new_page(viewport=dict(width=1400, height=1000))
-            page.set_default_timeout(WAIT)
+            page = visitor.new_page()
             faults = []
             page.on("pageerror", lambda e: "blob:" in (e.stack or "") and faults.append(str(e)))
             page.goto(f"http://127.0.0.1:{port}/voila/render/{name}.ipynb", wait_until="domcontentloaded")
@@ -520,3 +522,4 @@ def test_the_pages_show_the_workbench_without_code_on_loopback_only(chromium, pr
             at(page, 1)
             shot(page, f"page-{name}")
             page.close()
+        visitor.close()
