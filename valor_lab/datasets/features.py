@@ -37,6 +37,7 @@ class Dataset:
     split:str = ""
     total:int = 0                        # clips that the official list of this split names
     missing:pd.DataFrame = None          # what clips are left out for: clip, what, reason
+    labels_from:str = ""                 # the name of the dense labels, where a person chose them
 
     def __len__(self): return len(self.ids)
 
@@ -82,7 +83,9 @@ def read_feature(
     if x.ndim != len(shape) or any(s not in (None, n) for s, n in zip(shape, x.shape)):
         raise ParameterError(f"{path}: shape {list(x.shape)}, expected {['any' if s is None else s for s in shape]}")
     x = np.asarray(x, np.float32)
-    if not np.isfinite(x).all(): raise ParameterError(f"{path}: holds NaN or inf; expected finite numbers of shape {list(x.shape)}")
+    there = ~np.isnan(x.reshape(len(x), -1)).all(1) if len(x) else np.ones(0, bool)     # NaN throughout: a segment that is missing
+    if not np.isfinite(x[there]).all() or len(x) and not there.any():
+        raise ParameterError(f"{path}: holds NaN or inf; expected finite numbers of shape {list(x.shape)}")
     return x
 
 # %% ../../nbs/api/datasets/04_features.ipynb #969ad6d1
@@ -96,8 +99,8 @@ def _pool(x, n_segments=None):
 # %% ../../nbs/api/datasets/04_features.ipynb #27e238f5
 def _half(x, path):
     "`x` as float16; values beyond its range are refused, not turned into inf."
-    if np.abs(x).max(initial=0) > np.finfo(np.float16).max:
-        raise ParameterError(f"{path}: values up to {np.abs(x).max():.3g}, expected within the range of float16 (±65504)")
+    if np.nanmax(np.abs(x), initial=0) > np.finfo(np.float16).max:
+        raise ParameterError(f"{path}: values up to {np.nanmax(np.abs(x)):.3g}, expected within the range of float16 (±65504)")
     return x.astype(np.float16)
 
 # %% ../../nbs/api/datasets/04_features.ipynb #a4505b09
@@ -147,7 +150,7 @@ def find_parts(
     folder, ids, store,
     kind:str,       # what these features are called
     n_segments=None,   # T; None: as in `read_features`
-    whole=True,     # False: a clip needs one modality only; what it lacks is zero
+    whole=True,     # False: a clip needs one modality only; what it lacks is NaN
 ):                  # as `find_features`
     "The same for features from anywhere."
     if store is not None: parts = {m: p for m, p in parts.items() if p != "store" or store.settings[m]}
@@ -164,15 +167,15 @@ def find_parts(
 
 # %% ../../nbs/api/datasets/04_features.ipynb #a77af5b1
 def from_store(store, ids, modality) -> np.ndarray:   # [N,T,D] float16
-    "The embeddings of clips, zero where they are missing."
+    "The embeddings of clips, NaN where they are missing."
     have = set(store.ids)
     there = [c for c in ids if c in have]
-    return widened(np.nan_to_num(store.select(there).array(modality, keep=False)), there, ids)
+    return widened(store.select(there).array(modality, keep=False), there, ids)
 
 def widened(x, there, ids) -> np.ndarray:
-    "`x` of the clips `there` as rows of all `ids`, zero for the others."
+    "`x` of the clips `there` as rows of all `ids`, NaN for the others."
     if len(there) == len(ids): return x
-    place, out = {c: n for n, c in enumerate(ids)}, np.zeros((len(ids), *x.shape[1:]), x.dtype)
+    place, out = {c: n for n, c in enumerate(ids)}, np.full((len(ids), *x.shape[1:]), np.nan, x.dtype)
     out[[place[c] for c in there]] = x
     return out
 

@@ -24,7 +24,7 @@ from .features import Dataset, find_parts, left_out
 from .labelings import list_labels, load_labels
 from .tables import plain_words, read_sheet
 
-# %% ../../nbs/api/datasets/07_own.ipynb #f3ab59a9
+# %% ../../nbs/api/datasets/07_own.ipynb #62cdcf2c
 def describe_set(name:str, root="data") -> Description:
     "What the file of a data set says."
     path = find_description(name, root)
@@ -59,7 +59,7 @@ def clip_files(d:Description, ids) -> dict:
         elif (p := found.get(plain_words(c)) or short_name(c) and here.get(short_name(c))): out[c] = p
     return out
 
-# %% ../../nbs/api/datasets/07_own.ipynb #8b4602f1
+# %% ../../nbs/api/datasets/07_own.ipynb #ead8bc6b
 def read_listed(d:Description, split:str) -> WeakLabels:
     "The clips of a split with their weak labels; every row must be understood."
     path = d.splits[one_of("split", split, d.splits)]
@@ -88,7 +88,7 @@ def _by_windows(d, found):
         for i in parts: out.setdefault(i, set()).update(events)
     return out
 
-# %% ../../nbs/api/datasets/07_own.ipynb #0c42f612
+# %% ../../nbs/api/datasets/07_own.ipynb #ebd27256
 def parts_of_clip(d:Description, ids=(), store=None) -> int:
     "T: what the file says, else what was harvested, else as many segments as the longest recording has."
     if d.parts: return d.parts
@@ -131,7 +131,7 @@ def read_own(name, split="train", root="data", size="", revision=""):
     if odd: raise ParameterError(f"{d.truth[split].name}: {odd[0]}" + (f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""))
     return weak, found
 
-# %% ../../nbs/api/datasets/07_own.ipynb #f919ab1c
+# %% ../../nbs/api/datasets/07_own.ipynb #e9ac8069
 def load_own(name, root, split, features, labels, size, revision) -> Dataset:
     "A split of a data set that its file describes."
     d, (weak, truth), store = describe_set(name, root), read_own(name, split, root), own_store(name, root)
@@ -165,7 +165,7 @@ def _scores(store, vocab):
     try: return store.scores(vocab)
     except ParameterError as e: warnings.warn(f"{vocab.name}: {e}; run the harvest again, and it embeds new captions", stacklevel=3)
 
-# %% ../../nbs/api/datasets/07_own.ipynb #ec73a7f7
+# %% ../../nbs/api/datasets/07_own.ipynb #ad501a9e
 def stock_own(name, root="data", size="") -> pd.DataFrame:
     "The inventory of a described data set."
     d, store, rows = describe_set(name, root), own_store(name, root), []
