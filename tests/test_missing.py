@@ -115,3 +115,74 @@ def test_tuning_leaves_out_what_is_missing():
     for how in (tune, tune_pooled):
         t = how(scores, truth, None, "val")
         assert report(scores.select(scores.ids), truth, replace(t, provenance={}))["audio"] == pytest.approx(100)
+
+
+# parsing
+
+@pytest.fixture(scope="module")
+def parser(tmp_path_factory):
+    "A run with random weights for the demo set's simple features."
+    from valor_lab.datasets import Dataset
+    from valor_lab.demo import SIMPLE_SHAPES
+    from valor_lab.models import save_model
+    from valor_lab.training import Run, claim, identity, resolved, write_json
+    from valor_lab.vocab import LLP
+    run, config = Run(tmp_path_factory.mktemp("run")/"run"), resolved(override(preset("valor"), dict(features="simple", d_model=16, d_ff=16, epochs=0)))
+    nobody = Dataset((), SegmentLabels((), *np.zeros((2, 0, 10, 25))).weak(), name="demo (tiny)", vocab=LLP)
+    claim(run, config, identity(config, dict(val=nobody)))
+    torch.manual_seed(0)
+    save_model(HAN(n_events=25, **{f"d_{m}": SIMPLE_SHAPES[m][1] for m in ("audio", "visual", "motion")}, **config.network), run.path/"best.safetensors")
+    write_json(run.path/"scores.json", dict(gates=None))
+    return run
+
+
+def made_up(path):
+    "Features that depend on nothing but the seconds of a window."
+    rng = np.random.default_rng(int(path.start*10))
+    return 10., {m: rng.normal(size=(10, d)).astype(np.float32) for m, d in (("audio", 128), ("visual", 336), ("motion", 512))}
+
+
+@pytest.mark.parametrize("protocol", ["ungated", "avvp"])
+def test_what_two_windows_saw_has_their_mean_probability(parser, tmp_path, protocol):
+    pytest.importorskip("av")
+    from films import film
+    from valor_lab.datasets import Dataset
+    from valor_lab.grid import windows
+    from valor_lab.training import answers, parse_clips
+    file = film(tmp_path/"talk.mp4", np.arange(25*22)/25, (0, 17))
+    said = parse_clips(parser, [file], protocol, features=made_up, device="cpu", window=10, hop=5)
+    total, count = np.zeros((2, 30, 25)), np.zeros((30, 1))
+    for w in windows(file, 22, 10, 5):
+        scored, config = answers(parser, Dataset(("a",), None, features={m: x[None] for m, x in made_up(w)[1].items()}, vocab=parser.vocab), protocol, device="cpu")
+        if int(w.start) + 10 > 17: continue                                 # what is masked there is another test's
+        audio, visual, threshold = parser.task.probabilities(scored, config)
+        total[:, int(w.start):int(w.start) + 10] += np.stack([audio[0], visual[0]])
+        count[int(w.start):int(w.start) + 10] += 1
+    assert threshold == .5 and count[:10].max() == 2 and said.ids == ("talk",) and said.segment_seconds.tolist() == [1.]
+    for m, x in zip(("audio", "visual"), total): assert np.array_equal(getattr(said, m)[0, :10], x[:10]/count[:10] >= .5), m
+    assert not said.audio[0, 17:].any() and not said.visual[0, 22:].any() and (protocol == "avvp" or said.visual[0, 17:22].any())
+    assert said.findings[["clip", "kind", "detail"]].values.tolist() == [["talk", "segments missing", "the sound ends at 17.0 of 22.0 s"]]
+
+
+def test_windows_that_do_not_overlap_keep_their_labels(parser, tmp_path):
+    pytest.importorskip("av")
+    from films import film
+    from valor_lab.grid import windows
+    from valor_lab.training import parse_clips
+    file = film(tmp_path/"talk.mp4", np.arange(25*30)/25, (0, 30))
+    whole = parse_clips(parser, [file], "ungated", features=made_up, device="cpu", window=10)
+    parts = parse_clips(parser, windows(file, 30, 10), "ungated", features=made_up, device="cpu")
+    for m in ("audio", "visual"): assert np.array_equal(getattr(whole, m)[0], getattr(parts, m).reshape(30, 25))
+
+
+def test_a_sound_that_ends_early_is_parsed_second_by_second_and_the_two_rules_are_named(parser, tmp_path):
+    pytest.importorskip("av")
+    from films import film
+    from valor_lab.training import feature_maker, parse_clips
+    make = feature_maker("simple", "demo (tiny)")
+    short, whole = (film(tmp_path/f"{n}.mp4", np.arange(250)/25, (0, s)) for n, s in (("short", 5), ("whole", 10)))
+    a, b = (make(f)[1]["audio"] for f in (short, whole))
+    assert np.allclose(a[:4], b[:4], atol=.2) and np.abs(a[5:] - b[5:]).max() > 1
+    said = parse_clips(parser, [short, whole], "ungated", device="cpu")
+    assert not said.audio[said.ids.index("short"), 5:].any() and said.audio[said.ids.index("whole"), 5:].any()
+    assert said.findings.kind.tolist() == ["segments missing", "rules differ"] and set(said.findings["clip"]) == {"short"}

@@ -84,7 +84,9 @@ def read_feature(
     if x.ndim != len(shape) or any(s not in (None, n) for s, n in zip(shape, x.shape)):
         raise ParameterError(f"{path}: shape {list(x.shape)}, expected {['any' if s is None else s for s in shape]}")
     x = np.asarray(x, np.float32)
-    if not np.isfinite(x).all(): raise ParameterError(f"{path}: holds NaN or inf; expected finite numbers of shape {list(x.shape)}")
+    there = ~np.isnan(x.reshape(len(x), -1)).all(1) if len(x) else np.ones(0, bool)     # NaN throughout: a segment that is missing
+    if not np.isfinite(x[there]).all() or len(x) and not there.any():
+        raise ParameterError(f"{path}: holds NaN or inf; expected finite numbers of shape {list(x.shape)}")
     return x
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #969ad6d1
@@ -96,8 +98,8 @@ def _pool(x):
 # %% ../../nbs/api/datasets/01_dataset.ipynb #27e238f5
 def _half(x, path):
     "`x` as float16; values beyond its range are refused, not turned into inf."
-    if np.abs(x).max(initial=0) > np.finfo(np.float16).max:
-        raise ParameterError(f"{path}: values up to {np.abs(x).max():.3g}, expected within the range of float16 (±65504)")
+    if np.nanmax(np.abs(x), initial=0) > np.finfo(np.float16).max:
+        raise ParameterError(f"{path}: values up to {np.nanmax(np.abs(x)):.3g}, expected within the range of float16 (±65504)")
     return x.astype(np.float16)
 
 # %% ../../nbs/api/datasets/01_dataset.ipynb #a4505b09

@@ -194,6 +194,9 @@ class Task:
 
     # what is said, and how good it is
     def predict(self, model, data, tensors, config, gates=None) -> Scored: raise NotImplementedError
+    def probabilities(self, scored, config):
+        "`(audio, visual)` [N,T,C], zero where the protocol lets nothing through, and the threshold from which on they are labels."
+        return (*(np.asarray(getattr(scored.labels, m), np.float32) for m in ("audio", "visual")), .5)
     def per_clip(self, said, truth) -> pd.DataFrame: raise NotImplementedError               # a row per clip; columns: `scores`, in percent
     def evaluate(self, said, truth) -> dict: return self.per_clip(said, truth).mean().to_dict()
     def resample(self, said, truth, draws) -> np.ndarray:
@@ -245,6 +248,11 @@ class AVVP(Task):
 
     def predict(self, model, data, tensors, config, gates=None):
         return score_split(model, data, tensors, config.protocol, config.threshold, gates)
+    def probabilities(self, scored, config):
+        o, gates = scored.output, scored.gates if config.protocol == "per_event" else None
+        sure = o._replace(segment_logits=torch.full_like(o.segment_logits, torch.inf), segments=None)
+        through = models.parse(sure, config.protocol, config.threshold, gates)
+        return (*((p*g).cpu().numpy() for p, g in zip(o.segment_prob.unbind(2), through)), config.threshold)
     def evaluate(self, said, truth): return avvp_scores(said, truth)
     def per_clip(self, said, truth): return avvp_scores(said, truth, per_clip=True)
 
