@@ -39,6 +39,7 @@ class Dataset:
     split:str = ""
     total:int = 0                        # clips that the official list of this split names
     missing:pd.DataFrame = None          # what clips are left out for: clip, what, reason
+    labels_from:str = ""                 # the name of the dense labels, where a person chose them
 
     def __len__(self): return len(self.ids)
 
