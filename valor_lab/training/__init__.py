@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     config=["CHOICES", "SIZES", "Presets", "PRESETS", "TrainConfig", "choices", "network_options", "objective_options", "task_options",
             "resolved", "override", "to_toml", "read_config", "register_preset", "preset", "list_presets", "learning_rate"],
     runs=["Run", "open_run", "weights_mark", "vocab_dict", "identity", "write_json", "claim", "make_fabric", "environment",
-          "score_splits", "run_predictions", "run_labels", "run_probabilities", "predict"],
+          "score_splits", "run_predictions", "run_labels", "run_probabilities", "answers", "predict"],
     results=["COLUMNS", "seed_table", "common_clips", "one_task", "score_runs", "compare_runs", "score_table", "by_protocol",
              "list_runs", "PAPER_PROTOCOLS", "read_published", "pool_seeds", "beside_paper"],
     parsing=["parse_clips", "feature_maker", "write_parsed"],
