@@ -105,9 +105,12 @@ def _half(x, path):
 
 # %% ../../nbs/api/datasets/04_features.ipynb #a4505b09
 def feature_files(folder, ids):
-    "Where the features of each clip are: under its full id, else under the shorter name of LLP's ids, where no two clips share it."
-    folder, short = Path(folder), [short_name(c) for c in ids]
-    there, count = {p.name for p in folder.iterdir()} if folder.is_dir() else set(), Counter(short)
+    """Where the features of each clip are: under its full id, else under the shorter name of LLP's ids, where no two clips share it.
+
+    Of an id `VIDEO/event`, as AVE has them, the video counts."""
+    folder, ids = Path(folder), [c.split("/")[0] for c in ids]
+    short = [short_name(c) for c in ids]
+    there, count = {p.name for p in folder.iterdir()} if folder.is_dir() else set(), Counter(s for s, _ in set(zip(short, ids)))
     full = lambda c, s: not s or count[s] > 1 or f"{c}.npy" in there
     return [folder/f"{c if full(c, s) else s}.npy" for c, s in zip(ids, short)]
 

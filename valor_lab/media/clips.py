@@ -56,7 +56,8 @@ def short_name(clip:str) -> str:
 def _match_files(ids, folder):
     """The file of each id in `folder`, None where there is none; two files for one id are refused.
 
-    The full id counts first, then the shorter name, where no two clips share it. Of an id `VIDEO/event`, as AVE has them, the video counts."""
+    The full id counts first, then the shorter name, where no two clips share it. Of an id `VIDEO/event`, as AVE has them, the video
+    counts."""
     stems, videos = {}, [_plain(i.split("/")[0]) for i in ids]
     for p in _media_files(folder): stems.setdefault(_plain(p.name), []).append(p)
     short = [short_name(v) for v in videos]
