@@ -186,3 +186,50 @@ def test_a_sound_that_ends_early_is_parsed_second_by_second_and_the_two_rules_ar
     said = parse_clips(parser, [short, whole], "ungated", device="cpu")
     assert not said.audio[said.ids.index("short"), 5:].any() and said.audio[said.ids.index("whole"), 5:].any()
     assert said.findings.kind.tolist() == ["segments missing", "rules differ"] and set(said.findings["clip"]) == {"short"}
+
+
+# what people see
+
+def test_a_lane_shows_what_is_missing_as_missing_and_never_as_right():
+    from valor_lab.workbench import Clips, lanes
+    scores, truth = scored()
+    clips = Clips(dict(truth=truth, harvested=elaborate(scores, None, Thresholds(*np.full((2, 3), 2.), scores.vocab)), run=truth), scores=scores)
+    found = [l for l in lanes(clips, scores.ids[0]) if l["kind"] != "weak"]
+    for l in found:
+        if l["modality"] == "visual": assert "x" not in l["cells"]
+        elif l["name"] == "truth": assert set(l["cells"][5:]) <= {"x", "o"}             # what a person said is shown
+        else: assert l["cells"][5:] == "xxxxx" and "x" not in l["cells"][:5], l
+    assert all("x" not in l["cells"] for l in lanes(clips, scores.ids[30]))
+
+
+def test_of_a_clip_without_scores_its_file_says_what_is_missing(tmp_path):
+    pytest.importorskip("av")
+    from films import film
+    from valor_lab.workbench import Clips
+    truth = toy_set(2, 1).truth
+    truth = SegmentLabels(["a", "b"], truth.audio, truth.visual, truth.vocab)
+    files = dict(a=film(tmp_path/"a.mp4", np.arange(250)/25, (0, 5)), b=film(tmp_path/"b.mp4", np.arange(75)/25, None))
+    clips = Clips(dict(truth=truth), files=files, folders=(tmp_path,))
+    assert clips.gone("a")["audio"].tolist() == [False]*5 + [True]*5 and not clips.gone("a")["visual"].any()
+    assert clips.gone("b")["audio"].all() and clips.gone("b")["visual"].tolist() == [False]*3 + [True]*7
+
+
+def test_the_audit_names_every_clip_that_is_not_as_long_as_its_labels():
+    from valor_lab.labels import audit
+    truth = toy_set(4, 1).truth
+    found = audit(truth.weak(), truth, dict(zip(truth.ids, (10.03, 12., 3., 15.8))))
+    found = found[found.kind == "other length"]
+    assert found["clip"].tolist() == list(truth.ids[1:]) and found.detail.tolist() == [f"{s:.1f} s, labelled 10" for s in (12, 3, 15.8)]
+
+
+def test_the_list_of_clips_names_other_lengths_and_clips_that_the_published_rule_stretches(tmp_path, monkeypatch):
+    pytest.importorskip("av")
+    from films import film
+    from test_time import Ear, Eye
+    from valor_lab.harvest import harvest
+    from valor_lab.workbench import sources
+    files = [film(tmp_path/f"{n}_20_30.mp4", np.arange(25*p)/25, (0, s)) for n, p, s in (("aaaaaaaaaaa", 10, 10), ("bbbbbbbbbbb", 10, 5), ("ccccccccccc", 12, 12))]
+    store = harvest(files, Eye(), Ear(), tmp_path/"store", vocab=None, progress=False, workers=0, alignment="published")
+    failed = sources._failed(store, store.ids)
+    assert set(failed) == {"bbbbbbbbbbb_20_30", "ccccccccccc_20_30"} and all(sources.STRETCHED in w for w in failed.values())
+    assert "length: 12.0 s, labelled 10" in failed["ccccccccccc_20_30"]
