@@ -58,6 +58,11 @@ def clock(f):
     return f(), time.perf_counter() - start
 
 
+def busy():
+    "Seconds of processor time of this process, all threads: what a machine that does other work, too, cannot inflate."
+    return time.process_time()
+
+
 def child(part, *args, path=None):
     "One part in a process of its own; what it says."
     env = os.environ | (dict(PYTHONPATH=str(path)) if path else {})
@@ -134,8 +139,9 @@ def part_load(folder, n):
         part = s.select(order)
         out = [part.array(m, keep=False) if hasattr(part, "array") else getattr(part, m) for m in ("audio", "visual")]
         return sum(float(x[i:i + 64].sum(dtype=np.float32)) for x in out for i in range(0, len(x), 64)), sum(x.nbytes for x in out)
+    before = busy()
     (total, size), seconds = clock(load)
-    return dict(open_ms=1e3*opened, seconds=seconds, imports=start, peak=peak(), megabytes=size/2**20, total=total)
+    return dict(open_ms=1e3*opened, seconds=seconds, busy=busy() - before, imports=start, peak=peak(), megabytes=size/2**20, total=total)
 
 
 def part_search(folder):
