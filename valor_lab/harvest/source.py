@@ -15,14 +15,17 @@ import pandas as pd
 
 from ..core import check_ids
 from ..labels import row_numbers
-from .rows import array_in, arrays_of, column_of, mark_of, marks_of, plain_errors, read_batches, read_small
+from .rows import array_in, arrays_of, at_rows, column_of, mark_of, marks_of
+from .rows import plain_errors, read_batches, read_small, rows_of
 
 # %% ../../nbs/api/harvest/09_source.ipynb #9d1312d6
 class TableRows:
     "Clips of a table on the disk: all that gave anything, those at the places `at`, or those of the ids `wanted`."
     def __init__(self, path, table, settings, at=None, wanted=None, whole=None):
         self.path, self.table, self.settings, self._at, self._wanted = Path(path), table, settings, at, wanted
-        self._whole = whole or self                                   # the source that knows the table's small columns
+        self._whole = self if whole is None else whole                                   # the source that knows the table's small columns
+
+    def __len__(self): return len(self.at if self._wanted is None else self._wanted)
 
     @functools.cached_property
     def everything(self):
@@ -38,10 +41,16 @@ class TableRows:
     def small(self):
         "The small columns of these clips, in order."
         if self._wanted is None: return self._whole.everything.take(self.at)
-        found = read_small(self.table, self.settings, dict.fromkeys(self._wanted), self.path)
+        found = read_small(self.table, self.settings, self.rows.values(), self.path)
+        return found.take(row_numbers(self._wanted, found["id"].to_pylist(), "stored features"))
+
+    @functools.cached_property
+    def rows(self):
+        "Clip id -> its place in the table, of the ids that are wanted; `KeyError` lists those that are not here or gave nothing."
+        found = rows_of(self.table, ["id", *(mark_of(c) for c, *_ in arrays_of(self.settings))], self._wanted)
         found = found.take(gave(found, self.settings))
         check_ids(self._wanted, ids := found["id"].to_pylist(), "stored features")
-        return found.take(row_numbers(self._wanted, ids, "stored features"))
+        return dict(zip(ids, found["_rowid"].to_pylist()))
 
 def gave(small, settings) -> np.ndarray:
     "The rows of an Arrow table of small columns whose clips gave anything."
@@ -101,9 +110,7 @@ def _record_batches(self, columns, size):
             yield b if len(rows) == b.num_rows else b.take(rows)
 
 def _by_id(self, names, ids):
-    known = dict(zip(self.small["id"].to_pylist(), self.small["_rowid"].to_pylist()))
-    with plain_errors(self.table.uri):
-        found = self.table.to_table(columns=names, filter=f"_rowid IN ({', '.join(str(known[i]) for i in set(ids))})")
+    with plain_errors(self.table.uri): found = self.table.to_table(columns=names, filter=at_rows(self.rows[i] for i in set(ids)))
     return found.take(row_numbers(ids, found["id"].to_pylist(), "stored features")).combine_chunks().to_batches()[0]
 
 TableRows.batches = table_batches
@@ -136,7 +143,7 @@ def table_select(self, ids):
     else:
         rows = row_numbers(ids, self.small["id"].to_pylist(), "stored features")
         found = part(at=self.at[rows]) if self._wanted is None else part(wanted=[self._wanted[r] for r in rows])
-    found.small                                                       # so that a stranger shows at once
+    found.at if found._wanted is None else found.rows                 # so that a stranger shows at once
     return found
 
 TableRows.select = table_select
@@ -145,6 +152,7 @@ TableRows.select = table_select
 class ArrayRows:
     "Clips whose arrays stand in memory: `arrays` by column, `known` as `clips` says it."
     def __init__(self, arrays, known, failures): self.arrays, self.known, self._failures = arrays, known, failures
+    def __len__(self): return len(self.known["ids"])
     def clips(self): return self.known
     def failures(self): return self._failures
     def marks(self, column): return np.where(np.isnan(x := self.arrays[column]).all(tuple(range(1, x.ndim))), 0, marks_of(x))

@@ -44,7 +44,7 @@ class FeatureStore:
         if self._captions is None: self._captions = read_captions(self.path) if self.path else dict(audio={}, visual={})
         return self._captions
 
-    def __len__(self): return len(self.ids)
+    def __len__(self): return len(self.source)
     def __repr__(self):
         shapes = {c: s for c, _, s in arrays_of(self.settings)} | {c: x.shape[1:] for c, x in self._arrays.items()}
         shape = lambda c: [len(self), *shapes[c]]
