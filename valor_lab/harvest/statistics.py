@@ -7,7 +7,7 @@ __all__ = ['TEACHER', 'Statistics', 'count', 'best_cut', 'best_threshold', 'alig
            'weighted_f', 'resampled']
 
 # %% ../../nbs/api/harvest/14_statistics.ipynb #4461f3d1
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,10 +83,13 @@ def best_threshold(stats, value=None) -> np.ndarray:   # [C]
 
 # %% ../../nbs/api/harvest/14_statistics.ipynb #5074644b
 def aligned_truth(truth, scores):
-    "`truth` in the order of the scores' clips."
+    "`truth` in the order of the scores' clips, without the segments that a teacher did not get to hear or see."
     known = truth.durations is not None and set(scores.ids) <= set(truth.ids)       # scores are on the grid of their labels
     seconds = truth.select(scores.ids).durations if known else None
-    return align(truth, SegmentLabels(scores.ids, *np.zeros((2, *scores.audio.shape), bool), scores.vocab, seconds))
+    truth = align(truth, SegmentLabels(scores.ids, *np.zeros((2, *scores.audio.shape), bool), scores.vocab, seconds))
+    there = {m: ~np.isnan(getattr(scores, m)) for m in TEACHER}
+    return replace(truth, **{m: getattr(truth, m) & has for m, has in there.items() if has.any()})   # never harvested: that is no excuse
+
 
 # %% ../../nbs/api/harvest/14_statistics.ipynb #e916ce49
 def common_threshold(

@@ -136,14 +136,14 @@ def report(
     weak:WeakLabels|None=None,        # the gate
     metric=fidelity,                  # or `metrics.avvp_scores`, …
 ) -> dict:
-    "Score the labels that these thresholds give; warns where they were tuned on the same clips, or for other captions or teachers."
+    "Score the labels that these thresholds give, where there is a score; warns where they were tuned on the same clips, or for others."
     about = {} if thresholds is None else thresholds.provenance
     _warn_foreign(about, scores)
     if seen := set(about.get("clips", ())) & set(scores.ids):
         warnings.warn(f"{len(seen)} of these {len(scores)} clips were used to choose the "
                       f"thresholds{' (split ' + about['split'] + ')' if about.get('split') else ''}: "
                       "the score is better than it will be on others", TunedHereWarning, stacklevel=2)
-    return metric(elaborate(scores, weak, thresholds), truth)
+    return metric(elaborate(scores, weak, thresholds), aligned_truth(truth, scores))
 
 # %% ../../nbs/api/harvest/15_thresholds.ipynb #5dc18012
 def _toml(x, what="provenance"):

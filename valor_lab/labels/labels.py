@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FINDING_COLUMNS', 'row_numbers', 'WeakLabels', 'SegmentLabels', 'copied', 'runs', 'to_frame', 'from_frame',
-           'read_weak', 'read_segments', 'to_csv', 'weak_to_csv', 'audit', 'concat', 'to_audacity', 'from_audacity']
+           'read_weak', 'read_segments', 'to_csv', 'weak_to_csv', 'length_findings', 'audit', 'concat', 'to_audacity',
+           'from_audacity']
 
 # %% ../../nbs/api/labels/00_labels.ipynb #42208ba1
 import difflib, re
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..grid import covered, segment_lengths
+from ..grid import covered, length_finding, segment_lengths
 from ..core import ParameterError, atomic_path, check_ids
 from ..vocab import LLP, Vocab
 
@@ -345,9 +346,21 @@ def weak_to_csv(
 SegmentLabels.to_csv, WeakLabels.to_csv = to_csv, weak_to_csv
 
 # %% ../../nbs/api/labels/00_labels.ipynb #6559f076
+def length_findings(
+    ids,         # [N] clips
+    durations,   # clip -> seconds that its file lasts; a clip that is not in it says nothing
+    labelled,    # [N] seconds that the segments of each clip cover
+    n_segments:int=10,
+) -> pd.DataFrame:
+    "Every clip that is not as long as its labels say, to half a segment."
+    said = [(i, length_finding(durations.get(i, np.nan), float(s), n_segments)) for i, s in zip(ids, labelled)]
+    rows = [("", 0, i, "", "", "other length", why) for i, why in said if why]
+    return pd.DataFrame(rows, columns=FINDING_COLUMNS) if rows else _no_findings()
+
 def audit(
     weak:WeakLabels,        # what the list of clips says
     truth:SegmentLabels,    # what the segments say
+    durations=None,         # clip -> seconds that its file lasts, as a feature store or `media.measure` knows it
 ) -> pd.DataFrame:
     "Every finding of the two readers and every disagreement of weak and segment labels: `clip, event, modality, kind, file, line, detail`."
     truth = truth.select(weak.ids)
@@ -361,6 +374,8 @@ def audit(
             rows.append(("", 0, weak.ids[n], events[c], modality, "segments without a weak label",
                          f"{int(getattr(truth, modality)[n, :, c].sum())} segments"))
     parts = [weak.findings, truth.findings, pd.DataFrame(rows, columns=FINDING_COLUMNS) if rows else _no_findings()]
+    seconds = truth.segment_seconds*truth.n_segments
+    parts += [length_findings(truth.ids, durations, seconds, truth.n_segments)] if durations is not None else []
     df = pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
     return _name_misspellings(df, weak)[["clip", "event", "modality", "kind", "file", "line", "detail"]]
 

@@ -9,8 +9,8 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    look=["HUES", "GREYS", "theme", "plain", "modality_name", "Picture", "canvas", "events_on_y", "legend_above",
-          "grouped_bars", "heat", "whiskers", "as_table"],
+    look=["HUES", "GREYS", "theme", "plain", "modality_name", "TRUE_TYPE", "VENUES", "for_paper", "Picture", "canvas",
+          "events_on_y", "legend_above", "grouped_bars", "heat", "whiskers", "as_table"],
     content=["UNITS", "count_table", "event_counts", "durations", "cooccurrence_table", "cooccurrence", "alignment_table",
              "alignment"],
     scores=["event_bars", "event_gains", "nonaligned", "forest", "pairwise", "significance", "confusion_matrix"],
@@ -18,4 +18,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     literature=["published_rows", "published"],
     curves=["DASHES", "learning_curves", "score_histogram", "precision_recall"],
     lanes=["KINDS", "MOST_CLIPS", "timelines"],
+    paper=["FIGURE_KINDS", "figure_bytes", "save_figure", "latex_text", "latex_table", "markdown_table", "csv_table", "TABLE_KINDS",
+           "table_text"],
 ))

@@ -283,11 +283,15 @@ def _alone(run):
     first = all(os.environ.get(k, "0") == "0" for k in ("RANK", "LOCAL_RANK", "NODE_RANK"))
     return lock(run.path/"training", doing="is training it") if first else contextlib.nullcontext()
 
+def _said_of(data):
+    "The name of the labels that were chosen, beside what ran it: it decides nothing, and tells runs apart for a reader."
+    return {"labels": data.labels_from} if getattr(data, "labels_from", "") else {}
+
 def _train(fabric, config, run, data, val, test, model, compiled, captured, progress, save_every, device):
     "The loop over epochs."
     t = setup(fabric, config, run, data, val, model, compiled)
     context = _context(t, data, val, device)
-    if fabric.is_global_zero: write_json(run.path/"environment.json", environment(fabric))
+    if fabric.is_global_zero: write_json(run.path/"environment.json", environment(fabric) | _said_of(data))
     if not restore_state(t, context) and config.epochs: t.objective.start(context)
     if config.epochs > t.epoch: t.step = captured_step(t, train_step, captured)
     bar = tqdm(range(t.epoch + 1, config.epochs + 1), run.name, initial=t.epoch, total=config.epochs, unit="epoch",

@@ -167,6 +167,7 @@ def choose_labels(
     one_of("gate", gate, ("weak", "none"))
     if gate == "none" and not labels: raise ParameterError("gate='none' filters what thresholds make: name a set of thresholds as `labels`")
     if not labels: return data
+    data = replace(data, labels_from=labels)
     if labels.startswith("run:"): return replace(data, labels=load_labels("train", _run_folder(labels[4:]), data.vocab).select(data.ids))
     known, presets = list_labels(root), [p.stem for p in visible(resolve(root)/"thresholds", "*.toml")]
     if labels in known: return replace(data, labels=load_labels(labels, root, data.vocab).select(data.ids))

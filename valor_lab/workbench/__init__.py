@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     bench=["widgets", "FIRST_LANES", "show_bench", "score_names", "spoken_score", "BrowseBench", "begin_tuning", "TuneBench", "flip_frame"],
     compare=["Choice", "ALL", "NONE_CHOSEN", "common", "compared", "compare_scores", "score_frame", "pair_frame",
              "event_frame", "CompareBench"],
-    launcher=["Launcher", "job_curves", "show_launcher"],
+    launcher=["Launcher", "check_start", "job_title", "job_name", "runs_of", "job_curves", "job_runs", "progress_words", "show_launcher"],
     home=["Facts", "several", "what_is_here", "home_facts", "PAGE_WORDS", "DRAWINGS", "home_page"],
     server=["FRESH", "Door", "Pages", "run"],
     app=["PAGES", "HIDDEN", "page_notebook", "train_notebook", "write_pages", "serve"],

@@ -91,7 +91,7 @@ def _update(self, settled:bool=True):
     if self.moved: self.moved(settled)
 
 # %% ../../nbs/api/workbench/07_panel.ipynb #e04b0455
-def _plain(x): return [None if not np.isfinite(v) else round(float(v), 2) for v in x]
+def _plain(x): return [float(v) if np.isfinite(v) else None for v in x]      # the page rounds, once: 74.747 is not 74.8
 
 _WITH_TRUTH = dict(main_label="F, %", change_label="±saved", change_digits=1,
                   main_says="F over the event's audible and visible segments, percent",

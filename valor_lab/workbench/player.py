@@ -298,7 +298,7 @@ def _player_still(self):
     drawn = {n: c.labelings[n] for n in names if n != c.truth}
     if not drawn and truth is None: drawn = {"weak label, copied": c.weak.select([clip]).copied(c.n_segments)}   # all that is known
     return picture(timelines(drawn, clip, truth, c.weak, scores,
-                             pictures=film_ and {clip: film_}, sound=None if sound is None else {clip: sound}))
+                             pictures=film_ and {clip: film_}, sound=None if sound is None else {clip: sound}, gone={clip: c.gone(clip)}))
 
 # %% ../../nbs/api/workbench/05_player.ipynb #388af05b
 def _film_parts(path, n, length):

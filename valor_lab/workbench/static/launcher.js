@@ -1,53 +1,96 @@
-// Start a training in a process of its own, watch it, stop it, find it again. See `Launcher` in valor_lab.widgets.
+// Start a training in a process of its own, watch it, stop it, find it again. See `Launcher` in valor_lab.workbench.
 function render({ model, el }) {
-  const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); };
-  const field = (label, input) => h("label", { style: "display:inline-flex;gap:5px;align-items:center" }, label, input);
-  const select = (cls, options) => h("select", { class: cls }, ...options.map(o => h("option", { value: o, text: o || "the harvested ones" })));
-  const preset = select("vl-preset", get("presets")), labels = select("vl-labels", get("labels")), device = select("vl-device", get("devices"));
-  const epochs = h("input", { class: "vl-epochs", type: "number", min: 0, step: 1, placeholder: "preset's", style: "width:80px" });
-  const seeds = h("input", { class: "vl-seeds", value: "0", style: "width:70px" }), overrides = h("input", { class: "vl-overrides", placeholder: "lr = 3e-4", style: "width:160px" });
-  const start = h("button", { class: "vl-start", text: "start", onclick: () => send({ do: "start", preset: preset.value, labels: labels.value, device: device.value, epochs: epochs.value === "" ? null : +epochs.value, seeds: seeds.value, overrides: overrides.value }) });
-  const stop = h("button", { class: "vl-stop", text: "stop", onclick: () => send({ do: "stop" }) });
-  const message = h("p", { class: "vl-message", role: "status", style: "margin:4px 0" }), list = h("div", { class: "vl-jobs", role: "listbox", "aria-label": "jobs" });
-  const plots = h("div", { style: "display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:10px" }), log = h("pre", { class: "vl-log", tabindex: 0, "aria-label": "log", style: "max-height:220px;overflow:auto;background:var(--vl-bed);color:inherit;padding:6px;margin:6px 0;font-size:11.5px;white-space:pre-wrap" });
-  const root = h("div", { class: "vl vl-launcher", style: "padding:10px 12px;border:1px solid var(--vl-line);border-radius:6px;background:var(--vl-card)" }, h("h3", { text: "Train" }),
-    h("div", { class: "vl-bar-of-buttons", style: "margin:6px 0" }, field("preset", preset), field("labels", labels), field("epochs", epochs), field("seeds", seeds), field("overrides", overrides), field("device", device), start, stop), message, list, plots, log);
-  el.append(root);
-  const send = m => model.send(m);
+  const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); }, send = m => model.send(m);
+  const field = (label, input) => h("label", {}, label, input);
+  const options = list => list.map(o => h("option", { value: o, text: o || "the harvested ones" }));
+  const select = (cls, list) => h("select", { class: cls }, ...options(list));
 
-  function drawLabels() { const v = labels.value; labels.replaceChildren(...get("labels").map(o => h("option", { value: o, text: o || "the harvested ones" }))); labels.value = get("labels").includes(v) ? v : ""; }
+  // what is asked for
+  const preset = select("vl-preset", get("presets")), labels = select("vl-labels", get("labels")), device = select("vl-device", get("devices"));
+  const epochs = h("input", { class: "vl-epochs", type: "number", min: 0, step: 1, placeholder: "preset's" });
+  const seeds = h("input", { class: "vl-seeds", value: "0" }), overrides = h("input", { class: "vl-overrides", placeholder: "lr = 3e-4" });
+  const asked = () => ({ preset: preset.value, labels: labels.value, device: device.value, epochs: epochs.value === "" ? null : +epochs.value,
+    seeds: seeds.value, overrides: overrides.value });
+  const start = h("button", { class: "vl-start", text: "start", onclick: () => send({ do: "start", ...asked() }) });
+  const stop = h("button", { class: "vl-stop", text: "stop", onclick: () => send({ do: "stop" }) });
+  const message = h("p", { class: "vl-message", role: "status" });
+
+  // what is there, and how far it is
+  const list = h("div", { class: "vl-jobs", role: "listbox", "aria-label": "jobs" });
+  const left = h("p", { class: "vl-left", role: "status", style: "margin:0" });
+  const runs = h("table", { class: "vl-runs", "aria-label": "runs of the selected job" });
+  const view = { keep: 0, log: false };
+  const keep = h("input", { class: "vl-smooth", type: "range", min: 0, max: 95, step: 5, value: 0, "aria-label": "smoothing, percent",
+    oninput: () => { view.keep = +keep.value / 100; curves(); } });
+  const log10 = h("input", { class: "vl-log-axis", type: "checkbox", onchange: () => { view.log = log10.checked; curves(); } });
+  const tools = h("div", { class: "vl-bar-of-buttons vl-quiet" }, field("smooth", keep), field("log axis", log10),
+    h("span", { text: "point at a curve, or press ← → on it, for its values" }));
+  const plots = h("div", { class: "vl-plots" });
+  const log = h("pre", { class: "vl-log", tabindex: 0, "aria-label": "log" });
+  const bar = h("div", { class: "vl-bar-of-buttons" }, field("preset", preset), field("labels", labels), field("epochs", epochs),
+    field("seeds", seeds), field("overrides", overrides), field("device", device), start, stop);
+  const root = h("div", { class: "vl vl-launcher" }, h("h3", { text: "Train" }), bar, message, list, left, runs, tools, plots, log);
+  el.append(root);
+
+  function drawLabels() {
+    const v = labels.value;
+    labels.replaceChildren(...options(get("labels")));
+    labels.value = get("labels").includes(v) ? v : "";
+  }
+  const spent = s => { const n = Math.round(s); return n < 90 ? `${n} s` : n < 5400 ? `${Math.round(n / 60)} min` : `${(n / 3600).toFixed(1)} h`; };
+  const day = t => { const d = new Date(t); return isNaN(d) ? "" : d.toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }); };
   function draw() {
     message.textContent = get("message");
-    list.replaceChildren(...get("jobs").map(j => h("button", { class: "vl-job", role: "option", "data-job": j.name, "data-state": j.state, "aria-selected": j.name === get("selected"), style: "margin:0 6px 6px 0", text: `${j.name} · ${j.state} · ${Math.round(j.seconds)} s`, onclick: () => put("selected", j.name) })));
+    message.hidden = !get("message");
+    const held = list.contains(document.activeElement) ? document.activeElement.dataset.job : null, top = list.scrollTop;
+    const job = j => h("button", { class: "vl-job", role: "option", "data-job": j.name, "data-state": j.state, title: j.name,
+      "aria-selected": j.name === get("selected"), onclick: () => put("selected", j.name) },
+      h("span", { text: j.title || j.name }), h("span", { text: j.state }), h("span", { text: day(j.started) }), h("span", { text: spent(j.seconds) }));
+    list.replaceChildren(...get("jobs").map(job));
     list.hidden = !get("jobs").length;
+    list.scrollTop = top;
+    if (held) list.querySelector(`[data-job="${CSS.escape(held)}"]`)?.focus();
     const now = get("jobs").find(j => j.name === get("selected"));
     stop.disabled = !now || !["waiting", "running", "orphaned"].includes(now.state);
-    log.textContent = get("log"); log.hidden = !get("log");
     root.dataset.state = now ? now.state : "";
+    left.textContent = get("left");
+    left.hidden = !get("left");
+  }
+  function drawLog() {                                   // the cause stands at the end: that is where it opens
+    log.textContent = get("log");
+    log.hidden = !get("log");
+    log.scrollTop = log.scrollHeight;
+  }
+  function address(path) {                               // where JupyterLab shows a folder; nowhere on a page
+    const config = document.getElementById("jupyter-config-data");
+    if (!config) return null;
+    const { serverRoot, baseUrl, rootUri } = JSON.parse(config.textContent);
+    const top = (rootUri ? decodeURIComponent(new URL(rootUri).pathname) : serverRoot)?.replace(/\/?$/, "/");
+    return top && path.startsWith(top) ? `${baseUrl || "/"}lab/tree/${path.slice(top.length).split("/").map(encodeURIComponent).join("/")}` : null;
+  }
+  function drawRuns() {
+    const all = get("runs"), th = t => h("th", { text: t, scope: "col" }), td = t => h("td", { text: t });
+    const place = r => {
+      const to = r.path && address(r.path), name = h("code", { text: `runs/${r.name}` });
+      return h("td", {}, to ? h("a", { href: to, target: "_blank", rel: "noopener", "data-run": r.name }, name) : name);
+    };
+    const best = r => r.best === null || r.best === undefined ? "–" : `${r.best} (${r.by} ${(+r.score).toFixed(1)})`;
+    runs.hidden = !all.length;
+    runs.replaceChildren(h("thead", {}, h("tr", {}, ...["run", "epochs", "best epoch", "folder"].map(th))),
+      h("tbody", {}, ...all.map(r => h("tr", { "data-run": r.name }, td(r.title), td(`${r.epochs} of ${r.of}`), td(best(r)), place(r)))));
   }
   function curves() {
-    const data = get("curves");
-    plots.replaceChildren(...data.map(p => { const c = h("canvas", { class: "vl-curve", role: "img", "data-points": p.lines.reduce((n, l) => n + l.y.length, 0), style: "width:100%;height:150px", "aria-label": `${p.title} by epoch: ` + p.lines.map(l => `${l.name} ${l.y.at(-1)}`).join(", ") }); requestAnimationFrame(() => plot(c, p)); return c; }));
-  }
-  function plot(canvas, p) {
-    const w = canvas.clientWidth || 300, H = 150, g = sized(canvas, w, H), ink = css(root, "--vl-ink"), quiet = css(root, "--vl-quiet"), L = 42, R = w - 8, T = 20, B = H - 18;
-    const xs = p.lines.flatMap(l => l.x), ys = p.lines.flatMap(l => l.y).filter(Number.isFinite), x0 = Math.min(...xs), x1 = Math.max(...xs), y0 = Math.min(...ys), y1 = Math.max(...ys);
-    const X = x => L + (R - L) * (x1 > x0 ? (x - x0) / (x1 - x0) : .5), Y = y => B - (B - T) * (y1 > y0 ? (y - y0) / (y1 - y0) : .5);
-    g.font = "11px system-ui, sans-serif"; g.fillStyle = ink; g.textAlign = "left"; g.fillText(p.title, L, 12);
-    g.fillStyle = quiet; g.textAlign = "right"; if (ys.length) { g.fillText(y1.toPrecision(3), L - 4, T + 4); g.fillText(y0.toPrecision(3), L - 4, B); }
-    g.textAlign = "left"; g.fillText(`epoch ${x0}`, L, H - 4); g.textAlign = "right"; if (x1 > x0) g.fillText(String(x1), R, H - 4);
-    g.strokeStyle = css(root, "--vl-line"); g.strokeRect(L, T, R - L, B - T);
-    const dashes = [[], [5, 3], [1.5, 3], [8, 3, 2, 3]];
-    p.lines.forEach((l, i) => { g.setLineDash(dashes[i % 4]); g.strokeStyle = g.fillStyle = i % 2 ? quiet : ink; g.lineWidth = 1.6; g.beginPath(); l.x.forEach((x, k) => g[k ? "lineTo" : "moveTo"](X(x), Y(l.y[k]))); g.stroke(); if (l.x.length === 1) { g.beginPath(); g.arc(X(l.x[0]), Y(l.y[0]), 3, 0, 7); g.fill(); } g.textAlign = "right"; g.fillText(l.name, p.lines.length > 1 ? R - 4 : R, p.lines.length > 1 ? T + 13 + 13 * i : 12); });
-    g.setLineDash([]);
+    tools.hidden = !get("curves").length;
+    plots.replaceChildren(...get("curves").map(p => curvePlot(root, p, view)));
   }
   const timer = setInterval(() => { if (root.isConnected) send({ ask: "now" }); }, 1000);
-  const listen = [["change:labels", drawLabels], ["change:jobs", draw], ["change:selected", draw], ["change:message", draw], ["change:log", draw], ["change:curves", curves]];
+  const listen = [["change:labels", drawLabels], ["change:jobs", draw], ["change:selected", draw], ["change:message", draw],
+    ["change:left", draw], ["change:log", drawLog], ["change:runs", drawRuns], ["change:curves", curves]];
   for (const [k, f] of listen) model.on(k, f);
   ownKeys(root, () => false);
   const watched = watchKernel(model, root);
   const plain = theme(root, curves);
-  draw(); curves();
+  for (const f of [draw, drawLog, drawRuns, curves]) f();
   return () => { clearInterval(timer); for (const [k, f] of listen) model.off(k, f); plain(); watched(); };
 }
 export default { render };
