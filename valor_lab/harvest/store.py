@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..grid import labelled_seconds
+from ..grid import labelled_seconds, segment_lengths
 from ..core import CannotWrite, ParameterError, fingerprint, one_of, resolve
 from .captions import keep_captions, read_captions
 from .convert import convert_store
@@ -316,14 +316,14 @@ def search(
     if not self.settings[one_of("modality", modality, ("audio", "visual"))]:
         raise ParameterError(f"this store has no {modality} embeddings to search")
     text, scale = self.embed_captions(modality, [words], teacher)[0], self._made_by(modality)["scale"]
-    T, durations = self.settings["n_segments"], self.durations
+    T = self.settings["n_segments"]
     if exact is None: exact = len(self)*T <= EXACT or not self.has_index(modality)
     if exact: rows, segments, scores = nearest(((r, x[modality]) for r, x in self.batches(modality)), text, scale, k)
     else:
         clips, segments, scores = nearest_indexed(self.path, modality, text, scale, k)
         place = {c: i for i, c in enumerate(self.ids)}
         rows = np.array([place[c] for c in clips], int)
-    seconds = (segments*durations[rows]/T).round(3) if len(rows) else np.zeros(0)
+    seconds = (segments*segment_lengths(self.labelled, T)[rows]).round(3) if len(rows) else np.zeros(0)
     return pd.DataFrame(dict(clip=[self.ids[r] for r in rows], second=seconds, score=scores, segment=segments))
 
 # %% ../../nbs/api/harvest/11_store.ipynb #0a6ce361
