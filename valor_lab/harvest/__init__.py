@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
                 "vggish_mel", "vggish_examples", "VGG", "VGGish", "extract"],
     scores=["Scores", "thresholds_of", "gate_of", "elaborate"],
     rows=["FORMAT", "TABLE", "has_store", "checked_rows", "settings_of", "arrays_of", "Row", "marks_of", "create_store",
-          "add_rows", "tidy", "forget"],
+          "add_rows", "tidy", "index_ids", "forget"],
     captions=["keep_captions", "read_captions"],
     convert=["StoreConverted", "convert_store"],
     kept=["logits", "KeptScores"],
