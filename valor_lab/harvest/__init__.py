@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
                 "vggish_mel", "vggish_examples", "VGG", "VGGish", "extract"],
     scores=["Scores", "thresholds_of", "gate_of", "elaborate"],
     rows=["FORMAT", "TABLE", "has_store", "checked_rows", "settings_of", "arrays_of", "Row", "marks_of", "create_store",
-          "add_rows", "tidy", "forget"],
+          "add_rows", "tidy", "index_ids", "forget"],
     captions=["keep_captions", "read_captions"],
     convert=["StoreConverted", "convert_store"],
     kept=["logits", "KeptScores"],
@@ -37,4 +37,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
                 "TunedHereWarning", "ForeignThresholdsWarning", "report", "load", "curves", "spread", "tune_bagged", "ascend",
                 "tuned_on", "clip_scores", "tune_gate", "predict_weak"],
     live=["flips", "LiveLabels"],
+    suggest=["clip_claims", "suggestions", "suggested_thresholds"],
 ))
