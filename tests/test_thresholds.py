@@ -17,14 +17,14 @@ from valor_lab.vocab import LLP, Vocab
 def vocab(c): return Vocab(f"v{c}", [f"e{i}" for i in range(c)], ["x"]*c, ["y"]*c, np.zeros(c), np.zeros(c))
 
 def case(seed, n=3, t=3, c=2, levels=4, missing=.1, gate=True):
-    "A small random problem full of ties, with missing streams and, maybe, a gate."
+    "A small random problem full of ties, with missing streams, of which the truth says nothing, and, maybe, a gate."
     rng = np.random.default_rng(seed)
     v, ids = vocab(c), [f"c{i}" for i in range(n)]
     draw = lambda: rng.integers(0, levels, (n, t, c)).astype(np.float32)
     audio, visual = draw(), draw()
     for x in (audio, visual): x[rng.random(n) < missing] = np.nan
     if np.isnan(audio).all() or np.isnan(visual).all(): audio, visual = draw(), draw()
-    truth = SegmentLabels(ids, rng.random((n, t, c)) < .4, rng.random((n, t, c)) < .4, v)
+    truth = SegmentLabels(ids, (rng.random((n, t, c)) < .4) & ~np.isnan(audio), (rng.random((n, t, c)) < .4) & ~np.isnan(visual), v)
     return Scores(ids, audio, visual, v), truth, WeakLabels(ids, rng.random((n, c)) < .7, v) if gate else None
 
 def big(seed=0, n=60, c=5): return case(seed, n, 10, c, levels=200, missing=.05)

@@ -39,11 +39,36 @@ def choose_teachers(
     return (ClipTeacher(clip_model, clip_weights, device, preprocess, precision, quick_gelu),
             ClapTeacher(clap_checkpoint, device, tokenizer and Path(tokenizer).expanduser()))
 
+# %% ../../nbs/api/cli/03_harvest.ipynb #5a03f9e1
+def _set_name(clips, listed):
+    "The data set that is named instead of files."
+    if listed is None and clips and len(clips) == 1 and not Path(clips[0]).expanduser().exists():
+        from valor_lab.datasets import is_described
+        if is_described(clips[0]): return clips[0]
+        raise ParameterError(f"{clips[0]} is a data set of the library, whose clips are found by a list: give files and --out")
+    raise ParameterError("name a data set, or files and the folder of their store with --out")
+
+def _harvest_set(name, teachers, options):
+    "Harvest a data set, and make its first labels."
+    from valor_lab.datasets import describe_set, harvest_set, label_set
+    from valor_lab.harvest import summary
+    d = describe_set(name)
+    say(f"harvesting {name}: {', '.join(d.splits)}, {len(d.vocab)} events, recordings in {d.media.name}")
+    store = harvest_set(name, *teachers(), **options)
+    for r in store.failures.itertuples(): print(f"{r.id}\t{r.modality}\t{r.reason}")
+    if not len(store): return done(f"not one clip of {name} was stored", left_out=1)
+    labels = label_set(name)
+    print(f"first labels: {name}-harvested, {int(labels.audio.sum()):,} segments heard, {int(labels.visual.sum()):,} seen")
+    done(summary(store))
+    say(f"next: valor app {name} --split {next(iter(d.splits))}, or valor train {name}")
+
 # %% ../../nbs/api/cli/03_harvest.ipynb #ea7cc4c8
 @command("harvest")
 def valor_harvest(
-    out:Annotated[Path, typer.Option(help="folder of the store; an interrupted harvest goes on where it stopped")],
-    clips:Annotated[list[str]|None, typer.Argument(help="video files, one folder, or one CSV with a column filename or id")] = None,
+    clips:Annotated[list[str]|None,
+                    typer.Argument(help="a data set; or video files, one folder, one CSV with a column filename or id")] = None,
+    out:Annotated[Path|None,
+                  typer.Option(help="folder of the store, where it is not a data set's own; an interrupted harvest goes on")] = None,
     listed:Annotated[str|None, typer.Option("--list", help="a file with one path in each line, - for standard input")] = None,
     folder:Annotated[Path|None, typer.Option(help="where the videos of a CSV lie, named by id or by its first 11 characters")] = None,
     demo:Annotated[bool, typer.Option("--demo", help="the small demo teachers, for the rendered demo set only")] = False,
@@ -74,13 +99,15 @@ def valor_harvest(
     one_of("--vocab", vocab, VOCABS), one_of("--sampling", sampling, ("published", "centres"))
     from valor_lab.harvest import harvest, summary
     from valor_lab.media import find_clips
+    made = lambda: choose_teachers(demo, device, clip_model, clip_weights, clap_checkpoint, quick_gelu, precision, preprocess, tokenizer)
+    more = dict(batch=batch, workers=workers, shard=shard, retry=retry, progress=not quiet,
+                features=[w for f in features or () for w in f.split(",")])
+    if out is None: return _harvest_set(_set_name(clips, listed), made, more)
     named, out = file_arguments(clips, listed), out.expanduser().absolute()
     folder = folder and folder.expanduser().absolute()
     n = len(find_clips(named, folder))                     # a fault in the list shows before the teachers are loaded
     say(f"harvesting {n} clips into {out}")
-    teachers = choose_teachers(demo, device, clip_model, clip_weights, clap_checkpoint, quick_gelu, precision, preprocess, tokenizer)
-    store = harvest(named, *teachers, out, n_segments, sampling, [w for f in features or () for w in f.split(",")], folder, VOCABS[vocab],
-                    batch=batch, workers=workers, shard=shard, retry=retry, progress=not quiet,
+    store = harvest(named, *made(), out, n_segments, sampling, folder=folder, vocab=VOCABS[vocab], **more,
                     segment_seconds=segment_seconds, alignment=alignment, window=window, hop=hop)
     for r in store.failures.itertuples(): print(f"{r.id}\t{r.modality}\t{r.reason}")
     if not len(store): return done(f"not one clip was stored in {out}", left_out=n)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import ParameterError, need
+from ..grid import Grid
 from ..media import read_clip
 
 Image = need("PIL.Image", "media")
@@ -26,7 +27,7 @@ def _mel_bank(rate, size, bands=64, low=50., high=12_000.):
 # %% ../../nbs/api/demo/08_simple.ipynb #508a92ef
 def _audio_statistics(audio, segments=10, rate=48_000, size=2048):
     "[segments,128] mean and deviation of log-mel bands."
-    hop, starts = size//2, np.linspace(0, len(audio), segments + 1)[:-1]
+    hop, starts = size//2, Grid(segments).borders(len(audio))[:-1]
     span = max(len(audio)/segments, 1.)
     x = np.pad(np.asarray(audio, np.float32), (size//2, size))
     at = (starts[:, None] + np.arange(0, span, hop)).astype(int)                              # [segments,frames]
@@ -104,7 +105,7 @@ def simple_features(
 ) -> dict:  # "audio" float32[10,128], "visual" float32[80,336], "motion" float32[10,512]; None where a stream is missing
     "Statistics of sound, pictures and motion, in the places of VGGish, ResNet and R(2+1)D features."
     if isinstance(clip, (str, Path)): clip = read_clip(clip, n=80, threads=1)
-    frames, audio = clip if isinstance(clip, tuple) else (clip.frames, clip.audio)
+    frames, audio = clip if isinstance(clip, tuple) else (clip.frames, clip.audio if clip.audio is None else clip.sound())
     if frames is not None and (frames.ndim != 4 or len(frames) != 80 or frames.dtype != np.uint8):
         raise ParameterError(f"frames must be uint8[80,H,W,3]; found {frames.dtype}{list(frames.shape)}")
     if audio is not None and (audio.ndim != 1 or not len(audio)):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import ParameterError, fingerprint, need
+from ..grid import Grid
 from .teachers import Teacher, content_mark, fetch, groups, pick_device, plain_json, read_checkpoint, sha256
 from .teachers import split_like, unit
 torch = need("torch", "teachers")
@@ -121,8 +122,7 @@ def cut(
 ) -> np.ndarray:       # [n, samples//n]
     "Segments as published: b = round(linspace(0, N, n+1)), each ⌊N/n⌋ samples from b."
     N = len(audio)
-    starts = np.round(np.linspace(0, N, n + 1)).astype(int)[:n]
-    return np.stack([audio[b:b + N//n] for b in starts])
+    return np.stack([audio[b:b + N//n] for b in Grid(n).places(N)[:n]])
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #8d84a08e
 def check_audio(audio, at_least=1):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core import ParameterError, find_data, fingerprint, need, one_of, resolve
 from ..core import FetchError, download
+from ..grid import Grid
 from ..models import read_state_dict
 
 torch = need("torch", "teachers")
@@ -153,7 +154,7 @@ def vggish_examples(
     n=10,         # equal parts
 ) -> list:        # of float32[examples, 96, 64], one for each part
     "The log-mel patches of each part of a sound."
-    ends = np.round(np.linspace(0, len(audio), n + 1)).astype(int)
+    ends = Grid(n).places(len(audio))
     parts = [vggish_mel(np.pad(p, (0, max(0, 15_600 - len(p))))) for p in np.split(audio, ends[1:-1])]   # 15,600: 96 windows
     return [p[:len(p)//96*96].reshape(-1, 96, 64).astype(np.float32) for p in parts]
 
@@ -195,13 +196,17 @@ class VGGish(Extractor):
 EXTRACTORS = {e.name: e for e in (VGGish, ResNet152, R2Plus1D18)}
 
 def extract(
-    path,           # a media file
-    extractors,     # list of `Extractor`
-) -> dict:          # name -> float32 features
+    path,              # a media file, or a `grid.Window` of one
+    extractors,        # list of `Extractor`
+    length=None,       # seconds that the features are of; None: the clip's duration
+    alignment="clip",  # "published": each stream stretched over them, as the benchmark did
+) -> dict:             # name -> float32 features
     "The features of one clip; a missing modality is left out. `MediaError` if the file is truncated or gives nothing."
     from valor_lab.media import MediaError, read_clip
     wanted = {one_of("modality", e.modality, ("audio", "visual")) for e in extractors}
-    clip = read_clip(path, n=80 if "visual" in wanted else None, rate=16_000 if "audio" in wanted else None)
+    how = dict(length=length, alignment=alignment)
+    clip = read_clip(path, n=80 if "visual" in wanted else None, rate=16_000 if "audio" in wanted else None, **how)
     if clip.truncated: raise MediaError(path, clip.reasons["truncated"])
-    given = {"audio": clip.audio, "visual": clip.frames}
+    sound = clip.audio if clip.audio is None or alignment == "published" else clip.sound(length)
+    given = {"audio": sound, "visual": clip.frames}
     return {e.name: e(given[e.modality]) for e in extractors if given[e.modality] is not None}

@@ -178,9 +178,14 @@ def _extract(task, extractors):
         x = task.inputs.get("dump" if e.modality == "visual" else "audio")
         if x is None: continue
         if e.modality == "audio" and e.rate != 48_000: x = need("soxr", "media").resample(x, 48_000, e.rate)
-        try: task.out[f"feature {e.name}"] = checked_rows(np.asarray(e(x)), e.shape)
+        try: task.out[f"feature {e.name}"] = _there(checked_rows(np.asarray(e(x)), e.shape), task.has.get(e.modality))
         except ParameterError as error: task.reasons[e.modality] = f"{e.name}: {error}"
     task.inputs.pop("dump", None)
+
+def _there(x, has):
+    "Rows [R,...] of a clip, NaN where they belong to a segment that its stream does not reach; of token maps no row belongs to one."
+    if has is None or has.all() or len(x) % len(has) or x.ndim != 2: return x
+    return np.where(np.repeat(has, len(x)//len(has))[:, None], x, np.float16(np.nan))
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #c04a64e6
 def _chunks(items, size): return [items[i:i + size] for i in range(0, len(items), size)]

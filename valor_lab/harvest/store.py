@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..grid import labelled_seconds
+from ..grid import labelled_seconds, segment_lengths
 from ..core import CannotWrite, ParameterError, fingerprint, one_of, resolve
 from .captions import keep_captions, read_captions
 from .convert import convert_store
@@ -44,7 +44,7 @@ class FeatureStore:
         if self._captions is None: self._captions = read_captions(self.path) if self.path else dict(audio={}, visual={})
         return self._captions
 
-    def __len__(self): return len(self.ids)
+    def __len__(self): return len(self.source)
     def __repr__(self):
         shapes = {c: s for c, _, s in arrays_of(self.settings)} | {c: x.shape[1:] for c, x in self._arrays.items()}
         shape = lambda c: [len(self), *shapes[c]]
@@ -89,7 +89,7 @@ def array(
     shape = {c: s for c, _, s in arrays_of(self.settings)}.get(column)
     if shape is None: return None
     out = np.empty((len(self), *shape), np.float16)
-    for rows, found in self.source.batches([column]): out[rows] = found[column]
+    for rows, found in self.source.pieces([column]): out[rows] = found[column]
     if not keep: return out
     out.flags.writeable = False
     self._arrays[column] = out
@@ -266,7 +266,8 @@ def scores(
     kept = self.kept_scores(vocab) if texts else None
     for m in texts:
         if kept is not None: out[m] = kept.read(m, ids=self.ids); continue
-        for rows, found in self.batches(m): out[m][rows] = logits(found[m], *texts[m])
+        pieces = self.batches(m) if m in self._arrays else self.source.pieces([m])
+        for rows, found in pieces: out[m][rows] = logits(found[m], *texts[m])
     return Scores(self.ids, **out, vocab=vocab, durations=self.labelled, source=self.fingerprint, teachers=self.teachers_fingerprint)
 
 FeatureStore.score_batches, FeatureStore.scores = score_batches, scores
@@ -315,14 +316,14 @@ def search(
     if not self.settings[one_of("modality", modality, ("audio", "visual"))]:
         raise ParameterError(f"this store has no {modality} embeddings to search")
     text, scale = self.embed_captions(modality, [words], teacher)[0], self._made_by(modality)["scale"]
-    T, durations = self.settings["n_segments"], self.durations
+    T = self.settings["n_segments"]
     if exact is None: exact = len(self)*T <= EXACT or not self.has_index(modality)
     if exact: rows, segments, scores = nearest(((r, x[modality]) for r, x in self.batches(modality)), text, scale, k)
     else:
         clips, segments, scores = nearest_indexed(self.path, modality, text, scale, k)
         place = {c: i for i, c in enumerate(self.ids)}
         rows = np.array([place[c] for c in clips], int)
-    seconds = (segments*durations[rows]/T).round(3) if len(rows) else np.zeros(0)
+    seconds = (segments*segment_lengths(self.labelled, T)[rows]).round(3) if len(rows) else np.zeros(0)
     return pd.DataFrame(dict(clip=[self.ids[r] for r in rows], second=seconds, score=scores, segment=segments))
 
 # %% ../../nbs/api/harvest/11_store.ipynb #0a6ce361

@@ -13,5 +13,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     packets=["Stamps", "Reel", "wind", "measure", "zero_of_file"],
     decode=["dump_indices", "sample_indices", "Clip", "read_clip", "read_spans", "read_frames", "read_audio", "thumbnails", "waveform"],
     copies=["needs_copy", "copied_packets"],
-    clips=["SUFFIXES", "find_clips"],
+    clips=["SUFFIXES", "find_clips", "short_name"],
 ))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import ParameterError, need, one_of
-from ..grid import Window, dump_indices, sample_indices
+from ..grid import Grid, Window, dump_indices, sample_indices
 from .files import MediaError, open_media
 from .packets import LEAD, rewound, wind
 
@@ -447,5 +447,5 @@ def waveform(
 ) -> np.ndarray: # float32[n], the largest absolute sample of each span
     "The outline of a sound."
     if not len(audio): return np.zeros(n, np.float32)
-    begins = np.round(np.linspace(0, len(audio), n, endpoint=False)).astype(int).clip(max=len(audio) - 1)
+    begins = Grid(n).places(len(audio))[:-1].clip(max=len(audio) - 1)
     return np.maximum.reduceat(np.abs(audio), begins)

@@ -11,7 +11,7 @@ __all__ = ['torch', 'F', 'bag_label', 'one_length', 'assign_keys', 'EMMILConfig'
 from dataclasses import dataclass
 
 from ..core import ParameterError, need, one_of
-from .objectives import Momentum, Supervision, SupervisionConfig, bce_logits, register_objective
+from .objectives import Momentum, Supervision, SupervisionConfig, bce_logits, over_reached, register_objective
 
 torch = need("torch", "models")
 F = torch.nn.functional
@@ -70,7 +70,8 @@ class EMMIL(Supervision):
         if self.step is None: return terms
         classify, assign = output.segment_logits, model.heads.time(output.features)                     # [B,T,2,C] each
         teacher, pupil = (classify, assign) if self.step == "E" else (assign, classify)
-        return {**terms, "key": c.weight_key*bce_logits(pupil, assign_keys(teacher.detach().sigmoid(), bag_label(batch, c.bags), c.spread))}
+        keys = assign_keys(teacher.detach().sigmoid(), bag_label(batch, c.bags), c.spread)
+        return {**terms, "key": c.weight_key*over_reached(bce_logits(pupil, keys, reduce=False), batch)}
 
     def labels(self):
         return assign_keys(self.run.predict().segment_prob, bag_label(self.run.data, self.config.bags), self.config.spread).unbind(2)
@@ -151,7 +152,8 @@ class SharedKeys(Supervision):
             return {"key": c.weight_key*bce_logits(logits, target)}                           # only the key heads learn
         keys = 1. if self.step == "bag" else shared_keys(logits.detach().sigmoid(), c.spread)[:, :, None, None]
         target = (keys*batch["weak"][:, None, None]).expand_as(output.segment_logits)         # [B,T,2,C]
-        return {**super().loss(model, batch, output), "key": c.weight_key*bce_logits(output.segment_logits, target)}
+        key = over_reached(bce_logits(output.segment_logits, target, reduce=False), batch)
+        return {**super().loss(model, batch, output), "key": c.weight_key*key}
 
     def after_step(self, model):
         if self.step == "E": self.adam.step()

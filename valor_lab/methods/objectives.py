@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['torch', 'F', 'TERMS', 'OBJECTIVES', 'bce', 'bce_logits', 'smooth', 'distil', 'Objective', 'check_needs', 'Context',
-           'SupervisionConfig', 'dense', 'rows_of', 'modality_term', 'union', 'joint_term', 'Supervision',
-           'register_objective', 'make_objective', 'list_objectives', 'Relabelled', 'Copied', 'Momentum',
+           'SupervisionConfig', 'dense', 'over_reached', 'rows_of', 'modality_term', 'union', 'joint_term',
+           'Supervision', 'register_objective', 'make_objective', 'list_objectives', 'Relabelled', 'Copied', 'Momentum',
            'offer_presets']
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #ee56afab
@@ -106,6 +106,7 @@ class Context:
         "Outputs of `model` (None: the trained one) for rows of the training split; options as of `forward_all`."
         x = [self.data[f][rows] if self.data.get(f) is not None else None for f in ("audio", "visual", "motion")]
         if self.data.get("mask") is not None: options["mask"] = self.data["mask"][rows]
+        if self.data.get("reached") is not None: options["reached"] = self.data["reached"][rows]
         return forward_all(model or self.model, *x, **options)
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #c20ae3b4
@@ -131,14 +132,28 @@ class SupervisionConfig:
             raise ParameterError("an objective without any term: choose video, audio, visual or joint")
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #e6d70b04
-def dense(logits, labels, batch):
-    "BCE of every segment; padding, where there is any, counts nothing."
-    if "mask" not in batch: return bce_logits(logits, labels)
-    return bce_logits(logits, labels, reduce=False)[batch["mask"]].mean()
+def dense(logits, labels, batch, modality=None):
+    "BCE of every segment; padding and what a stream does not reach count nothing. `modality`: 0 audio, 1 visual, None either."
+    if "mask" in batch: return bce_logits(logits, labels, reduce=False)[batch["mask"]].mean()
+    return over_reached(bce_logits(logits, labels, reduce=False), batch, modality)
+
+def over_reached(
+    loss,            # [B,T,C] or [B,T,2,C] of each segment, or [B,C] of each clip
+    batch,
+    modality=None,   # 0 audio, 1 visual; None: either will do
+):
+    "The mean over what the stream reaches; over everything, where nothing is missing."
+    if "reached" not in batch: return loss.mean()
+    there = batch["reached"]                                                                        # [B,T,2]
+    if loss.ndim < 4: there = there.amax(-1) if modality is None else there[..., modality]          # [B,T]
+    if loss.ndim == 2: there = there.amax(1)                                                        # a clip that has some of it
+    there = there[..., None].expand_as(loss)
+    return (loss*there).sum()/there.sum().clamp(min=1)
 
 def rows_of(batch):
     "Where the segments of a batch are in arrays [N,T,...]: whole clips, or, in a batch of parts of clips, the `times` of each."
     return (batch["index"][:, None], batch["times"]) if "times" in batch else batch["index"]
+
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #6735b980
 def modality_term(
@@ -151,11 +166,12 @@ def modality_term(
     "The loss of one modality."
     m = ("audio", "visual")[i]
     prob, logits = (output.audio_prob, output.visual_prob)[i], output.segment_logits[:, :, i]     # [B,C], [B,T,C]
-    if choice == "guided": return bce(prob, batch[f"target_{m}"] if f"target_{m}" in batch else smooth(batch["weak"], k))
-    if choice == "refined": return bce(prob, batch[f"labels_{m}"].amax(1))
-    if choice == "dense": return dense(logits, batch[f"labels_{m}"], batch)
+    target = batch[f"target_{m}"] if f"target_{m}" in batch else smooth(batch["weak"], k)
+    if choice == "guided": return over_reached(bce(prob, target, reduce=False), batch, i)
+    if choice == "refined": return over_reached(bce(prob, batch[f"labels_{m}"].amax(1), reduce=False), batch, i)
+    if choice == "dense": return dense(logits, batch[f"labels_{m}"], batch, i)
     if choice == "kd": return distil(logits, batch[f"scores_{m}"])
-    return dense(logits, union(batch), batch)
+    return dense(logits, union(batch), batch, i)
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #5032eb7c
 def union(batch):
@@ -165,7 +181,7 @@ def union(batch):
 def joint_term(batch, output):
     "BCE of each segment's probability, weighted over the modalities by their attention, against the union of the labels."
     prob = (output.modality_attention*output.segment_prob).sum(2)                              # [B,T,C]
-    return bce(prob, union(batch))
+    return over_reached(bce(prob, union(batch), reduce=False), batch)
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #16d8db37
 class Supervision(Objective):

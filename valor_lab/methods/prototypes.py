@@ -160,7 +160,8 @@ class PPL(Momentum):
     def before_batch(self, model, batch):
         rows = rows_of(batch)
         real = batch["mask"] if "mask" in batch else self.real[rows]                            # [B,T]
-        return {**batch, "soft": self.soft[rows], "known": self.known[rows]*real[..., None, None], "real": real}
+        known = self.known[rows]*real[..., None, None]*batch.get("reached", real[..., None].expand(*real.shape, 2))[..., None]
+        return {**batch, "soft": self.soft[rows], "known": known, "real": real}
 
     def loss(self, model, batch, output):
         c, real, hard = self.config, batch["real"], batch["soft"] > .5

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import ParameterError, need, one_of
-from .objectives import Relabelled, SupervisionConfig, bce, bce_logits, register_objective
+from .objectives import Relabelled, SupervisionConfig, bce, bce_logits, over_reached, register_objective
 from .changes import as_bool, as_float, as_tensor
 
 torch = need("torch", "models")
@@ -60,10 +60,11 @@ def balance(
     ones = as_bool(hard).double().mean().item()
     return weight*(1-ones), ones
 
-def weighted_bce(logits, target, weak, plus, minus):
+def weighted_bce(logits, target, weak, plus, minus, reduce=True):
     "BCE of segments, weighted by whether the clip has the event; mean over clips, segments and events."
     w = torch.where(weak[:, None] > 0, plus, minus)                                           # [B,1,C]
-    return (w*bce_logits(logits, target, reduce=False)).mean()
+    loss = w*bce_logits(logits, target, reduce=False)
+    return loss.mean() if reduce else loss
 
 # %% ../../nbs/api/methods/06_soft.ipynb #6a1cee42
 def mix(
@@ -118,7 +119,8 @@ class Soft(Relabelled):
     def loss(self, model, batch, output):
         terms, labels = {"video": bce(output.video_prob, batch["weak"])}, (batch["labels_audio"], batch["labels_visual"])
         for i, m in enumerate(("audio", "visual")):
-            terms[m] = weighted_bce(output.segment_logits[:, :, i], labels[i], batch["weak"], *self.weights[i])
+            loss = weighted_bce(output.segment_logits[:, :, i], labels[i], batch["weak"], *self.weights[i], reduce=False)
+            terms[m] = over_reached(loss, batch, i)
         if self.config.mixed:
             terms["mix"] = mixed_term(model, output.features, torch.stack(labels, 2), batch["mix_order"], batch["mix_weight"])
         return terms

@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     checkpoints=["PUBLISHED_NAMES", "IDLE", "read_state_dict", "state_of", "layout_of", "published_config", "from_published",
                  "load_strictly", "save_model",
                  "load_model"],
-    protocols=["PROTOCOLS", "forward_all", "Gates", "parse", "tune_gates"],
+    protocols=["PROTOCOLS", "forward_all", "leave_out", "Gates", "parse", "tune_gates"],
     **{"zoo.ppl": ["PPLConfig", "ClipMMIL", "bare_attention", "PPLNet"]},
     **{"zoo.ave": ["AVEConfig", "AVENet"], "zoo.known": ["formula_weights", "formula_inputs"],
        "zoo.mm_pyramid": ["PyramidConfig", "MMPyramid"],

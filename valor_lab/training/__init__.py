@@ -14,9 +14,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     config=["CHOICES", "SIZES", "Presets", "PRESETS", "TrainConfig", "choices", "network_options", "objective_options", "task_options",
             "resolved", "override", "to_toml", "read_config", "register_preset", "preset", "list_presets", "learning_rate"],
     runs=["Run", "open_run", "weights_mark", "vocab_dict", "identity", "write_json", "claim", "make_fabric", "environment",
-          "score_splits", "run_predictions", "run_labels", "run_probabilities", "predict"],
+          "score_splits", "run_predictions", "run_labels", "run_probabilities", "answers", "predict"],
     results=["COLUMNS", "seed_table", "common_clips", "one_task", "score_runs", "compare_runs", "score_table", "by_protocol",
-             "list_runs", "PAPER_PROTOCOLS", "read_published", "pool_seeds", "beside_paper"],
+             "list_runs", "PAPER_PROTOCOLS", "read_published", "beside_paper"],
     parsing=["parse_clips", "feature_maker", "write_parsed"],
     capture=["alike", "can_capture", "CapturedStep", "captured_step"],
     loop=["RELEASED", "seed_epoch", "batches", "Training", "build_model", "make_optimizer", "check_run", "setup", "train_step",
@@ -29,4 +29,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
                 "change_table", "quality_table", "printed", "same_steps", "sweep_plan", "sweep_table", "most_changed"],
     papers=["Section", "SECTIONS", "published_rows", "section", "row_command", "paper_table"],
     records=["SAYS_NOTHING", "flat_record", "labels_name", "run_groups", "run_titles", "record_differences"],
+    pooling=["distinct_seeds", "find_runs", "truth_of", "pool_seeds"],
 ))

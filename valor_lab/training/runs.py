@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['torch', 'Run', 'open_run', 'weights_mark', 'vocab_dict', 'identity', 'write_json', 'claim', 'make_fabric',
-           'environment', 'score_splits', 'run_predictions', 'run_labels', 'run_probabilities', 'predict']
+           'environment', 'score_splits', 'run_predictions', 'run_labels', 'run_probabilities', 'answers', 'predict']
 
 # %% ../../nbs/api/training/02_runs.ipynb #4224d16a
 import json, platform, shutil, subprocess
@@ -192,6 +192,20 @@ def run_probabilities(run:Run, split="test") -> dict:
     return {k: v for k, v in read_arrays(path).items() if k not in ("audio", "visual")}
 
 # %% ../../nbs/api/training/02_runs.ipynb #d80bffd6
+def answers(
+    run,             # Run, or its folder
+    data,            # Dataset; needs no labels of any kind
+    protocol=None,   # None: the run's own
+    which="best",    # or "last"
+    device="auto",
+):                   # (`Scored`, the record that was used)
+    "What a run says about other clips, with its probabilities."
+    run = run if isinstance(run, Run) else open_run(run)
+    device = make_fabric(device).device
+    config, model = run.config, run.model(which).to(device)
+    if protocol is not None: config = replace(config, protocol=protocol)
+    return run.task.predict(model, replace(data, vocab=run.vocab), run.task.inputs(data, device), config, run.gates), config
+
 def predict(
     run,             # Run, or its folder
     data,            # Dataset; needs no labels of any kind
@@ -200,8 +214,5 @@ def predict(
     device="auto",
 ):                   # SegmentLabels, or what else the run's task predicts
     "What a run says about other clips."
-    run = run if isinstance(run, Run) else open_run(run)
-    device = make_fabric(device).device
-    config, model = run.config, run.model(which).to(device)
-    if protocol is not None: config = replace(config, protocol=protocol)
-    return run.task.predict(model, replace(data, vocab=run.vocab), run.task.inputs(data, device), config, run.gates).labels
+    return answers(run, data, protocol, which, device)[0].labels
+

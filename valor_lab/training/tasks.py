@@ -48,35 +48,53 @@ def toy_set(
 def inputs_on_device(
     data,            # Dataset
     device="cpu",
-) -> dict:           # "audio", "visual", "motion" -> tensor [N,T,D]
-    "The features of a split as tensors in half precision."
-    out = {name: _half(x, name).to(device) for name, x in data.features.items() if x is not None}
+) -> dict:           # "audio", "visual", "motion" -> tensor [N,T,D]; "reached" -> [N,T,2] bool, only where a stream does not reach all
+    "The features of a split as tensors in half precision; a segment that is NaN throughout is missing, and zero in them."
+    out = {name: _half(x, name) for name, x in data.features.items() if x is not None}
     _same_length(data, out)
-    return out
+    there = {name: ~torch.isnan(x[..., :1]).squeeze(-1) for name, x in out.items()}                  # [N,T]
+    out = {name: x.masked_fill(~there[name][..., None], 0).to(device) for name, x in out.items()}
+    seen = there.get("visual", there["audio"]) & there.get("motion", torch.tensor(True))
+    reached = torch.stack([there["audio"], seen], -1)                                                # [N,T,2]
+    return out if reached.all() else out | {"reached": reached.to(device)}
+
 
 # %% ../../nbs/api/training/00_tasks.ipynb #e3869c99
 def on_device(
     data,            # Dataset
     device="cpu",
 ) -> dict:           # batch field -> tensor [N,...]; see `objectives`
-    "A split as tensors: features in half precision, labels and scores in single."
+    "A split as tensors: features in half precision, labels and scores in single. What a stream does not reach has no labels."
     out = inputs_on_device(data, device)
     out["weak"] = torch.from_numpy(data.weak.select(data.ids).mask).float().to(device)
     for prefix in ("labels", "scores"):
         if (x := getattr(data, prefix)) is None: continue
         if tuple(x.ids) != tuple(data.ids): x = x.select(data.ids)
         for m in ("audio", "visual"): out[f"{prefix}_{m}"] = torch.from_numpy(np.asarray(getattr(x, m), np.float32)).to(device)
+    if (dumb := _unscored(out)) is not None: out["reached"] = out.get("reached", torch.ones_like(dumb)) & ~dumb
+    if "reached" in out and "labels_audio" in out:
+        for i, m in enumerate(("audio", "visual")): out[f"labels_{m}"] *= out["reached"][..., i, None]
     return out
+
+def _unscored(out):
+    "[N,T,2] the segments of which the teacher of a modality says nothing, and that have no label there; None: there are none."
+    if "scores_audio" not in out: return None
+    dumb = torch.stack([out[f"scores_{m}"].isnan().all(-1) for m in ("audio", "visual")], -1)        # [N,T,2]
+    dumb = dumb & ~dumb.flatten(0, 1).all(0)                                                         # a teacher that was never asked
+    if "labels_audio" in out: dumb = dumb & ~torch.stack([out[f"labels_{m}"].any(-1) for m in ("audio", "visual")], -1)
+    return dumb if dumb.any() else None
+
 
 # %% ../../nbs/api/training/00_tasks.ipynb #f6f5c7ef
 def _half(x, name):
-    "A feature array as float16; refused where it is not [N,T,D], or not finite."
+    "A feature array as float16; refused where it is not [N,T,D], or holds what is not finite beside what is."
     x = np.asarray(x)
     if x.ndim != 3: raise ParameterError(f"{name} features of shape {list(x.shape)}, expected [N,T,D]: clips, segments, features")
     half = torch.from_numpy(np.array(x)).half()                       # a copy: the array may be a read-only map of a file
-    if (n := int((~torch.isfinite(half)).sum())):
-        raise ParameterError(f"{name} features hold {n} values that are NaN, infinite, or beyond ±65504")
+    bad = ~torch.isfinite(half) & ~torch.isnan(half).all(-1, keepdim=True)                           # a segment of NaN alone is missing
+    if (n := int(bad.sum())): raise ParameterError(f"{name} features hold {n} values that are NaN, infinite, or beyond ±65504")
     return half
+
 
 # %% ../../nbs/api/training/00_tasks.ipynb #d6b96295
 def _same_length(data, features):
@@ -120,12 +138,14 @@ def score_split(
     threshold=0.5,
     gates=None,            # for "per_event"; None: tune them on the truth of this very split
 ) -> Scored:
-    "Run the network over a split and turn probabilities into labels."
-    output = models.forward_all(model, *(tensors.get(f) for f in ("audio", "visual", "motion")))
+    "Run the network over a split and turn probabilities into labels; what a stream does not reach has none."
+    reached = tensors.get("reached")
+    output = models.forward_all(model, *(tensors.get(f) for f in ("audio", "visual", "motion")), reached=reached)
     if protocol == "per_event" and gates is None:
         if data.truth is None: raise ParameterError("protocol 'per_event' needs gates, and they are tuned on a split with truth")
         gates = models.tune_gates(output, data.truth.select(data.ids))
     audio, visual = models.parse(output, protocol, threshold, gates if protocol == "per_event" else None)
+    if reached is not None: audio, visual = (x & reached[..., i, None] for i, x in enumerate((audio, visual)))
     return Scored(SegmentLabels(data.ids, audio.cpu().numpy(), visual.cpu().numpy(), data.vocab), output, gates)
 
 # %% ../../nbs/api/training/00_tasks.ipynb #9c78f7e3
@@ -167,11 +187,16 @@ class Task:
         widths = {f"d_{f}": tensors[f].shape[-1] if f in tensors else 0 for f in ("audio", "visual", "motion")}
         return dict(n_events=tensors["weak"].shape[-1], **widths)
     def take(self, tensors, rows, config) -> dict: return take(tensors, rows)                # chance comes from torch, seeded at each epoch
-    def forward(self, model, batch): return model(batch["audio"], batch["visual"], batch.get("motion"))
+    def forward(self, model, batch):
+        output = model(batch["audio"], batch["visual"], batch.get("motion"))
+        return models.leave_out(output, batch["reached"]) if "reached" in batch else output
     def context(self, **what): return methods.Context(**what)                                # what the objective may see of the run
 
     # what is said, and how good it is
     def predict(self, model, data, tensors, config, gates=None) -> Scored: raise NotImplementedError
+    def probabilities(self, scored, config):
+        "`(audio, visual)` [N,T,C], zero where the protocol lets nothing through, and the threshold from which on they are labels."
+        return (*(np.asarray(getattr(scored.labels, m), np.float32) for m in ("audio", "visual")), .5)
     def per_clip(self, said, truth) -> pd.DataFrame: raise NotImplementedError               # a row per clip; columns: `scores`, in percent
     def evaluate(self, said, truth) -> dict: return self.per_clip(said, truth).mean().to_dict()
     def resample(self, said, truth, draws) -> np.ndarray:
@@ -223,6 +248,11 @@ class AVVP(Task):
 
     def predict(self, model, data, tensors, config, gates=None):
         return score_split(model, data, tensors, config.protocol, config.threshold, gates)
+    def probabilities(self, scored, config):
+        o, gates = scored.output, scored.gates if config.protocol == "per_event" else None
+        sure = o._replace(segment_logits=torch.full_like(o.segment_logits, torch.inf), segments=None)
+        through = models.parse(sure, config.protocol, config.threshold, gates)
+        return (*((p*g).cpu().numpy() for p, g in zip(o.segment_prob.unbind(2), through)), config.threshold)
     def evaluate(self, said, truth): return avvp_scores(said, truth)
     def per_clip(self, said, truth): return avvp_scores(said, truth, per_clip=True)
 

@@ -10,7 +10,7 @@ __all__ = ['anywidget', 'traitlets', 'SCRIPTS', 'PART', 'Player', 'described', '
 import io, mimetypes, time
 from concurrent.futures import ThreadPoolExecutor
 
-from .clipset import Clips, film, lanes, media_file, occurring, spectrogram
+from .clipset import Clips, film, greyed, lanes, media_file, occurring, spectrogram
 from ..core import ParameterError, check_ids, need, one_of, resolve
 from ..labels import Overlay, login, open_overlay, list_overlays
 from .page import into_paper, picture, static, still
@@ -300,14 +300,15 @@ def _player_figure(self):
     truth = c.labelings[c.truth] if c.truth and c.knows(c.truth, clip) else None
     drawn = {n: c.labelings[n] for n in names if n != c.truth}
     if not drawn and truth is None: drawn = {"weak label, copied": c.weak.select([clip]).copied(c.n_segments)}   # all that is known
-    return timelines(drawn, clip, truth, c.weak, scores, pictures=film_ and {clip: film_}, sound=None if sound is None else {clip: sound})
+    return timelines(drawn, clip, truth, c.weak, scores, pictures=film_ and {clip: film_},
+                     sound=None if sound is None else {clip: sound}, gone={clip: c.gone(clip)})
 
 # %% ../../nbs/api/workbench/05_player.ipynb #388af05b
 def _film_parts(path, n, length):
     "Pictures and outline of the sound of a clip, for a figure."
     from valor_lab.media import read_clip, waveform
     clip = read_clip(path, n, "centres", (72, None), 16_000, length=length)
-    frames = None if clip.frames is None else list(clip.frames)
+    frames = None if clip.frames is None else list(greyed(clip, length))
     return frames, None if clip.audio is None else waveform(clip.sound(length), 400)
 
 

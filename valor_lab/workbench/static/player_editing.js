@@ -7,7 +7,7 @@ function editingOf(p) {
 
   p.editable = (track, lane) => {
     const n = lane.cells.length, cell = f => clamp(Math.floor(f * n), 0, n - 1);
-    const filled = i => i >= 0 && i < n && lane.cells[i] !== "." && lane.cells[i] !== "m";
+    const filled = i => i >= 0 && i < n && !".mx".includes(lane.cells[i]);
     const change = (from, to, value) => {
       if (to > from) model.send({ do: "paint", event: lane.event, modality: lane.modality, from, to, value });
     };

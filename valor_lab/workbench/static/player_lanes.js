@@ -1,6 +1,6 @@
 // The lanes: per event audio, visual, audio-visual, in each the labelings in their order; and which labelings are lanes at all.
-const STATUS = { r: "right", f: "false", m: "missed", o: "on" };
-const SAY = { r: "right", f: "false alarm", m: "missed", o: "on" };
+const STATUS = { r: "right", f: "false", m: "missed", o: "on", x: "absent" };
+const SAY = { r: "right", f: "false alarm", m: "missed", o: "on", x: "nothing to hear or see" };
 
 // "rr..f" -> [{ from: 0, to: 2, kind: "r" }, { from: 4, to: 5, kind: "f" }]
 function intervals(cells) {
@@ -71,6 +71,7 @@ function lanesOf(p) {
       ...others.map(e => h("option", { value: e, text: e })));
     p.others.hidden = !others.length;
     p.heats.hidden = !get("lanes").some(l => l.heat);
+    p.absent.hidden = !get("lanes").some(l => l.cells.includes("x"));
   }
   function drawChoices() {
     const all = get("choices"), held = p.choices.contains(document.activeElement) ? document.activeElement.dataset.name : null;

@@ -12,6 +12,7 @@ function mapOf(p) {
       const n = lane.cells.length;
       pen.fillStyle = css(p.root, `--vl-${lane.modality.replace("_", "-")}`) || css(p.root, "--vl-quiet");
       for (const { from, to, kind } of intervals(lane.cells)) {
+        if (kind === "x") continue;
         const wrong = kind === "f" || kind === "m", wide = Math.max(w * (to - from) / n, wrong ? 3 : 1);
         pen.fillRect(clamp(w * (from + to) / 2 / n - wide / 2, 0, w - wide), wrong ? 1 : TALL / 2 + 1, wide, TALL / 2 - 2);
       }

@@ -67,10 +67,11 @@ function stageOf(p) {
   const swatch = (cls, text) => h("span", {}, h("span", { class: "vl-lane" }, h("i", { class: cls })), text);
   p.others = h("select", { class: "vl-others", "aria-label": "show an event that does not occur in this clip",
     onchange: e => { if (e.target.value) model.send({ do: "show_event", event: e.target.value }); } });
+  p.absent = swatch("vl-absent", "no sound or picture there");
   p.heats = h("span", { text: "bars under a lane: the teacher's score; line: its threshold" });
   p.choices = h("div", { class: "vl-bar-of-buttons vl-choices", role: "group", "aria-label": "labelings shown as lanes" });
   p.legend = h("div", { class: "vl-legend" }, swatch("vl-right", "right, or no truth to compare"), swatch("vl-false", "false alarm"),
-    swatch("vl-missed", "missed"), p.heats, p.others);
+    swatch("vl-missed", "missed"), p.absent, p.heats, p.others);
 
   const bar = h("div", { class: "vl-bar-of-buttons" }, p.play, p.speed, p.loop, p.back, p.forth, p.counted, p.edit, p.spectrogram,
     h("span", { class: "vl-sound" }, p.quieter, p.volume, p.loudness), p.helpButton, p.paper.bar);
