@@ -195,6 +195,32 @@ def test_seeds_widen_the_interval_and_a_run_against_itself_differs_by_nothing():
     with pytest.raises(ParameterError, match="one clip"): M.clip_interval(runs[:, :1])
 
 
+def test_methods_are_means_over_runs_and_one_seed_has_no_word():
+    truth = random_labels(80, seed=2)
+    flipped = lambda share, seed: SegmentLabels(truth.ids, *(x ^ (np.random.default_rng((seed, k)).random(x.shape) < share) for k, x in enumerate((truth.audio, truth.visual))), truth.vocab)
+    groups = {"good": [flipped(.02, s) for s in range(3)], "bad": [flipped(.1, s) for s in range(3, 6)], "one": flipped(.02, 9)}
+    tables = M.clip_tables(groups, truth)
+    t, d = M.method_scores(tables), M.method_differences(tables, "event/event")
+    scored = [M.avvp_scores(r, truth)["event/event"] for r in groups["good"]]
+    row = t.loc[("good", "event/event")]
+    assert row["value"] == pytest.approx(np.mean(scored)) and row["deviation"] == pytest.approx(np.std(scored, ddof=1)) and row["seeds"] == 3
+    assert np.isnan(t.loc[("one", "event/event"), "deviation"]) and t.loc[("one", "event/event"), "low"] < t.loc[("one", "event/event"), "value"]
+    assert d["is"].tolist() == ["above", "one seed: not judged", "one seed: not judged"] and d["value"][0] == pytest.approx(row["value"] - t.loc[("bad", "event/event"), "value"])
+    with pytest.raises(ParameterError, match="alone"): M.method_differences({"good": tables["good"]})
+    with pytest.raises(ParameterError, match="runs"): M.clip_tables({"none": []}, truth)
+
+
+def test_event_differences_of_several_runs_are_of_their_mean_and_know_the_seeds():
+    truth = random_labels(60, seed=2)
+    runs = [random_labels(60, seed=s) for s in (5, 6, 7, 8)]
+    one, both = M.event_differences(runs[0], runs[1], truth), M.event_differences(runs[:2], runs[2:], truth)
+    mean = lambda some: np.mean([M.event_scores(r, truth)["F"].to_numpy() for r in some], 0)
+    assert np.allclose(both.xs("F", level=-1)["value"], mean(runs[:2]) - mean(runs[2:]))
+    assert M.event_differences([runs[0]], [runs[1]], truth).equals(one)
+    same = M.event_differences(runs[:1]*2, runs[:1], truth)
+    assert (same[["low", "high"]] == 0).all(axis=None) and (same["p"] == 1).all()
+
+
 def test_rows_of_the_confusion_sum_to_the_support():
     pred, truth = random_labels(seed=1), random_labels(seed=2)
     for m in M.MODALITIES:

@@ -17,7 +17,7 @@ ORDER = {                                                       # inside a wing,
     "labels": ["labels", "overlays"],
     "media": ["files", "packets", "decode", "clips", "copies"],
     "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
-    "metrics": ["avvp", "detection", "intervals", "calibration"],
+    "metrics": ["avvp", "detection", "intervals", "seeds", "calibration"],
     "harvest": ["teachers", "clip", "clap", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "search", "store",
                 "published", "pipeline", "statistics", "thresholds", "live", "suggest"],
     "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"],
@@ -25,11 +25,11 @@ ORDER = {                                                       # inside a wing,
     "demo": ["plan", "pen", "beings", "machines", "instruments", "figures", "sounds", "scenes", "simple", "render", "teachers"],
     "datasets": ["fetch", "tables", "description", "labelings", "features", "formats", "exchange", "own", "harvesting", "dataset", "new"],
     "training": ["tasks", "config", "runs", "results", "parsing", "capture", "loop", "recipes", "plans", "comparison", "papers",
-                 "records"],
+                 "records", "pooling"],
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
                   "gate", "server", "app"],
-    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "train", "labels"]}
+    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "train", "labels"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
 

@@ -18,5 +18,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     intervals=["LEAST", "resamples", "interval", "bootstrap", "bootstrap_difference", "holm", "beta_cdf", "beta_quantile", "t_tail",
                "t_quantile", "run_interval", "clip_covariance", "clip_interval", "share_interval", "event_intervals", "share_difference",
                "event_differences"],
+    seeds=["clip_tables", "method_scores", "verdict", "method_differences"],
     calibration=["made_up_truth", "made_up_run", "made_up_runs", "coverage", "event_coverage"],
 ))

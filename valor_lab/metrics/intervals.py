@@ -18,13 +18,14 @@ from ..labels import SegmentLabels
 from .avvp import MODALITIES, align, event_scores, metric_parts
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #8dc66f25
-def resamples(n_clips, n, seed):
-    "How often each clip is drawn, in blocks of rows, together `[n, n_clips]`."
-    rng = np.random.default_rng(seed)
-    for first in range(0, n, 500):
-        rows = min(500, n - first)
+def resamples(n_clips, n, seed, budget=96_000_000):
+    "How often each clip is drawn, in blocks of rows that together make `[n, n_clips]`; a block takes about `budget` bytes."
+    rng, most = np.random.default_rng(seed), max(1, min(500, budget//(24*n_clips)))
+    for first in range(0, n, most):
+        rows = min(most, n - first)
         drawn = rng.integers(n_clips, size=(rows, n_clips)) + n_clips * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * n_clips).reshape(rows, n_clips).astype(np.float64)
+
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #c5604149
 def interval(values):
@@ -74,12 +75,12 @@ def bootstrap_difference(
     _enough(n)
     a, b = (statistics(align(x, truth), truth) for x in (pred_a, pred_b))
     if metric is event_scores: return event_differences(pred_a, pred_b, truth)
-    drawn, below, above, known = [], 0, 0, 0
-    for count, w in enumerate(resamples(len(a), max(n, most), seed)):
+    drawn, done, below, above, known = [], 0, 0, 0, 0
+    for w in resamples(len(a), max(n, most), seed):
         d = values(w @ a) - values(w @ b)
-        if 500*count < n: drawn.append(d[:n - 500*count])
-        below, above, known = below + (d <= 0).sum(0), above + (d >= 0).sum(0), known + (~np.isnan(d)).sum(0)
-        if 500*(count + 1) >= n and (np.minimum(below, above) >= 10).all(): break
+        if done < n: drawn.append(d[:n - done])
+        done, below, above, known = done + len(d), below + (d <= 0).sum(0), above + (d >= 0).sum(0), known + (~np.isnan(d)).sum(0)
+        if done >= n and (np.minimum(below, above) >= 10).all(): break
     p = np.minimum(1, 2*np.minimum(below + 1, above + 1)/(np.maximum(known, 1) + 1))
     return pd.DataFrame(dict(value=values(a.sum(0)) - values(b.sum(0)), **interval(np.concatenate(drawn)), p=p, holm=holm(p)),
                         _index(keys(truth.vocab)))
@@ -155,7 +156,7 @@ def t_quantile(
 def run_interval(
     each,        # [R,K] scores of single runs, on all clips
     covariance,  # [R,R,K] of these scores over clips
-    n_clips,
+    n_clips,     # or [K], where scores rest on different clips
     groups,      # [R] +1 for runs of the method, -1 for those of the one it is compared with
 ) -> pd.DataFrame:
     "Mean score, or difference of two, with its interval of 95 % over clips and seeds: `value`, `low`, `high`, `p`, `df`."
@@ -164,15 +165,25 @@ def run_interval(
     value, clips = w @ each, np.einsum("r,rsk,s->k", w, covariance, w)
     seeds = [_seed_part(each[groups == s], covariance[groups == s][:, groups == s]) for s in sides if (groups == s).sum() > 1]
     clips = np.maximum(0, clips - sum(both for _, both, _ in seeds))
-    between, df_clips = sum(part for part, _, _ in seeds), n_clips - 1
+    between, df_clips = sum(part for part, _, _ in seeds), np.asarray(n_clips) - 1.
     variance = clips + between
     with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.nan_to_num(variance**2/(clips**2/df_clips + sum(part**2/(k - 1) for part, _, k in seeds)), nan=df_clips)
-        if len(sides) == 1 and seeds: quantile = np.nan_to_num((t_quantile(df_clips)*clips + t_quantile(seeds[0][2] - 1)*between)/variance)
-        else: quantile = t_quantile(df)
+        spread = clips**2/df_clips + _spread(seeds)
+        df = np.where(spread > 0, variance**2/spread, df_clips)
+        quantile = t_quantile(df)
+        if len(sides) == 1 and seeds: quantile = quantile + (_cochran(clips, df_clips, *seeds[0]) - quantile)/(seeds[0][2] - 1)
         error = np.sqrt(variance)
         p = np.where(error > 0, t_tail(value/error, df), np.where(value == 0, 1., 0.))
     return pd.DataFrame(dict(value=value, low=value - quantile*error, high=value + quantile*error, p=p, df=df))
+
+def _spread(seeds):
+    "Of the seeds' variance: between Welch's, which takes the two methods' for unlike, and Student's, which takes them for alike."
+    welch = sum(part**2/(k - 1) for part, _, k in seeds)
+    return welch if len(seeds) < 2 else (welch + sum(part for part, _, _ in seeds)**2/sum(k - 1 for _, _, k in seeds))/2
+
+def _cochran(clips, df_clips, between, _, k):
+    "Student's quantiles for clips and for seeds, weighted by their parts of the variance."
+    return np.nan_to_num((t_quantile(df_clips)*clips + t_quantile(k - 1)*between)/(clips + between))
 
 def _seed_part(each, covariance):
     "Of the mean over k runs: variance between runs, what clips and runs share of it, k."
@@ -255,40 +266,48 @@ def event_intervals(
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #ed05d9ea
 def share_difference(
-    a,   # (part [N,K], whole [N,K]) of one labeling
+    a,   # (part [N,K], whole [N,K]) of one labeling, or [R,N,K] of several runs of a method
     b,   # of another one, on the same clips
 ):       # (low [K], high [K], p [K]), shares as numbers of 0 to 1
     "Interval of 95 % and two-sided p of the difference of two shares, paired by clip, with one made-up clip for the unseen."
-    m = ((a[1] + b[1]) > 0).sum(0)
+    sides = [[np.asarray(x, float) for x in s] for s in (a, b)]
+    sides = [[x if x.ndim == 3 else x[None] for x in s] for s in sides]
+    m = (sum(whole.sum(0) for _, whole in sides) > 0).sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        moves, shares = 0, []
-        for part, whole in (a, b):
-            mean = whole.sum(0)/m
-            total = whole.sum(0) + mean
-            share = (part.sum(0) + mean/2)/total
-            shares.append((share, mean/total))
-            moves = (part - share*whole)/total - moves                                              # first a, then b - a
-        (pa, wa), (pb, wb) = shares
-        unseen = .5*((1 - pa)*wa + pb*wb)**2 + .5*(pa*wa + (1 - pb)*wb)**2
-        error = np.sqrt((m + 1)/m*((moves**2).sum(0) + unseen))
-        t = t_quantile(np.maximum(m, 1))
-        p = t_tail((pa - pb)/error, np.maximum(m, 1))
-    return pa - pb - t*error, pa - pb + t*error, p
+        parts = zip(*(_share_of(*s, m, k) for k, s in enumerate(sides)))
+        share, moves, unseen = (np.concatenate(x, axis) for x, axis in zip(parts, (0, 0, 1)))
+        covariance = (m + 1)/m*(np.einsum("rnk,snk->rsk", moves, moves) + .5*np.einsum("urk,usk->rsk", unseen, unseen))
+        groups = np.repeat([1, -1], [len(s[0]) for s in sides])
+        t = run_interval(np.nan_to_num(share), np.nan_to_num(covariance), np.maximum(m, 1) + 1, groups)
+    known = (m > 0) & ~np.isnan(share).any(0)
+    return tuple(np.where(known, t[k], np.nan) for k in ("low", "high", "p"))
+
+def _share_of(part, whole, m, side):
+    "Of runs [R,N,K]: shares [R,K], what each clip moves them by [R,N,K], and what the two made-up clips do [2,R,K]."
+    mean = whole.sum(1)/m
+    total = whole.sum(1) + mean
+    share = (part.sum(1) + mean/2)/total
+    right, wrong = (1 - share)*mean/total, -share*mean/total
+    return share, (part - share[:, None]*whole)/total[:, None], np.stack([wrong, right] if side else [right, wrong])
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #9797e110
 def event_differences(
-    pred_a:SegmentLabels,   # one labeling
-    pred_b:SegmentLabels,   # another one of the same clips
+    pred_a,                 # one labeling, or those of several runs of a method
+    pred_b,                 # another one of the same clips, or those of another method
     truth:SegmentLabels,    # the same clips, in any order
 ) -> pd.DataFrame:
     "Paired differences a − b of single events: `value`, `low`, `high`, `p`, `clips`, and `holm`, for all shown rows of a score."
-    (x, clips), (y, _) = (_event_counts(p, truth) for p in (pred_a, pred_b))
-    value = event_scores(pred_a, truth).to_numpy(float) - event_scores(pred_b, truth).to_numpy(float)
+    runs = [[p] if isinstance(p, SegmentLabels) else list(p) for p in (pred_a, pred_b)]
+    x, y = (np.stack([_event_counts(p, truth)[0] for p in side]) for side in runs)                  # [R,N,C·3,3]
+    clips = (x[0][..., 2] > 0).sum(0)
+    scored = lambda side: np.mean([event_scores(p, truth).to_numpy(float) for p in side], 0)
+    value = scored(runs[0]) - scored(runs[1])
     found = [share_difference(a, b) for a, b in zip(_shares(x).values(), _shares(y).values())]
     low, high, p = (np.stack([*v, np.full(len(clips), np.nan)], 1) for v in zip(*found))
     p[clips < LEAST] = np.nan
-    p[(x == y).all((0, 2)) & (clips >= LEAST)] = 1.                                                 # they say the same
+    same = (x == x[:1]).all((0, 1, 3)) & (y == x[:1]).all((0, 1, 3))
+    p[same & (clips >= LEAST)] = 1.                                                                 # they say the same
     corrected = np.stack([holm(column) for column in p.T], 1)
     table = _event_table(truth, dict(value=value, low=100*low, high=100*high, p=p, holm=corrected), clips)
-    if (x == y).all(): table[["low", "high"]], table[["p", "holm"]] = 0., 1.                        # one labeling, not two
+    if same.all(): table[["low", "high"]], table[["p", "holm"]] = 0., 1.                            # one labeling, not two
     return table

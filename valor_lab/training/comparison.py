@@ -16,7 +16,7 @@ from ..core import ParameterError, check_ids, one_of, resolve, shipped
 from ..datasets import load_labels
 from ..methods import change_quality, label_quality
 from ..labels import SegmentLabels, WeakLabels
-from ..metrics import SCORES, avvp_scores, clip_interval, holm
+from ..metrics import SCORES, avvp_scores, method_differences
 from .plans import plan_runs
 from .runs import Run, run_labels
 from .results import common_clips
@@ -57,19 +57,16 @@ def clip_scores(
     return {n: [avvp_scores(run_labels(r, split).select(clips), truth, per_clip=True) for r in runs] for n, runs in done.items()}
 
 # %% ../../nbs/api/training/09_comparison.ipynb #10569b59
-def _runs(tables, keys): return np.stack([t[list(keys)].to_numpy(float) for t in tables])        # [R,N,K]
+def _tables(scores, keys=SCORES):
+    "What `metrics.method_differences` reads: [R,N,K] of each method."
+    return {n: np.stack([t.reindex(columns=list(keys)).to_numpy(float) for t in runs]) for n, runs in scores.items()}
 
 def paired(
     scores:dict,           # from `clip_scores`
     key="segment/type",
 ) -> pd.DataFrame:
     "Difference of every two methods in one score: `a, b, value, low, high, p`, over clips and seeds, and `holm`, p among all these pairs."
-    names = list(scores)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i+1:]]
-    if not pairs: raise ParameterError("one method alone cannot be compared")
-    rows = [clip_interval(_runs(scores[a], [key]), _runs(scores[b], [key])).iloc[0] for a, b in pairs]
-    table = pd.DataFrame(pairs, columns=["a", "b"]).join(pd.DataFrame(rows).reset_index(drop=True).drop(columns="df"))
-    return table.assign(holm=holm(table["p"]))
+    return method_differences(_tables(scores), key)
 
 # %% ../../nbs/api/training/09_comparison.ipynb #ed40b989
 def versus(
@@ -79,19 +76,12 @@ def versus(
 ) -> pd.DataFrame:
     "Each method against one: `value [low, high]` in points, over clips and seeds, and a verdict that holds among all of the column."
     one_of("method", base, scores)
-    found = {m: clip_interval(_runs(scores[m], keys), _runs(scores[base], keys)).set_axis(list(keys)) for m in scores if m != base}
-    columns = {}
-    for key in keys:
-        rows = {m: t.loc[key] for m, t in found.items()}
-        among = dict(zip(rows, holm([r.p for r in rows.values()])))
-        columns[key] = {m: f"{r.value:+.1f} [{r.low:.1f}, {r.high:.1f}]" for m, r in rows.items()} | {base: ""}
-        columns[f"{key} is"] = {m: _verdict(r, among[m], min(len(scores[m]), len(scores[base]))) for m, r in rows.items()} | {base: ""}
+    tables, columns = _tables(scores), {}
+    for key in keys if len(scores) > 1 else ():
+        t = method_differences(tables, key, [(m, base) for m in scores if m != base]).set_index("a")
+        columns[key] = {m: f"{r.value:+.1f} [{r.low:.1f}, {r.high:.1f}]" for m, r in t.iterrows()} | {base: ""}
+        columns[f"{key} is"] = t["is"].to_dict() | {base: ""}
     return pd.DataFrame(columns).reindex(scores).rename_axis(f"against {base}")
-
-def _verdict(row, p, seeds):
-    "One run is no method: with a single seed on either side nothing is called above or below."
-    if seeds < 2: return "one seed: not judged"
-    return "not told apart" if p >= .05 or row.low <= 0 <= row.high else "above" if row.value > 0 else "below"
 
 # %% ../../nbs/api/training/09_comparison.ipynb #9e73f9de
 def own_labels(

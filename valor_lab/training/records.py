@@ -37,7 +37,7 @@ def run_groups(runs:list) -> dict:   # title -> runs, by seed
     "Runs that differ in nothing but their seed, under a title that says what they are."
     records, groups = {r.path: flat_record(r) for r in runs}, {}
     for r in runs:
-        same = tuple(sorted((k, str(v)) for k, v in records[r.path].items() if k != "seed"))
+        same = (*sorted((k, str(v)) for k, v in records[r.path].items() if k != "seed"), str(r.data))     # labels of one name may differ
         groups.setdefault(same, []).append(r)
     by_preset, out = {}, {}
     for members in groups.values(): by_preset.setdefault(records[members[0].path]["preset"], []).append(members)

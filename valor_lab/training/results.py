@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['torch', 'COLUMNS', 'PAPER_PROTOCOLS', 'seed_table', 'common_clips', 'one_task', 'score_runs', 'compare_runs',
-           'score_table', 'by_protocol', 'list_runs', 'read_published', 'pool_seeds', 'beside_paper']
+           'score_table', 'by_protocol', 'list_runs', 'read_published', 'beside_paper']
 
 # %% ../../nbs/api/training/03_results.ipynb #29e131af
 import warnings
@@ -221,28 +221,6 @@ def read_published(
                          aggfunc="first").reset_index()
     return wide.reindex(columns=["name", "source", "task", "dataset", "split", "features", "protocol",
                                  *[s for s in task.scores if s in wide]])
-
-# %% ../../nbs/api/training/03_results.ipynb #46ebb33c
-def pool_seeds(
-    board:pd.DataFrame,   # from `list_runs`
-    truths=None,          # data set -> truth of its test split, for intervals; None: means and deviations alone
-    folder="runs",        # where the runs are, for intervals
-) -> pd.DataFrame:
-    "One row for each method: scores as `mean ± deviation [low, high]` over its seeds, and how many there are."
-    ours = board[board.source.str.startswith("this workbench")]
-    same, rows = [c for c in COLUMNS if c not in ("name", "seed")], []
-    paths = {p.parent.name: p.parent for p in resolve(folder).rglob("config.toml")} if truths else {}
-    for key, runs in ours.groupby(same, dropna=False, sort=False):
-        row, shown = dict(zip(same, key)) | {"seeds": len(runs)}, [c for c in board if c not in (*COLUMNS, "seeds")
-                                                                   and runs[c].notna().any()]
-        table = score_runs([Run(paths[n]) for n in runs.name], truths[row["dataset"]],
-                           n=300) if truths and row["dataset"] in truths else None
-        for score in shown:
-            x = runs[score].astype(float)
-            row[score] = f"{x.mean():.1f}" + (f" ± {x.std(ddof=1):.1f}" if len(x) > 1 else "")
-            if table is not None: row[score] += f" [{table.low[score]:.1f}, {table.high[score]:.1f}]"
-        rows.append(row)
-    return pd.DataFrame(rows, columns=[*same, "seeds", *[c for c in board if c not in COLUMNS]]).dropna(axis=1, how="all")
 
 # %% ../../nbs/api/training/03_results.ipynb #e15e34bd
 def beside_paper(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODALITIES', 'MUCH', 'STRIP', 'UNKNOWN', 'Clips', 'padded', 'invented', 'invented_scores', 'cells', 'occurring',
-           'heat', 'score_range', 'short_names', 'implied_thresholds', 'lanes', 'media_file', 'film', 'peaks',
+           'heat', 'score_range', 'short_names', 'implied_thresholds', 'lanes', 'media_file', 'greyed', 'film', 'peaks',
            'spectrogram', 'alignment', 'disagreement', 'weak_words', 'clip_scores', 'clip_frame', 'clip_masks',
            'first_picture']
 
@@ -46,6 +46,7 @@ class Clips:
     store:object = field(default=None, repr=False)          # the feature store that the scores come from
     made:dict = field(default_factory=dict, repr=False)     # where the harvested labels come from, as it is written beside them
     runs:tuple = ()               # which labelings are predictions of runs
+    records:dict = field(default_factory=dict, repr=False)   # labeling -> the `training.Run` that predicted it
     corrected:dict = field(default_factory=dict)   # name of an overlay -> the labeling that it corrects
     complaints:tuple = ()         # what could not be read, in sentences
 
@@ -231,6 +232,18 @@ def short_names(names) -> dict:
     twice = {v for v in short.values() if list(short.values()).count(v) > 1}
     return {n: n if v in twice else v for n, v in short.items()}
 
+def _short(self:Clips) -> dict:
+    "Labeling -> what is written where there is little room: of runs what they are and their seed, else `short_names`."
+    known = [self.records[n] for n in self.labelings if n in self.records]
+    if self.__dict__.get("_titled", (None,))[0] != [r.path for r in known]:
+        from valor_lab.training import run_titles
+        self._titled = [r.path for r in known], run_titles(known) if known else {}
+    out = short_names(self.labelings) | self._titled[1]
+    twice = {v for v in out.values() if list(out.values()).count(v) > 1}
+    return {n: n if v in twice else v for n, v in out.items()}
+
+Clips.short = property(_short)
+
 # %% ../../nbs/api/workbench/03_clipset.ipynb #9620c709
 def implied_thresholds(scores, labels:SegmentLabels, weak:WeakLabels=None) -> dict:
     "`audio` and `visual` [C]: midway between the highest score without the label and the lowest with it; NaN where they overlap."
@@ -254,7 +267,7 @@ def lanes(
     "What the player shows of a clip: one dict per lane with event, modality, name, kind and cells."
     check_ids([clip], clips.place, "labels")
     n, names = clips.place[clip], [x for x in (clips.labelings if names is None else names) if clips.knows(x, clip)]
-    truth, short = clips.labelings[clips.truth] if clips.truth and clips.knows(clips.truth, clip) else None, short_names(clips.labelings)
+    truth, short = clips.labelings[clips.truth] if clips.truth and clips.knows(clips.truth, clip) else None, clips.short
     gone, out = clips.gone(clip), []
     for event in occurring(clips, clip, names) if events is None else events:
         c = clips.vocab.index(event)
@@ -286,6 +299,15 @@ def media_file(
     return real
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #5f2b2f25
+def greyed(
+    clip,          # a `media.Clip` with pictures at the centres
+    length=None,   # seconds over which they are spread; None: the clip's duration
+) -> np.ndarray:
+    "Its pictures, grey where there is none."
+    at = Grid(len(clip.frames)).centres(clip.duration if length is None else length)
+    gone = [not any(a <= t < b for a, b in clip.spans["visual"]) for t in at]
+    return np.where(np.array(gone)[:, None, None, None], np.uint8(230), clip.frames)
+
 @lru_cache(64)
 def film(
     path,       # a media file, or a window of one
@@ -298,9 +320,7 @@ def film(
     clip = read_clip(path, n, sampling="centres", size=(72, None), rate=16_000, length=length)
     jpeg = None
     if clip.frames is not None:
-        at = (np.arange(n) + .5)*(clip.duration if length is None else length)/n
-        clip.frames[[not any(a <= t < b for a, b in clip.spans["visual"]) for t in at]] = 230      # grey, where there is no picture
-        Image.fromarray(np.concatenate(list(clip.frames), 1)).save(out := io.BytesIO(), "JPEG", quality=80)
+        Image.fromarray(np.concatenate(list(greyed(clip, length)), 1)).save(out := io.BytesIO(), "JPEG", quality=80)
         jpeg = out.getvalue()
     return jpeg, None if clip.audio is None else peaks(clip.sound(length))
 

@@ -168,7 +168,7 @@ def _gather(clips, parts, root, size, runs_folder, weak):
     saved.pop(f"{own}-harvested", None)
     runs = run_labelings(weak, list(parts), runs_folder, said)
     changed = changed_labelings(weak, list(parts), runs_folder, said)
-    clips.runs = tuple(runs)
+    clips.runs, clips.records = tuple(runs), {n: training.Run(resolve(runs_folder)/n) for n in runs}
     for name, labels in (saved | runs | changed).items(): attempt(f"labeling {name!r}", lambda: clips.add(name, labels, True), said)
     if not clips.labelings: clips.add(COPIED if clips.weak is not None else NOTHING, _copied(clips, weak, root))
     _correct_all(clips, resolve(root)/"overlays", {"truth", clips.harvested, *runs}, lambda: _copied(clips, weak, root), said)
