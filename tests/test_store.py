@@ -10,8 +10,8 @@ pa = pytest.importorskip("pyarrow")
 import kill_store as K
 from toy_teachers import TOY, Ear, Eye
 from valor_lab.core import CannotWrite, ParameterError
-from valor_lab.harvest import (FeatureStore, KeptScores, Row, StoreConverted, add_rows, begin_store, forget, has_store, keep_captions,
-                               nearest, read_captions, rows as disk, settings_of, store as room, tidy)
+from valor_lab.harvest import (FeatureStore, KeptScores, Row, StoreConverted, add_rows, begin_store, forget, has_store, index_ids,
+                               keep_captions, nearest, read_captions, rows as disk, settings_of, store as room, tidy)
 
 TEN = settings_of(Eye(), Ear(), [], 10, "published")
 
@@ -69,7 +69,76 @@ def test_a_few_of_many_are_looked_up_by_id_and_strangers_named(tmp_path):
     assert np.array_equal(few.visual[1], both("clip0200")[0].arrays["visual"])
     with pytest.raises(KeyError, match="1 clip without stored features: nobody"): s.select(["it's", "nobody"])
     again = FeatureStore.open(tmp_path/"s").select(s.ids).select(few.ids)
+    for some in (FeatureStore.open(tmp_path/"s"), few, again):
+        assert len(some.select([])) == 0 and some.select([]).visual.shape == (0, 10, 3)
     assert few.select(["clip0200"]).ids == ("clip0200",) and few.fingerprint == again.fingerprint
+
+def test_the_index_of_ids_finds_what_is_there_through_replacing_removing_and_tidying(tmp_path):
+    ids, folder = [f"clip{i:03d}" for i in range(120)], tmp_path/"s"
+    begin_store(folder, TEN)
+    for k in range(0, 120, 20): add_rows(folder, [row(c, "visual", audio="x") for c in ids[k:k + 20]], TEN)
+    held = lambda: len(disk.open_table(folder/disk.TABLE).describe_indices())
+    index_ids(folder)
+    assert not held()                                                        # a small table needs none
+    index_ids(folder, least=50)
+    assert held() == 1
+    new = [*ids, "it's"]
+    steps = [lambda: add_rows(folder, both(*ids[10:30], "it's"), TEN), lambda: tidy(folder, fragments=2), lambda: forget(folder, ids[:3]),
+             lambda: index_ids(folder, least=5), lambda: add_rows(folder, both("last"), TEN), lambda: tidy(folder, fragments=1)]
+    for step in steps:
+        step()
+        there = set(FeatureStore.open(folder).ids)
+        for wanted in (["clip011", "clip100"], ["it's", "clip029"], ["last"], ["clip002"]):
+            few = FeatureStore.open(folder)
+            if not set(wanted) <= there:
+                with pytest.raises(KeyError): few.select(wanted)
+                continue
+            part = few.select(wanted)
+            assert "everything" not in vars(few.source) and part.ids == tuple(wanted)
+            for r, c in enumerate(wanted):
+                right = both(c)[0] if part.has_audio[r] else row(c, "visual")
+                assert np.array_equal(part.visual[r], right.arrays["visual"])
+            assert all(part.has_audio == [c in (*ids[10:30], "it's", "last") for c in wanted])
+
+def test_an_index_that_is_damaged_or_gone_hides_no_clip(tmp_path):
+    ids, folder = [f"clip{i:03d}" for i in range(100)], tmp_path/"s"
+    made(folder, both(*ids))
+    index_ids(folder, least=5)
+    files = [f for f in (folder/disk.TABLE/"_indices").rglob("*") if f.is_file()]
+    whole = {f: f.read_bytes() for f in files}
+    for f in files:
+        for damaged in (b"", whole[f][:40], whole[f].replace(b"clip050", b"clip\xff50"), whole[f][::-1], None):
+            f.unlink() if damaged is None else f.write_bytes(damaged)
+            part = FeatureStore.open(folder).select(["clip050", "clip003"])
+            assert np.array_equal(part.visual, np.stack([r.arrays["visual"] for r in both("clip050", "clip003")]))
+            f.write_bytes(whole[f])
+
+def test_arrays_come_as_they_lie_on_the_disk_whatever_share_and_order_is_asked_for(tmp_path):
+    ids, folder = [f"clip{i:03d}" for i in range(300)], tmp_path/"s"
+    begin_store(folder, TEN)
+    for k in range(0, 300, 50): add_rows(folder, [row("empty%d" % k, audio="x", visual="x"), *both(*ids[k:k + 50])], TEN)
+    right = {r.id: r.arrays["visual"] for r in both(*ids)}
+    order = np.random.default_rng(0).permutation(ids).tolist()
+    whole = FeatureStore.open(folder)
+    assert whole.ids == tuple(ids)
+    for wanted in (order, order[:200], order[:290] + order[:10], order[:3], ids[::-1]):
+        part = whole.select(wanted)
+        assert np.array_equal(part.visual, np.stack([right[c] for c in wanted]))
+        assert np.array_equal(np.concatenate([found["visual"] for _, found in part.batches("visual", size=7)]), part.visual)
+        if len(set(wanted)) < len(wanted): continue
+        part = FeatureStore.open(folder).select(wanted)
+        part.remember(TOY, Eye(), Ear())
+        found = part.scores(TOY).visual
+        assert np.array_equal(found, np.concatenate([x["visual"] for _, x in part.score_batches(TOY, size=11)]))
+        assert np.allclose(found[:2], whole.select(wanted[:2]).scores(TOY).visual)
+
+def test_scores_in_batches_read_no_list_of_clips(tmp_path):
+    s = made(tmp_path/"s", [*both("a", "b"), row("none", audio="x", visual="x"), *both("c")])
+    s.remember(TOY, Eye(), Ear())
+    s = FeatureStore.open(tmp_path/"s")
+    found = [(rows, x["visual"]) for rows, x in s.score_batches(TOY, size=2)]
+    assert "everything" not in vars(s.source) and np.array_equal(np.concatenate([x for _, x in found]), s.scores(TOY).visual)
+    assert [(r.start, r.stop) for r, _ in found][-1][1] == 3 == len(s)
 
 def test_student_features_of_any_name_are_kept(tmp_path):
     class Odd: name, modality, fingerprint, shape = "my.net `v2` 50%", "visual", "1", (3, 2)

@@ -195,7 +195,8 @@ def _dense_labels(name, root, size, folder, ids, labels, vocab):
         harvested = f"demo-{size}-harvested"
         if harvested not in list_labels(root): return None, []
         kept = load_labels(harvested, root, vocab)
-        lack = [c for c in ids if c not in set(kept.ids)]
+        have = set(kept.ids)
+        lack = [c for c in ids if c not in have]
         return (None if lack else kept.select(ids)), lack
     parts = {m: feature_files(folder/t/"segment_pseudo_labels", ids) for m, t in (("audio", "CLAP"), ("visual", "CLIP"))}
     lack = [c for c, *files in zip(ids, *parts.values()) if not all(f.exists() for f in files)]

@@ -146,7 +146,8 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
     if isinstance(labels, SegmentLabels): data.labels = labels.select(ids)
     elif labels or f"{name}-harvested" in list_labels(root):
         kept = load_labels(labels or f"{name}-harvested", root, d.vocab)
-        lack = [c for c in ids if c not in set(kept.ids)]
+        have = set(kept.ids)
+        lack = [c for c in ids if c not in have]
         if labels or not lack: data.labels = kept.select(ids)
         else: data.missing = pd.concat([missing, left_out([(c, "harvested labels") for c in lack], d.folder)], ignore_index=True)
     return data

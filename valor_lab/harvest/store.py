@@ -44,7 +44,7 @@ class FeatureStore:
         if self._captions is None: self._captions = read_captions(self.path) if self.path else dict(audio={}, visual={})
         return self._captions
 
-    def __len__(self): return len(self.ids)
+    def __len__(self): return len(self.source)
     def __repr__(self):
         shapes = {c: s for c, _, s in arrays_of(self.settings)} | {c: x.shape[1:] for c, x in self._arrays.items()}
         shape = lambda c: [len(self), *shapes[c]]
@@ -89,7 +89,7 @@ def array(
     shape = {c: s for c, _, s in arrays_of(self.settings)}.get(column)
     if shape is None: return None
     out = np.empty((len(self), *shape), np.float16)
-    for rows, found in self.source.batches([column]): out[rows] = found[column]
+    for rows, found in self.source.pieces([column]): out[rows] = found[column]
     if not keep: return out
     out.flags.writeable = False
     self._arrays[column] = out
@@ -266,7 +266,8 @@ def scores(
     kept = self.kept_scores(vocab) if texts else None
     for m in texts:
         if kept is not None: out[m] = kept.read(m, ids=self.ids); continue
-        for rows, found in self.batches(m): out[m][rows] = logits(found[m], *texts[m])
+        pieces = self.batches(m) if m in self._arrays else self.source.pieces([m])
+        for rows, found in pieces: out[m][rows] = logits(found[m], *texts[m])
     return Scores(self.ids, **out, vocab=vocab, durations=self.labelled, source=self.fingerprint, teachers=self.teachers_fingerprint)
 
 FeatureStore.score_batches, FeatureStore.scores = score_batches, scores
