@@ -33,7 +33,8 @@ def valor_runs(
     if not runs: return done(f"no finished run below {folder} with scores of the {split} split")
     table = pool_seeds(runs, lambda r: truth_of(r, root, split), split)
     if csv is not None: _write(table, csv)
-    for (task, dataset), part in table.groupby(["task", "dataset"], sort=False): _print(part, task, dataset, scores, published and split == "test")
+    for (task, dataset), part in table.groupby(["task", "dataset"], sort=False):
+        _print(part, task, dataset, scores, published and split == "test")
     if against: _compare(runs, table, against, root, split, scores)
     return done(f"{len(runs)} runs, {len(table)} methods; ± is the deviation over seeds, [ ] the interval of 95 % over clips and seeds")
 
