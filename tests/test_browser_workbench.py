@@ -467,10 +467,9 @@ def test_training_runs_by_hand_and_from_the_launcher_and_appears_in_compare(chro
         page.click(".vl-launcher .vl-stop")
         state(page, "stopped")
         page.fill(".vl-overrides", "no_such_option = 1"), page.fill(".vl-epochs", "1")
-        page.click(".vl-launcher .vl-start")
-        state(page, "failed")
-        page.wait_for_function("() => document.querySelector('.vl-log').textContent.includes('no_such_option')")
-        shot(page, "train-failed")
+        page.click(".vl-launcher .vl-start")                           # what cannot work does not start
+        page.wait_for_function("() => document.querySelector('.vl-message').textContent.includes('no_such_option')")
+        shot(page, "train-refused")
     run = next(p.parent.name for p in (project/"runs").glob("han-*-s1-*/scores.json"))
     with opened(chromium, lab, "compare", wait=".vl-player") as page:
         page.wait_for_selector(f'button[data-name="{run}"]')
@@ -492,7 +491,7 @@ def test_training_runs_by_hand_and_from_the_launcher_and_appears_in_compare(chro
         line = page.locator(".vl-table").nth(2).locator(f'.vl-line[data-id="{event}, audio"]')
         said = "too few clips" if np.isnan(d.loc[(event, 'audio')].low) else f"{d.loc[(event, 'audio')].low:+.1f} … {d.loc[(event, 'audio')].high:+.1f}".replace("-", "−")
         page.wait_for_function("([e, t]) => [...document.querySelectorAll('.vl-table')][2].querySelector(`[data-id='${e}, audio']`)?.innerText.includes(t)", arg=[event, said])      # the pair's interval for one event
-        assert line.is_visible()
+        line.wait_for(state="visible")
         both_themes(page, "compare")
         for width in (1000, 1900):
             page.set_viewport_size(dict(width=width, height=1200))
