@@ -20,7 +20,7 @@ from ..labels import SegmentLabels, WeakLabels
 from ..media import MediaError, find_clips, measure, short_name
 from .description import Description, find_description, read_description
 from .exchange import import_labels
-from .features import Dataset, find_parts, left_out
+from .features import Dataset, find_parts, left_out, other_lengths
 from .labelings import list_labels, load_labels
 from .tables import plain_words, read_sheet
 
@@ -143,6 +143,7 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
                    split,
                    len(weak), missing)
     if store is not None and set(ids) <= set(store.ids): data.scores = _scores(store.select(ids), d.vocab)
+    if not d.window: data.findings = other_lengths(store, ids, data.truth)       # the last window of a recording is short by its nature
     if isinstance(labels, SegmentLabels): data.labels = labels.select(ids)
     elif labels or f"{name}-harvested" in list_labels(root):
         kept = load_labels(labels or f"{name}-harvested", root, d.vocab)
