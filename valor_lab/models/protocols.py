@@ -128,7 +128,7 @@ def tune_gates(
 
 # %% ../../nbs/api/models/05_protocols.ipynb #db3a1b84
 def event_runs(said, true):
-    "Runs of each clip and event `[N,C]`: those of `said` [N,T,C] that overlap one of `true` by half of both together, all, and the true ones."
+    "Runs of each clip and event `[N,C]`: those of `said` [N,T,C] that a run of `true` overlaps by half of their union, all, and the true."
     runs, inside, both = [], [], said & true
     for x in (said, true):
         starts = x & ~np.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]
@@ -156,8 +156,8 @@ def _best_gates(prob, hits, said, true, grid, start):
     return np.asarray(grid)[len(grid) - 1 - np.argmax(scores[::-1], 0)]
 
 # %% ../../nbs/api/models/05_protocols.ipynb #8b0e7c12
-CMPAE_GATES = Gates(np.full(25, .45), np.array([.70, .40, .70, .30, .30, .70, .70, .60, .55, .70, .50, .70, .70, .70, .45, .45, .60, .55, .40,
-                                                .55, .65, .40, .55, .70, .30]), .25)
+_PUBLISHED = "0.70 0.40 0.70 0.30 0.30 0.70 0.70 0.60 0.55 0.70 0.50 0.70 0.70 0.70 0.45 0.45 0.60 0.55 0.40 0.55 0.65 0.40 0.55 0.70 0.30"
+CMPAE_GATES = Gates(np.full(25, .45), np.array(_PUBLISHED.split(), float), .25)
 
 def fused(
     attending,    # HANOutput of a pass with cross-attention
