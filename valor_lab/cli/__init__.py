@@ -17,5 +17,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     cut=["valor_cut"],
     app=["valor_app"],
     new=["valor_new"],
+    share=["valor_share"],
     doctor=["look_at_machine", "look_at_teachers", "look_at_workspace", "valor_doctor"],
 ))
