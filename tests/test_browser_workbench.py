@@ -492,7 +492,7 @@ def test_training_runs_by_hand_and_from_the_launcher_and_appears_in_compare(chro
         page.locator(".vl-table").nth(2).locator("input[type=search]").fill(f"{event}, audio".lower())
         line = page.locator(".vl-table").nth(2).locator(f'.vl-line[data-id="{event}, audio"]')
         page.wait_for_function("([e, t]) => [...document.querySelectorAll('.vl-table')][2].querySelector(`[data-id='${e}, audio']`)?.innerText.includes(t)", arg=[event, said])      # the pair's interval for one event
-        assert line.is_visible()
+        line.wait_for(state="visible")
         both_themes(page, "compare")
         for width in (1000, 1900):
             page.set_viewport_size(dict(width=width, height=1200))

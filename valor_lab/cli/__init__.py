@@ -19,4 +19,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     new=["valor_new"],
     share=["valor_share"],
     doctor=["look_at_machine", "look_at_teachers", "look_at_workspace", "valor_doctor"],
+    runs=["valor_runs"],
 ))

@@ -165,7 +165,7 @@ def score_splits(
         gates = scored.gates
         task.write(run.path/"predictions", name, scored)
         if data.truth is not None: found[name] = {k: float(v) for k, v in task.evaluate(scored.labels, data.truth.select(data.ids)).items()}
-    return {"gates": [g.tolist() for g in gates] if gates else None} | found
+    return {"gates": [np.asarray(g).tolist() for g in gates] if gates else None} | found
 
 # %% ../../nbs/api/training/02_runs.ipynb #99b45ada
 def run_predictions(

@@ -140,7 +140,10 @@ def score_split(
 ) -> Scored:
     "Run the network over a split and turn probabilities into labels; what a stream does not reach has none."
     reached = tensors.get("reached")
-    output = models.forward_all(model, *(tensors.get(f) for f in ("audio", "visual", "motion")), reached=reached)
+    inputs = [tensors.get(f) for f in ("audio", "visual", "motion")]
+    output = models.forward_all(model, *inputs, reached=reached)
+    if protocol == "per_event" and (share := getattr(model, "fused", None)) is not None:           # CMPAE tests with two passes
+        output = models.fused(output, models.forward_all(model, *inputs, reached=reached, cross_attention=False), share)
     if protocol == "per_event" and gates is None:
         if data.truth is None: raise ParameterError("protocol 'per_event' needs gates, and they are tuned on a split with truth")
         gates = models.tune_gates(output, data.truth.select(data.ids))

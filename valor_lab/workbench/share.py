@@ -129,7 +129,8 @@ def _page(data, tables):
     title = html.escape(data["title"])
     return (f'<!doctype html>{MARK}<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{rule}">'
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
-            f'<style>{static("common.css", "player.css", "share.css")}</style></head><body><main><h1>{title}</h1><h2>{len(data["clips"])} clips</h2>'
+            f'<style>{static("common.css", "player.css", "share.css")}</style></head><body><main><h1>{title}</h1>'
+            f'<h2>{len(data["clips"])} clips</h2>'
             '<div class="share"><nav aria-label="clips" id="clips"></nav><div id="player"></div></div>'
             f'{tables}</main><script type="application/json" id="data">{_script(data)}</script><script>{script}</script></body></html>')
 
