@@ -409,3 +409,16 @@ def test_what_is_cut_is_as_upright_as_its_source(tmp_path, degrees):
     whole, part = (read_clip(p, 4, "centres", rate=None) for p in (Window(tmp_path/"turned.mp4", 3, 7), cut(tmp_path/"turned.mp4", tmp_path/"cut.mp4", 3, 7)))
     assert whole.frames.shape == part.frames.shape == (4, *((96, 32) if degrees != 180 else (32, 96)), 3)
     assert np.abs(whole.frames.astype(int) - part.frames).mean() < 8
+
+
+def test_a_transport_stream_is_unwrapped_for_the_browser_even_where_it_begins_in_the_middle(tmp_path):
+    from valor_lab.media import copied_packets, needs_copy
+    data = film(tmp_path/"x.ts", EVEN, (0, 10), 1.46, "mpegts", gop=50).read_bytes()
+    (tmp_path/"torn.ts").write_bytes(data[len(data)//4//188*188:])
+    for name, begin in (("x.ts", 0.), ("torn.ts", None)):
+        assert needs_copy(tmp_path/name)
+        copy, kind, start = copied_packets(tmp_path/name)
+        (tmp_path/"copy.mp4").write_bytes(copy)
+        ours, theirs = (read_clip(Window(p, at, at + 4), 8, "centres", rate=None) for p, at in ((tmp_path/name, 2), (tmp_path/"copy.mp4", 2 + start)))
+        assert kind == "video/mp4" and np.array_equal(seen(ours), seen(theirs)), name
+        with av.open(str(tmp_path/"copy.mp4")) as f: assert next(p for p in f.demux(video=0) if p.size).is_keyframe

@@ -63,9 +63,11 @@ def _first(reel):
 def _mux(out, kind, streams, packets, base):
     "Write packets into an open file of that kind, so that `base` becomes its zero."
     with av.open(out, "w", format=kind) as copy:
-        into = {s.index: copy.add_stream_from_template(s) for s in streams}
+        into, entered = {s.index: copy.add_stream_from_template(s) for s in streams}, False
         for p in packets:
             if p.dts is None and p.pts is None: continue
+            if p.stream.type == "video" and not entered and not p.is_keyframe: continue   # torn: nothing shows these
+            entered = entered or p.stream.type == "video"
             shift = round(base/p.time_base)
             if p.pts is not None: p.pts -= shift
             if p.dts is not None: p.dts -= shift
