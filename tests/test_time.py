@@ -361,3 +361,17 @@ def test_a_long_recording_is_read_by_windows_in_memory_that_does_not_grow(tmp_pa
             assert np.abs((seen(clip) - at - .5 - np.arange(10) + 80) % 163.84 - 80).max() < .6
     sizes = [n for (m, a), (_, n) in kept.items() if a]
     assert max(sizes) < 80, kept
+
+
+def test_the_command_cut_writes_windows_as_files_and_says_what_is_short(tmp_path, capsys):
+    from valor_lab.cli import main
+    film(tmp_path/"walk.ts", np.arange(25*24)/25, (0, 24), 11.4, "mpegts", gop=250)
+    assert main(["cut", str(tmp_path/"walk.ts"), "--out", str(tmp_path/"cut"), "--window", "10"]) == 0
+    said = capsys.readouterr().out
+    assert sorted(p.name for p in (tmp_path/"cut").glob("*.mp4")) == ["walk_0_10.mp4", "walk_10_20.mp4", "walk_20_30.mp4"]
+    assert "walk_20_30.mp4\t4.0 s, labelled 10" in said and (tmp_path/"cut"/"windows.csv").read_text().count("\n") == 4
+    for k in range(2):
+        clip = read_clip(tmp_path/"cut"/f"walk_{10*k}_{10*k + 10}.mp4", sampling="centres", rate=RATE)
+        assert np.abs(seen(clip) - 10*k - np.arange(10) - .5).max() < .1 and [round(s) for s in heard(clip)] == list(range(10*k, 10*k + 10))
+    (tmp_path/"note.mp4").write_text("no video")
+    assert main(["cut", str(tmp_path/"walk.ts"), str(tmp_path/"note.mp4"), "--out", str(tmp_path/"cut")]) == 1 and "note.mp4\tnot cut" in capsys.readouterr().out

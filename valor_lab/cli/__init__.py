@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     fetch=["TARGETS", "valor_fetch"],
     harvest=["choose_teachers", "valor_harvest"],
     parse=["valor_parse"],
+    cut=["valor_cut"],
     app=["valor_app"],
     new=["valor_new"],
     doctor=["look_at_machine", "look_at_teachers", "look_at_workspace", "valor_doctor"],

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..core import ParameterError, find_data, load_extension, one_of, resolve, safe_name
 from .description import find_description, list_descriptions
-from .features import FEATURES, Dataset, feature_files, find_features, left_out, read_feature
+from .features import FEATURES, Dataset, feature_files, find_features, left_out, other_lengths, read_feature
 from .labelings import list_labels, load_labels
 from .own import describe_set, load_own, read_own, stock_own
 from ..media import short_name
@@ -182,6 +182,7 @@ def _load_avvp(name, root, split, features, labels, size, revision):
     data = Dataset(tuple(ids), weak.select(ids), truth and truth.select(ids), None, reader(ids, folder/"pooled"/f"{split}"),
                    weak.vocab, None, f"demo ({size})" if name == "demo" else name, split, len(weak), missing)
     if store is not None and set(ids) <= set(store.ids): data.scores = store.select(ids).scores(weak.vocab)
+    data.findings = other_lengths(store, ids, data.truth)
     data.labels, lack = _dense_labels(name, root, size, folder, ids, labels, weak.vocab)
     if lack: data.missing = pd.concat([missing, left_out([(c, "harvested labels") for c in lack], folder)], ignore_index=True)
     return data
@@ -195,7 +196,8 @@ def _dense_labels(name, root, size, folder, ids, labels, vocab):
         harvested = f"demo-{size}-harvested"
         if harvested not in list_labels(root): return None, []
         kept = load_labels(harvested, root, vocab)
-        lack = [c for c in ids if c not in set(kept.ids)]
+        have = set(kept.ids)
+        lack = [c for c in ids if c not in have]
         return (None if lack else kept.select(ids)), lack
     parts = {m: feature_files(folder/t/"segment_pseudo_labels", ids) for m, t in (("audio", "CLAP"), ("visual", "CLIP"))}
     lack = [c for c, *files in zip(ids, *parts.values()) if not all(f.exists() for f in files)]

@@ -20,7 +20,7 @@ from ..labels import SegmentLabels, WeakLabels
 from ..media import MediaError, find_clips, measure, short_name
 from .description import Description, find_description, read_description
 from .exchange import import_labels
-from .features import Dataset, find_parts, left_out
+from .features import Dataset, find_parts, left_out, other_lengths
 from .labelings import list_labels, load_labels
 from .tables import plain_words, read_sheet
 
@@ -143,10 +143,12 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
                    split,
                    len(weak), missing)
     if store is not None and set(ids) <= set(store.ids): data.scores = _scores(store.select(ids), d.vocab)
+    if not d.window: data.findings = other_lengths(store, ids, data.truth)       # the last window of a recording is short by its nature
     if isinstance(labels, SegmentLabels): data.labels = labels.select(ids)
     elif labels or f"{name}-harvested" in list_labels(root):
         kept = load_labels(labels or f"{name}-harvested", root, d.vocab)
-        lack = [c for c in ids if c not in set(kept.ids)]
+        have = set(kept.ids)
+        lack = [c for c in ids if c not in have]
         if labels or not lack: data.labels = kept.select(ids)
         else: data.missing = pd.concat([missing, left_out([(c, "harvested labels") for c in lack], d.folder)], ignore_index=True)
     return data

@@ -122,7 +122,8 @@ def _write_note(store, root, lacking):
         if store.visual is None: mine["visual"] = note["visual"]
         elif brief(note) != brief(mine):
             raise ParameterError(f"{root} holds features of {brief(note)}; these are of {brief(mine)}: export into another folder")
-    old = lambda ids: [i for i in ids if i not in set(store.ids)]
+    here = set(store.ids)
+    old = lambda ids: [i for i in ids if i not in here]
     lacks = {m: old(note["lacks"][m]) + [i for i, of in lacking if of == m] for m in ("audio", "visual")}
     now = lambda f: [i for (i, _), folders in lacking.items() if f in folders]
     left_out = {f: old(note["left_out"].get(f, ())) + now(f) for f, _ in PUBLISHED.values()}

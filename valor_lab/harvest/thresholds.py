@@ -18,7 +18,7 @@ import pandas as pd
 from ..core import ParameterError, fingerprint, one_of
 from ..files import read_toml, save_file
 from .scores import Scores, elaborate, gate_of, thresholds_of
-from .statistics import TEACHER, aligned_truth, best_cut, best_threshold, count, resampled, statistics_of
+from .statistics import TEACHER, aligned_truth, best_cut, best_threshold, count, optimum_of, resampled, statistics_of
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import fidelity
 from ..vocab import LLP, VOCABS, Vocab
@@ -78,7 +78,7 @@ def tune(
     split:str="",               # what these clips are called, for the provenance
 ) -> Thresholds:
     "Thresholds with the exact optimum of the pooled F of every event in either modality."
-    found = {m: s and best_threshold(s) for m, s in statistics_of(scores, truth, weak).items()}
+    found = {m: x and x[0] for m, x in optimum_of(scores, truth, weak).items()}
     return _assemble(found, scores, weak, split, "best F of each event")
 
 # %% ../../nbs/api/harvest/15_thresholds.ipynb #f6cba53f
@@ -89,7 +89,7 @@ def tune_global(
     split:str="",
 ) -> Thresholds:
     "One threshold per teacher, the same for all events: the exact optimum of the F pooled over events."
-    found = {m: s and s.common for m, s in statistics_of(scores, truth, weak).items()}
+    found = {m: x and x[1] for m, x in optimum_of(scores, truth, weak).items()}
     return _assemble(found, scores, weak, split, "one threshold per teacher")
 
 # %% ../../nbs/api/harvest/15_thresholds.ipynb #4f4aaf0e

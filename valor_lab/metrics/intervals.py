@@ -18,13 +18,14 @@ from ..labels import SegmentLabels
 from .avvp import MODALITIES, align, event_scores, metric_parts
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #8dc66f25
-def resamples(n_clips, n, seed):
-    "How often each clip is drawn, in blocks of rows, together `[n, n_clips]`."
-    rng = np.random.default_rng(seed)
-    for first in range(0, n, 500):
-        rows = min(500, n - first)
+def resamples(n_clips, n, seed, budget=96_000_000):
+    "How often each clip is drawn, in blocks of rows that together make `[n, n_clips]`; a block takes about `budget` bytes."
+    rng, most = np.random.default_rng(seed), max(1, min(500, budget//(24*n_clips)))
+    for first in range(0, n, most):
+        rows = min(most, n - first)
         drawn = rng.integers(n_clips, size=(rows, n_clips)) + n_clips * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * n_clips).reshape(rows, n_clips).astype(np.float64)
+
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #c5604149
 def interval(values):
@@ -74,12 +75,12 @@ def bootstrap_difference(
     _enough(n)
     a, b = (statistics(align(x, truth), truth) for x in (pred_a, pred_b))
     if metric is event_scores: return event_differences(pred_a, pred_b, truth)
-    drawn, below, above, known = [], 0, 0, 0
-    for count, w in enumerate(resamples(len(a), max(n, most), seed)):
+    drawn, done, below, above, known = [], 0, 0, 0, 0
+    for w in resamples(len(a), max(n, most), seed):
         d = values(w @ a) - values(w @ b)
-        if 500*count < n: drawn.append(d[:n - 500*count])
-        below, above, known = below + (d <= 0).sum(0), above + (d >= 0).sum(0), known + (~np.isnan(d)).sum(0)
-        if 500*(count + 1) >= n and (np.minimum(below, above) >= 10).all(): break
+        if done < n: drawn.append(d[:n - done])
+        done, below, above, known = done + len(d), below + (d <= 0).sum(0), above + (d >= 0).sum(0), known + (~np.isnan(d)).sum(0)
+        if done >= n and (np.minimum(below, above) >= 10).all(): break
     p = np.minimum(1, 2*np.minimum(below + 1, above + 1)/(np.maximum(known, 1) + 1))
     return pd.DataFrame(dict(value=values(a.sum(0)) - values(b.sum(0)), **interval(np.concatenate(drawn)), p=p, holm=holm(p)),
                         _index(keys(truth.vocab)))

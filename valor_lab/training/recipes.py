@@ -86,7 +86,8 @@ def prepare_demo(
         for split in LISTS: lists[split] = read_split("demo", split, root, size)
         ids = [c for weak, _ in lists.values() for c in weak.ids]
         store = _harvested(root/"stores"/name, ids, folder/"videos", progress)
-        scored = {s: store.select([c for c in weak.ids if c in set(store.ids)]).scores(weak.vocab) for s, (weak, _) in lists.items()}
+        have = set(store.ids)
+        scored = {s: store.select([c for c in weak.ids if c in have]).scores(weak.vocab) for s, (weak, _) in lists.items()}
         if thresholds is None:
             val, (weak, truth) = scored["val"], lists["val"]
             thresholds = h.tune(val, truth.select(val.ids), weak.select(val.ids), "demo validation")

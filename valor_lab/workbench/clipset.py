@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODALITIES', 'MUCH', 'STRIP', 'UNKNOWN', 'Clips', 'padded', 'invented', 'invented_scores', 'cells', 'occurring',
-           'heat', 'score_range', 'short_names', 'implied_thresholds', 'lanes', 'media_file', 'film', 'peaks',
+           'heat', 'score_range', 'short_names', 'implied_thresholds', 'lanes', 'media_file', 'greyed', 'film', 'peaks',
            'spectrogram', 'alignment', 'disagreement', 'weak_words', 'clip_scores', 'clip_frame', 'clip_masks',
            'first_picture']
 
@@ -286,6 +286,15 @@ def media_file(
     return real
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #5f2b2f25
+def greyed(
+    clip,          # a `media.Clip` with pictures at the centres
+    length=None,   # seconds over which they are spread; None: the clip's duration
+) -> np.ndarray:
+    "Its pictures, grey where there is none."
+    at = Grid(len(clip.frames)).centres(clip.duration if length is None else length)
+    gone = [not any(a <= t < b for a, b in clip.spans["visual"]) for t in at]
+    return np.where(np.array(gone)[:, None, None, None], np.uint8(230), clip.frames)
+
 @lru_cache(64)
 def film(
     path,       # a media file, or a window of one
@@ -298,9 +307,7 @@ def film(
     clip = read_clip(path, n, sampling="centres", size=(72, None), rate=16_000, length=length)
     jpeg = None
     if clip.frames is not None:
-        at = (np.arange(n) + .5)*(clip.duration if length is None else length)/n
-        clip.frames[[not any(a <= t < b for a, b in clip.spans["visual"]) for t in at]] = 230      # grey, where there is no picture
-        Image.fromarray(np.concatenate(list(clip.frames), 1)).save(out := io.BytesIO(), "JPEG", quality=80)
+        Image.fromarray(np.concatenate(list(greyed(clip, length)), 1)).save(out := io.BytesIO(), "JPEG", quality=80)
         jpeg = out.getvalue()
     return jpeg, None if clip.audio is None else peaks(clip.sound(length))
 

@@ -10,7 +10,7 @@ __all__ = ['anywidget', 'traitlets', 'SCRIPTS', 'PART', 'Player', 'described', '
 import io, mimetypes, time
 from concurrent.futures import ThreadPoolExecutor
 
-from .clipset import Clips, film, lanes, media_file, occurring, short_names, spectrogram
+from .clipset import Clips, film, greyed, lanes, media_file, occurring, short_names, spectrogram
 from ..core import ParameterError, check_ids, need, one_of, resolve
 from ..labels import Overlay, login, open_overlay, list_overlays
 from .page import picture, static, still
@@ -305,7 +305,7 @@ def _film_parts(path, n, length):
     "Pictures and outline of the sound of a clip, for a figure."
     from valor_lab.media import read_clip, waveform
     clip = read_clip(path, n, "centres", (72, None), 16_000, length=length)
-    frames = None if clip.frames is None else list(clip.frames)
+    frames = None if clip.frames is None else list(greyed(clip, length))
     return frames, None if clip.audio is None else waveform(clip.sound(length), 400)
 
 

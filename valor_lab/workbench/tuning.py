@@ -217,7 +217,8 @@ def sums(self:Tuning) -> pd.DataFrame:
     return out
 
 def _weights(self):
-    "The resamples of `metrics.bootstrap`, drawn once."
+    "The resamples of `metrics.bootstrap`, drawn once; those of more than 10,000 clips are drawn again, rather than kept."
+    if len(self.scores) > 10_000: return resamples(len(self.scores), 1000, 0)
     if not hasattr(self, "drawn"): self.drawn = list(resamples(len(self.scores), 1000, 0))
     return self.drawn
 
