@@ -27,7 +27,9 @@ SMALL = dict(d_model=16, d_ff=16, n_heads=2, epochs=4, warmup=2, lr=3e-3, batch_
 class Scores:
     "Teacher scores as the loop sees them."
     def __init__(self, ids, audio, visual): self.ids, self.audio, self.visual = ids, audio, visual
-    def select(self, ids): return self
+    def select(self, ids):
+        rows = [list(self.ids).index(i) for i in ids]
+        return Scores(list(ids), self.audio[rows], self.visual[rows])
 
 def toy_set(n=48, seed=1, name="toy", widths=(12, 12, 12), vocab=TOY, t=10):
     rng, c = np.random.default_rng(seed), len(vocab)

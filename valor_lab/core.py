@@ -121,7 +121,9 @@ def read_settings(
     for key, value in found.items():
         one_of(f"{path}: key", key, [f.name for f in fields(Settings)])
         whole = isinstance(value, str) if key == "engine" else isinstance(value, list) and all(isinstance(v, str) for v in value)
-        if not whole: raise ParameterError(f"{path}: {key} must be {'a name' if key == 'engine' else 'a list of names'}, found {reprlib.repr(value)}")
+        if not whole:
+            must = "a name" if key == "engine" else "a list of names"
+            raise ParameterError(f"{path}: {key} must be {must}, found {reprlib.repr(value)}")
     here = path.parent
     folders = tuple(here/Path(f).expanduser() for f in found.get("media_folders", ()))
     return Settings(tuple(found.get("plugins", ())), folders, found.get("engine", "local"))

@@ -171,13 +171,19 @@ def from_frame(
     out = SegmentLabels(ids, empty, empty.copy(), vocab, durations)
     place = {c: i for i, c in enumerate(out.ids)}
     check_ids(df["clip"], place, "a row in `ids`")
-    for r in df.itertuples(index=False):
-        if r.modality not in ("audio", "visual"): raise ParameterError(f"modality must be 'audio' or 'visual', found {r.modality!r}")
-        n = place[r.clip]
-        start, end = (_to_segment(t, out.segment_seconds[n], n_segments, f"{r.clip} {r.event}") for t in (r.onset, r.offset))
-        if start >= end: raise ParameterError(f"{r.clip} {r.event}: onset {r.onset:g} s is not before offset {r.offset:g} s")
-        getattr(out, r.modality)[n, start:end, vocab.index(r.event)] = True
+    number = {e: c for c, e in enumerate(vocab.events)}
+    clip, event = df["clip"].map(place).to_numpy(int), df["event"].map(number).fillna(-1).to_numpy(int)
+    length, seconds = out.segment_seconds[clip], df[["onset", "offset"]].to_numpy(float)
+    with np.errstate(invalid="ignore"):
+        border = np.rint(seconds/length[:, None])
+        fits = (np.abs(seconds/length[:, None] - border) <= .01) & (border >= 0) & (border <= n_segments) & (seconds >= 0)
+    good = df["modality"].isin(("audio", "visual")).to_numpy() & (event >= 0) & fits.all(1) & (border[:, 0] < border[:, 1])
+    if not good.all(): _refuse(next(df[~good].itertuples(index=False)), vocab, length[~good][0], n_segments)
+    for m in ("audio", "visual"):
+        own = (df["modality"] == m).to_numpy()
+        _paint(getattr(out, m), clip[own], event[own], *border[own].astype(int).T)
     return out
+
 
 # %% ../../nbs/api/labels/00_labels.ipynb #b20b5c3d
 def _to_segment(seconds, length, n_segments, where):
@@ -187,6 +193,20 @@ def _to_segment(seconds, length, n_segments, where):
     if abs(seconds / length - border) > .01:
         raise ParameterError(f"{where}: time {seconds:g} s is not on a border of segments, which are {length:g} s long")
     return border
+
+def _refuse(r, vocab, length, n_segments):
+    "Say what is wrong with one row of a table of events."
+    if r.modality not in ("audio", "visual"): raise ParameterError(f"modality must be 'audio' or 'visual', found {r.modality!r}")
+    for t in (r.onset, r.offset): _to_segment(t, length, n_segments, f"{r.clip} {r.event}")
+    vocab.index(r.event)
+    raise ParameterError(f"{r.clip} {r.event}: onset {r.onset:g} s is not before offset {r.offset:g} s")
+
+def _paint(x, clip, event, start, end):
+    "Set `x[clip, start:end, event]` for many rows at once."
+    n = end - start
+    segment = np.arange(n.sum()) + np.repeat(start - (np.cumsum(n) - n), n)
+    x[np.repeat(clip, n), segment, np.repeat(event, n)] = True
+
 
 # %% ../../nbs/api/labels/00_labels.ipynb #9f427c15
 SegmentLabels.to_frame, SegmentLabels.from_frame = to_frame, staticmethod(from_frame)
@@ -245,14 +265,22 @@ def read_weak(
     strict:bool=False,    # True: an event named twice for one clip raises, too
 ) -> WeakLabels:
     "Read weak labels. Raises `ParameterError` (a ValueError) that names file, line and value; nothing is loaded half."
-    path, seen, odd, masks = Path(path), {}, [], []
+    path, seen, odd, rows = Path(path), {}, [], []
+    known, number = {}, {e: c for c, e in enumerate(vocab.events)} if not any("," in e for e in vocab.events) else {}
     for n, (clip, labels) in _lines(path, ["filename", "event_labels"]):
         if clip in seen: raise ParameterError(f"{path.name}, line {n}: clip {clip!r} is listed a second time, first in line {seen[clip]}")
         seen[clip] = n
-        events = [_event(e, vocab, path, n) for e in _names(labels, vocab)]
-        odd += [(path.name, n, clip, vocab.events[e], "", "repeated event", "") for e in sorted(set(events)) if events.count(e) > 1]
-        masks.append(np.isin(np.arange(len(vocab)), events))
-    return WeakLabels(seen, np.array(masks).reshape(len(seen), len(vocab)), vocab, _findings(odd, path, strict))
+        if (events := known.get(labels)) is None:
+            try: events = [number[e.strip()] for e in labels.split(",")]
+            except KeyError: events = [_event(e, vocab, path, n) for e in _names(labels, vocab)]
+            known[labels] = events
+        rows.append(events)
+        if len(set(events)) < len(events):
+            odd += [(path.name, n, clip, vocab.events[e], "", "repeated event", "") for e in sorted(set(events)) if events.count(e) > 1]
+    mask = np.zeros((len(rows), len(vocab)), bool)
+    mask[np.repeat(np.arange(len(rows)), [len(r) for r in rows]), [e for r in rows for e in r]] = True
+    return WeakLabels(seen, mask, vocab, _findings(odd, path, strict))
+
 
 # %% ../../nbs/api/labels/00_labels.ipynb #61522f41
 def _number(cell, path, line, what, n_segments, length):
@@ -275,21 +303,30 @@ def _likely(clip, ids, vocab):
 def _read_modality(path, modality, ids, vocab, n_segments, lengths, in_seconds, strict):
     "One official file of truth: `[N,T,C]` labels, the set of ids that it mentions, and the findings."
     path, place = Path(path), {c: i for i, c in enumerate(ids)}
-    out = np.zeros((len(ids), n_segments, len(vocab)), bool)
-    seen, mentioned, odd = set(), set(), []
+    number, lengths = {e: c for c, e in enumerate(vocab.events)}, lengths.tolist()
+    seen, mentioned, odd, filled, rows, borders = set(), set(), [], {}, [], {}
     for n, (clip, onset, offset, event) in _lines(path, ["filename", "onset", "offset", "event_labels"]):
         mentioned.add(clip)
-        c, row = _event(event, vocab, path, n), place.get(clip)
+        c = number[event] if event in number else _event(event, vocab, path, n)
+        row = place.get(clip)
         length = lengths[row] if row is not None else 1. if in_seconds else None
-        start, end = (_number(v, path, n, w, n_segments, length) for v, w in ((onset, "onset"), (offset, "offset")))
+        try: start, end = borders[onset, length], borders[offset, length]
+        except KeyError:
+            start, end = (_number(v, path, n, w, n_segments, length) for v, w in ((onset, "onset"), (offset, "offset")))
+            borders[onset, length], borders[offset, length] = start, end
         note = lambda kind, detail="": odd.append((path.name, n, clip, event, modality, kind, detail))
         if start >= end: note("zero length" if start == end else "reversed", f"{onset} to {offset}")
-        if row is None: note("clip not asked for")
-        elif (clip, c, start, end) in seen: note("repeated", f"{onset} to {offset}")
-        elif out[row, start:end, c].any(): note("overlapping", f"{onset} to {offset}")
-        if row is not None: out[row, start:end, c] = True
-        seen.add((clip, c, start, end))
+        if row is None: note("clip not asked for"); continue
+        now, was = (1 << end) - (1 << start) if start < end else 0, filled.get((row, c), 0)      # segments as the bits of a number
+        if (row, c, start, end) in seen: note("repeated", f"{onset} to {offset}")
+        elif was & now: note("overlapping", f"{onset} to {offset}")
+        filled[row, c] = was | now
+        seen.add((row, c, start, end))
+        if start < end: rows.append((row, c, start, end))
+    out = np.zeros((len(ids), n_segments, len(vocab)), bool)
+    if rows: _paint(out, *np.array(rows).T)
     return out, mentioned, _findings(odd, path, strict)
+
 
 # %% ../../nbs/api/labels/00_labels.ipynb #506a0fad
 def read_segments(
