@@ -29,7 +29,7 @@ class Scores:
     def __init__(self, ids, audio, visual): self.ids, self.audio, self.visual = ids, audio, visual
     def select(self, ids):
         rows = [list(self.ids).index(i) for i in ids]
-        return Scores(list(ids), self.audio[rows], self.visual[rows])
+        return Scores(ids, self.audio[rows], self.visual[rows])
 
 def toy_set(n=48, seed=1, name="toy", widths=(12, 12, 12), vocab=TOY, t=10):
     rng, c = np.random.default_rng(seed), len(vocab)

@@ -165,7 +165,7 @@ def _gather(clips, parts, root, size, runs_folder):
     saved.pop(f"{own}-harvested", None)
     runs = run_labelings(clips.weak, list(parts), runs_folder, said)
     changed = changed_labelings(clips.weak, list(parts), runs_folder, said)
-    clips.runs = tuple(runs)
+    clips.runs, clips.records = tuple(runs), {n: training.Run(resolve(runs_folder)/n) for n in runs}
     for name, labels in (saved | runs | changed).items(): attempt(f"labeling {name!r}", lambda: clips.add(name, labels, True), said)
     folder = resolve(root)/"overlays"
     for name in list_overlays(folder):
