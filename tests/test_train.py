@@ -40,6 +40,21 @@ def toy_set(n=48, seed=1, name="toy", widths=(12, 12, 12), vocab=TOY, t=10):
     scores = Scores(ids, *(y[:, m]*8. + rng.normal(size=y[:, m].shape) for m in (0, 1)))
     return Dataset(tuple(ids), WeakLabels(ids, y.any((1, 2)), vocab), truth, truth, x, vocab, scores, name, total=n + 2)
 
+def by_hand(path, name, wrong, seed, data):
+    "A finished run whose test predictions are the truth with a share `wrong` of entries turned around; nothing is trained."
+    from types import SimpleNamespace
+    from valor_lab.models import HANOutput
+    run, config = train.Run(path), train.resolved(train.override(train.preset("valor"), dict(preset=name, seed=seed, epochs=0)))
+    train.claim(run, config, train.identity(config, dict(test=data)))
+    y = np.stack([data.truth.audio, data.truth.visual], 2)
+    y = y ^ (np.random.default_rng(seed).random(y.shape) < wrong)                                                # [N,T,2,C]
+    clip = torch.from_numpy(y.any((1, 2))).float()
+    scored = train.Scored(SegmentLabels(data.ids, y[:, :, 0], y[:, :, 1], data.vocab), HANOutput(clip, clip, clip, torch.from_numpy(8*y - 4.).float()))
+    run.task.write(run.path/"predictions", "test", scored)
+    train.write_json(run.path/"scores.json", dict(epochs=0, parameters=0, seconds=0., gates=None, test=run.task.evaluate(scored.labels, data.truth)))
+    return run
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     before = torch.get_num_threads()
