@@ -14,8 +14,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     fetch=["TARGETS", "valor_fetch"],
     harvest=["choose_teachers", "valor_harvest"],
     parse=["valor_parse"],
-    cut=["valor_cut"],
     app=["valor_app"],
     new=["valor_new"],
+    cut=["valor_cut"],
+    runs=["valor_runs"],
+    train=["valor_train"],
+    labels=["labels_export", "labels_import", "labels_list"],
     doctor=["look_at_machine", "look_at_teachers", "look_at_workspace", "valor_doctor"],
 ))
