@@ -39,7 +39,7 @@ class Launcher(anywidget.AnyWidget):
     def __init__(self, dataset="demo", size="small", root="data", out="runs", notebook="nbs/train.ipynb", **kw):
         self.fixed = dict(dataset=dataset, size=size, data_root=str(root), out=str(out))
         self.notebook, self.folder, self.asked_for = notebook, f"{out}/jobs", {}
-        super().__init__(presets=presets_for(dataset), **kw)
+        super().__init__(presets=presets_for(dataset, root), **kw)
         self.now()
         self.on_msg(self._asked)
         self.observe(lambda c: self.now(), "selected")
