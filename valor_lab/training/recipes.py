@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'DEMO_SIZES', 'Recipe', 'register_recipe', 'recipe', 'presets_for', 'for_dataset', 'prepare_demo',
-           'keep_labels', 'prepare', 'place', 'check_parameters', 'load_splits', 'choose_labels', 'report_folder',
-           'keep_table', 'keep_figure', 'clip_media']
+           'keep_labels', 'prepare', 'place', 'check_parameters', 'load_splits', 'Splits', 'choose_labels',
+           'report_folder', 'keep_table', 'keep_figure', 'clip_media']
 
 # %% ../../nbs/api/training/07_recipes.ipynb #fba15f6f
 import ast, math, time
@@ -156,6 +156,16 @@ def load_splits(dataset, root, size, features, labels="") -> dict:
     "Training, validation and test split of a data set, None for one that it lacks; `labels` names the dense labels of the first."
     splits = {s: load_dataset(dataset, root, s, features, size=size) if s in recipe(dataset).splits else None for s in LISTS}
     return splits | {"train": choose_labels(splits["train"], labels, root)}
+
+# %% ../../nbs/api/training/07_recipes.ipynb #450fffc3
+class Splits:
+    "The splits of a data set by the kind of features."
+    def __init__(self, dataset, root="data", size="small", labels=""):
+        self.source, self.loaded = dict(dataset=dataset, root=str(resolve(root)), size=size, labels=labels), {}
+    def __repr__(self): return f"Splits({self.source})"
+    def __call__(self, features) -> dict:
+        if features not in self.loaded: self.loaded[features] = load_splits(features=features, **self.source)
+        return self.loaded[features]
 
 # %% ../../nbs/api/training/07_recipes.ipynb #d6e3af74
 def choose_labels(
