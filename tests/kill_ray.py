@@ -4,8 +4,10 @@
 
 `pair`: two processes at one store. `ray`: four nodes on loopback, of which one is killed with -9 in the middle. `drivers`: a driver is killed
 with -9 in the middle, then two drivers at once finish. The demo set's teachers; prints a line for each, and exits 1 if a bit differs."""
-import argparse, os, signal, subprocess, sys, threading, time
+import argparse, contextlib, os, signal, subprocess, sys, threading, time
 from pathlib import Path
+
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -31,16 +33,19 @@ def process(*args): return subprocess.Popen([sys.executable, __file__, *map(str,
 class Nodes:
     "A Ray of several nodes on the loopback address."
     def __init__(self, n):
-        from valor_lab.engines import free_ports, loopback
-        here = os.pathsep.join([*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), str(Path(__file__).parent)])
-        os.environ.update(loopback(), PYTHONPATH=here)
-        from ray.cluster_utils import Cluster
-        self.cluster = Cluster()
-        names = "metrics_agent_port", "dashboard_agent_listen_port", "metrics_export_port", "runtime_env_agent_port"
-        self.nodes = [self.cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", include_dashboard=False, wait=False, object_store_memory=200 << 20,
-                                            **dict(zip(names, free_ports(4)))) for _ in range(n)]
-        self.cluster.wait_for_nodes(180)
-        self.address = self.cluster.address
+        from valor_lab.engines import loopback, ray_node
+        self.env, self.stack, self.processes = loopback(), contextlib.ExitStack(), []
+        os.environ.update(self.env)                        # before Ray is imported
+        self.address, head = self.stack.enter_context(ray_node(env=self.env, num_cpus=1, object_store_memory=200 << 20))
+        for _ in range(n - 1):
+            _, p = self.stack.enter_context(ray_node(self.address, self.env, num_cpus=1, object_store_memory=200 << 20))
+            self.processes.append(p)
+
+    def kill(self, k):
+        "A node and everything that it runs, at once."
+        node = psutil.Process(self.processes[k].pid)
+        for p in [*node.children(recursive=True), node]:
+            with contextlib.suppress(psutil.NoSuchProcess): p.kill()
 
 
 def stored(out):
@@ -75,7 +80,7 @@ def main():
         def kill():
             while stored(a.work/"ray") < a.clips//4: time.sleep(.05)
             killed.append(stored(a.work/"ray"))
-            nodes.cluster.remove_node(nodes.nodes[2], allow_graceful=False)
+            nodes.kill(1)
         threading.Thread(target=kill, daemon=True).start()
         store = harvest_here(a.videos, a.work/"ray", f"ray:{nodes.address}", a.clips)
         good.append(bool(killed) and compare(f"Ray, one node of four killed at {killed} rows", store, alone, clock()))
@@ -89,7 +94,7 @@ def main():
         ended = [p.wait() for p in both]
         from valor_lab.harvest import FeatureStore
         good.append(ended == [0, 0] and compare(f"driver killed at {had} rows, two at once finish", FeatureStore.open(out), alone, clock(), False))
-    if {"ray", "drivers"} & set(a.parts): nodes.cluster.shutdown()
+    if {"ray", "drivers"} & set(a.parts): nodes.stack.close()
     sys.exit(not all(good))
 
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['OPTIONS', 'TRIES', 'QUIET', 'Engine', 'find_engine', 'check_engine', 'call', 'packed', 'answer', 'WorkFailed',
-           'serve', 'free_ports', 'loopback', 'ray_cluster', 'check_nodes', 'private_folder', 'slurm_parameters',
-           'run_all', 'stream']
+           'serve', 'free_ports', 'loopback', 'ray_node', 'ray_cluster', 'check_nodes', 'private_folder',
+           'slurm_parameters', 'run_all', 'stream']
 
-# %% ../nbs/api/04_engines.ipynb #f0d5cab6
+# %% ../nbs/api/04_engines.ipynb #d6274675
 import contextlib, functools, importlib, importlib.util, json, os, secrets, shutil, socket, stat, subprocess, sys
 import tempfile, threading, time, traceback
 from collections import deque
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .core import ParameterError, load_plugins, one_of, read_settings, workspace
 
-# %% ../nbs/api/04_engines.ipynb #c92c1107
+# %% ../nbs/api/04_engines.ipynb #65b3106e
 OPTIONS = {   # engine -> its options and what they are without a word
     "local": dict(processes=0, cpus=1),                       # 0: in this process, one after the other
     "ray": dict(address="", processors=0, cpus=1),            # no address: a cluster of this machine alone; 0: all its processors
@@ -33,7 +33,7 @@ class Engine:
     def __str__(self): return self.name + (":" + ",".join(f"{k}={v}" for k, v in self.options.items()) if self.options else "")
     here = property(lambda self: self.name == "local" and not self.processes, doc="True: nothing leaves this process")
 
-# %% ../nbs/api/04_engines.ipynb #29cc9612
+# %% ../nbs/api/04_engines.ipynb #88aedfc3
 def find_engine(
     said=None,   # "ray:address=HOST:PORT,cpus=2", an `Engine`, or None: what valor.toml says
 ) -> Engine:
@@ -52,7 +52,7 @@ def find_engine(
         if options.get(key, least) < least: raise ParameterError(f"engine {name!r}: {key}={options[key]}, expected {least} or more")
     return Engine(name, options)
 
-# %% ../nbs/api/04_engines.ipynb #35c8d61d
+# %% ../nbs/api/04_engines.ipynb #2ced8b61
 def check_engine(said=None) -> Engine:
     "The engine, if work can be given to it from here."
     engine = find_engine(said)
@@ -75,7 +75,7 @@ def _reach(address, seconds=5):
         raise ParameterError(f"engine 'ray': no cluster answers at {address} ({e.strerror or e}); start one there with "
                              f"`ray start --head --port={port}`, or name another") from None
 
-# %% ../nbs/api/04_engines.ipynb #3c7ac2b4
+# %% ../nbs/api/04_engines.ipynb #528083c5
 def call(
     function:str,     # "module:function"
     arguments:dict,
@@ -104,7 +104,7 @@ def answer(function:str, text:str) -> str:
 class WorkFailed(ParameterError):
     "Some pieces of work failed; the others are done."
 
-# %% ../nbs/api/04_engines.ipynb #4ad56552
+# %% ../nbs/api/04_engines.ipynb #fa8fda20
 def _results(answers):
     "What the pieces of work returned; `WorkFailed` says how many did not, and the first reason."
     found = [json.loads(a) for a in answers]
@@ -119,7 +119,7 @@ def _results(answers):
 
 def _fault(said): return json.dumps(dict(fault=said))
 
-# %% ../nbs/api/04_engines.ipynb #7025d4cf
+# %% ../nbs/api/04_engines.ipynb #aafd3a4c
 TRIES = 3   # how often a piece of work whose process died is given out
 
 def _environment(cpus):
@@ -137,7 +137,7 @@ def serve():
     os.dup2(2, 1)                                          # what the work prints is no answer
     for line in sys.stdin: print(answer(*json.loads(line)), file=out, flush=True)
 
-# %% ../nbs/api/04_engines.ipynb #47d1d2b5
+# %% ../nbs/api/04_engines.ipynb #a9b5575a
 def _ask(worker, function, text):
     "The answer of a worker; '' if it is dead."
     try:
@@ -171,7 +171,7 @@ def _in_processes(function, texts, engine, told):
         for p in workers.values(): p.stdin.close(), p.wait(), p.stdout.close()
     return answers
 
-# %% ../nbs/api/04_engines.ipynb #059f9fc0
+# %% ../nbs/api/04_engines.ipynb #6bbfe25d
 QUIET = dict(RAY_USAGE_STATS_ENABLED="0", RAY_DATA_DISABLE_PROGRESS_BARS="1", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
 
 def free_ports(n:int) -> list:
@@ -187,32 +187,36 @@ def loopback() -> dict:
                         RAY_raylet_start_wait_time_s="120", no_proxy="127.0.0.1", no_grpc_proxy="127.0.0.1")
 
 @contextlib.contextmanager
-def _started(engine, seconds=120):
-    "A Ray of this machine; its address and its environment."
+def ray_node(
+    address="",      # of the cluster it joins; none: it begins one
+    env=None,        # from `loopback`, the same for all nodes of a cluster
+    cpus=1,          # threads of each worker
+    seconds=120,     # to start in
+    **options,       # of `ray start`, such as num_cpus=2
+):                   # yields (address, process)
+    "A node of Ray on the loopback address, as long as the block lasts."
     port, *ports = free_ports(5)
     names = "dashboard-agent-grpc-port", "dashboard-agent-listen-port", "metrics-export-port", "runtime-env-agent-port"
-    options = dict(zip(names, ports))
-    options |= {"node-ip-address": "127.0.0.1", "port": port, "include-dashboard": "false"}
-    if engine.processors: options["num-cpus"] = engine.processors
-    with tempfile.TemporaryDirectory(prefix="vl", ignore_cleanup_errors=True) as folder, open(Path(folder)/"said", "w+") as said:
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
-                   f"--temp-dir={folder}", *(f"--{k}={v}" for k, v in options.items())]
-        env = loopback()
-        p = subprocess.Popen(command, env=_environment(engine.cpus) | env, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    said = dict(zip(names, ports)) | {"node-ip-address": "127.0.0.1"} | {k.replace("_", "-"): v for k, v in options.items()}
+    with tempfile.TemporaryDirectory(prefix="vl", ignore_cleanup_errors=True) as folder, open(Path(folder)/"said", "w+") as log:
+        begins = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats",
+                   *([f"--address={address}"] if address else begins), *(f"--{k}={v}" for k, v in said.items())]
+        p = subprocess.Popen(command, env=_environment(cpus) | (env or loopback()), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             until = time.monotonic() + seconds
-            while "Ray runtime started" not in Path(said.name).read_text():
+            while "Ray runtime started" not in (text := Path(log.name).read_text()):
                 if p.poll() is not None or time.monotonic() > until:
-                    last = [line for line in Path(said.name).read_text().splitlines() if line.strip()][-1:]
+                    last = [line for line in text.splitlines() if line.strip()][-1:]
                     raise ParameterError(f"engine 'ray': it could not be started on this machine: {' '.join(last)[:300]}")
                 time.sleep(.1)
-            yield f"127.0.0.1:{port}", env
+            yield address or f"127.0.0.1:{port}", p
         finally:
             p.terminate()
             try: p.wait(20)
             except subprocess.TimeoutExpired: p.kill()
 
-# %% ../nbs/api/04_engines.ipynb #a4352747
+# %% ../nbs/api/04_engines.ipynb #2a70d11a
 @contextlib.contextmanager
 def ray_cluster(said="ray"):
     "Ray, connected. What is started here ends with the block; a connection that was there before stays."
@@ -221,7 +225,9 @@ def ray_cluster(said="ray"):
         address, env = engine.address, QUIET
         already = "ray" in sys.modules and sys.modules["ray"].is_initialized()
         if not already:
-            if not address: address, env = stack.enter_context(_started(engine))
+            if not address:
+                env, many = loopback(), dict(num_cpus=engine.processors) if engine.processors else {}
+                address, _ = stack.enter_context(ray_node(env=env, cpus=engine.cpus, **many))
             before = {k: os.environ.get(k) for k in env}
             stack.callback(lambda: [os.environ.pop(k, None) if v is None else os.environ.update({k: v}) for k, v in before.items()])
             os.environ.update(env)
@@ -244,7 +250,7 @@ def _same_address(env):
     try: yield
     finally: constants.ENABLE_RAY_CLUSTER = was
 
-# %% ../nbs/api/04_engines.ipynb #c17b3c37
+# %% ../nbs/api/04_engines.ipynb #73718e2f
 def _look(package):
     "What a node has: travels as it stands, since the node may lack the package."
     import importlib, platform
@@ -270,7 +276,7 @@ def check_nodes(ray, package="valor_lab", seconds=60):
         if version != mine:
             raise ParameterError(f"engine 'ray': the node {name} has {package} {version}, this machine {mine}; use one version")
 
-# %% ../nbs/api/04_engines.ipynb #3e956275
+# %% ../nbs/api/04_engines.ipynb #f5612fda
 def _on_ray(function, texts, engine, gpus, told):
     "Each text as a task; Ray gives it out again where a worker or a node dies."
     with ray_cluster(engine) as ray:
@@ -285,7 +291,7 @@ def _on_ray(function, texts, engine, gpus, told):
             told(1)
     return answers
 
-# %% ../nbs/api/04_engines.ipynb #c9e98c59
+# %% ../nbs/api/04_engines.ipynb #8f548537
 def private_folder(parent) -> Path:
     "A new folder that nobody else can enter, in `parent`, which only its owner may write to."
     parent = Path(parent)
@@ -305,7 +311,7 @@ def slurm_parameters(engine:Engine, pieces:int) -> dict:
     said = dict(slurm_partition=engine.partition, slurm_account=engine.account, slurm_array_parallelism=min(engine.jobs, pieces))
     return cores | {k: v for k, v in said.items() if v}
 
-# %% ../nbs/api/04_engines.ipynb #c85b0a4a
+# %% ../nbs/api/04_engines.ipynb #71f7a61c
 def _on_slurm(function, texts, engine, folder, told):
     "An array of jobs; those that were killed are submitted again."
     submitit, answers, left = importlib.import_module("submitit"), [None]*len(texts), list(range(len(texts)))
@@ -333,7 +339,7 @@ def _result_of(job):
         lines = [line.strip() for line in str(e).splitlines() if line.strip() and not line.startswith(("-", "="))]
         return None, next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else type(e).__name__)[:300]
 
-# %% ../nbs/api/04_engines.ipynb #17187535
+# %% ../nbs/api/04_engines.ipynb #42bb99ac
 def run_all(
     function:str,       # "module:function"
     calls,              # a dict of arguments for each piece of work
@@ -350,7 +356,7 @@ def run_all(
     if engine.processes: return _results(_in_processes(function, texts, engine, told))
     return _results([(answer(function, t), told(1))[0] for t in texts])
 
-# %% ../nbs/api/04_engines.ipynb #9f404429
+# %% ../nbs/api/04_engines.ipynb #d74d446e
 def _first(function, shared, batch): return call(function, dict(shared=shared, batch=batch))
 
 class _Second:
@@ -392,7 +398,7 @@ class _Flow:
         for actor in self.busy:
             while self.busy[actor] < 2 and self.found: self.use(actor, k := min(self.found), self.found.pop(k))
 
-# %% ../nbs/api/04_engines.ipynb #ac24b72d
+# %% ../nbs/api/04_engines.ipynb #9e8668d1
 def _collect(self):
     "Take what is ready."
     errors = self.ray.exceptions
@@ -436,7 +442,7 @@ def _singly(self, ref):
         except self.ray.exceptions.RayError: found += call(self.broken, dict(shared=self.shared, batch=[item]))
     self.use(actor, k, self.ray.put(found))
 
-# %% ../nbs/api/04_engines.ipynb #cbb5396b
+# %% ../nbs/api/04_engines.ipynb #a2ef9e06
 def stream(
     first:str,      # "module:function" of (shared, batch), which returns a list
     second:str,     # "module:function" of (shared), which returns what is called with that list, and lives on
