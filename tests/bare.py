@@ -103,9 +103,9 @@ def bare(chromium, *shown, width=1400, height=1100, dark=False, **context):
     page.on("pageerror", lambda e: page.faults.append(str(e)))
     desk = Desk(page)
     page.add_init_script(SCRIPT)
-    page.route("http://desk.invalid/", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+    page.route("https://desk.invalid/", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
     try:
-        page.goto("http://desk.invalid/")
+        page.goto("https://desk.invalid/")
         page.evaluate("d => { document.body.style.cssText = `margin:12px;background:${d ? '#0d1117' : '#f5f6f8'};color-scheme:${d ? 'dark' : 'light'}` }", dark)
         main = page.query_selector("#desk")
         for w in shown:

@@ -12,8 +12,8 @@ from test_browser_trust import labelings, table, texts, tuning
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
 pytest.importorskip("anywidget")
 from valor_lab.labels import SegmentLabels
-from valor_lab.training import override, preset, to_toml
-from valor_lab.workbench import Launcher
+from valor_lab.training import Run, override, preset as named, to_toml
+from valor_lab.workbench import CompareBench, Launcher, TuneBench
 
 BAD = "<img src=x onerror=window.hacked=1>"
 
@@ -33,9 +33,9 @@ def job(home, name, state, seeds="0", log="", **parameters):
     (folder/"log.txt").write_text(log)
 
 
-def run(home, name, epochs, of, labels="a1", said=None, **values):
+def run(home, name, epochs, of, labels="a1", said=None, preset="valor", **values):
     (folder := home/"runs"/name).mkdir(parents=True)
-    (folder/"config.toml").write_text(to_toml(override(preset("valor"), dict(epochs=of, warmup=1, **values))))
+    (folder/"config.toml").write_text(to_toml(override(named(preset), dict(epochs=of, warmup=1, **values))))
     (folder/"data.json").write_text(json.dumps(dict(dataset="demo (tiny)", train=dict(clips=4, labels=labels))))
     if said: (folder/"environment.json").write_text(json.dumps(dict(labels=said)))
     score = lambda e: 40 - (e - 5) ** 2 / 10
@@ -77,3 +77,154 @@ def test_what_cannot_work_is_refused_at_once_and_a_job_says_what_it_is_and_how_f
             page.wait_for_function("w => document.querySelector('.vl-message').textContent.includes(w)", arg=why)
             page.fill(field, was)
         assert [p.name for p in (home/"runs/jobs").iterdir() if p.is_dir()] == ["valor-lr-3e-3"] and not page.evaluate("() => window.hacked")
+
+
+# ---- the reviewer's table: one row a method, the difference to a base, what differs between two records, and the clips behind a row
+
+def reviewed(home, n=60):
+    "Two methods of three seeds and a lone run, as trained; and labels that were not."
+    clips = labelings(n=n, more=0, seed=2)
+    truth, rng = clips.labelings["truth"], np.random.default_rng(4)
+    mask = truth.weak().mask[:, None]
+    def said(share):
+        flip = lambda x: np.where(rng.random(x.shape) < share, ~x, x) & mask
+        return SegmentLabels(truth.ids, flip(truth.audio), flip(truth.visual), truth.vocab, truth.durations)
+    clips.add("harvested", said(.05))
+    for name, share, labels, lr in (("valor", .1, "tuned", 1e-4), ("valor", .28, "suggested", 1e-4), ("han", .3, None, 1e-4)):
+        for seed in range(3 if labels else 1):
+            folder = f"{name}-set-s{seed}-{labels or 'x'}"
+            run(home, folder, 2, 12, labels=labels or "none", said=labels, lr=lr, seed=seed, preset=name)
+            clips.add(folder, said(share + .02 * seed))
+            clips.records[folder] = Run(home/"runs"/folder)
+    clips.runs, clips.split = tuple(clips.records), "test"
+    return clips
+
+
+def copied(page, where, kind):
+    "What a button of a table put into the clipboard."
+    where.locator(".vl-paper-copy").click()
+    where.locator(f".vl-as-{kind}").click()
+    where.locator(".vl-paper-said", has_text="copied as").wait_for()
+    where.locator(".vl-paper-copy").click()
+    return page.evaluate("() => navigator.clipboard.readText()")
+
+
+def test_the_reviewers_table_pools_seeds_and_judges_against_a_base(chromium, home):
+    from test_paper import grammar
+    bench = CompareBench(reviewed(home), n=20)
+    assert list(bench.groups) == ["harvested", "valor · tuned", "valor · suggested", "han-set-s0-x"]
+    with bare(chromium, bench, permissions=["clipboard-read", "clipboard-write"]) as page:
+        for name in ("harvested", "han-set-s0-x"): page.click(f'button[data-name="{name}"]')
+        page.select_option(".vl-base-method", "valor · suggested")
+        methods, events = table(page, "Methods"), table(page, "Events")
+        methods.locator('.vl-line[data-id="han-set-s0-x"]').wait_for()
+        page.wait_for_function("() => document.querySelector('.vl-table [data-of=difference]').textContent.includes('to valor · suggested')")
+        assert texts(page.locator("button[data-name]"))[:4] == ["harvested", "valor · tuned · 3 seeds", "valor · suggested · 3 seeds", "han · s0"]
+        # one row a method; the difference comes first, certain where Holm's p says so, no verdict on one seed
+        assert texts(methods.locator(".vl-line .vl-sub")) == ["3 seeds", "the base · 3 seeds", "one seed: no verdict"]
+        sure = {r.get_attribute("data-id"): r.locator(".vl-interval").get_attribute("data-sure") for r in methods.locator(".vl-line").all() if r.locator(".vl-interval").count()}
+        assert sure == {"valor · tuned": "true", "han-set-s0-x": "false"}
+        row = bench.methods.frame.loc["valor · tuned"]
+        from valor_lab.metrics import avvp_scores
+        c, f = bench.clips, lambda n: avvp_scores(bench.clips.labelings[n], bench.clips.labelings["truth"])["segment/type"]
+        gap = np.mean([f(n) for n in bench.groups["valor · tuned"]]) - np.mean([f(n) for n in bench.groups["valor · suggested"]])
+        assert np.isclose(row.difference, gap) and methods.locator('.vl-line[data-id="valor · tuned"] [data-cell="difference"]').inner_text() == f"+{gap:.1f}"
+        assert row.p < .05 and np.isnan(bench.methods.frame.p["han-set-s0-x"]) and "±" in row["segment/type"]
+        # filter: clear of zero
+        methods.locator('select[data-filter="interval"]').select_option("clear of zero")
+        page.wait_for_function("() => [...document.querySelectorAll('.vl-table h3')].some(e => e.textContent === 'Methods 1 of 3')")
+        methods.locator('select[data-filter="interval"]').select_option("")
+        # what differs between the two records: the labels, and nothing else
+        records = table(page, "What differs")
+        records.locator(".vl-line").nth(1).wait_for()
+        lines = [[l.get_attribute("data-id"), *texts(l.locator(".vl-cell"))] for l in records.locator(".vl-line").all()]
+        assert lines[0] == ["labels", "tuned", "suggested"] and lines[1][0] == "everything else" and lines[1][1].startswith("the same (")
+        # a row of the methods lists its clips, the most decisive first
+        methods.locator('.vl-line[data-id="valor · tuned"]').click()
+        clips = table(page, "Clips with a difference")
+        clips.locator('[data-cell="decisive"]').first.wait_for()
+        seen = [float(t) for t in texts(clips.locator('[data-cell="decisive"]'))]
+        assert seen == sorted(seen, reverse=True) and 0 < bench.table.total <= 60
+        # into the paper
+        latex = copied(page, methods, "latex")
+        assert len(grammar(latex)) == 4 and "difference to valor $\\cdot$ suggested" in latex and f"+{gap:.1f}" in latex and "$\\pm$" in latex
+        assert copied(page, methods, "markdown").count("\n|") == 4
+        first = copied(page, methods, "csv").splitlines()[0]
+        assert "interval, clips and seeds, low" in first and "interval, clips and seeds, high" in first
+        assert copied(page, events, "csv").splitlines()[0].startswith('"event, modality",difference,interval,clips')
+        with page.expect_download() as got:
+            methods.locator(".vl-paper-save").click(), methods.locator(".vl-venue").select_option("acm"), methods.locator(".vl-as-pdf").click()
+        assert got.value.suggested_filename == "methods.pdf" and open(got.value.path(), "rb").read(5) == b"%PDF-"
+
+
+def test_every_piece_saves_its_figure_for_a_paper_and_says_what_hinders(chromium, home):
+    clips = labelings(more=1)
+    bench = TuneBench(clips, tuning(clips))
+    with bare(chromium, bench, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.wait_for_selector(".vl-tr")
+        for piece, kind, start in ((".vl-player", "svg", b"<?xml"), (".vl-panel", "png", b"\x89PNG"), (".vl-player", "pdf", b"%PDF-")):
+            part = page.locator(piece)
+            if part.locator(".vl-paper-save").get_attribute("aria-expanded") == "false": part.locator(".vl-paper-save").click()
+            with page.expect_download() as got: part.locator(f".vl-as-{kind}").click()
+            assert open(got.value.path(), "rb").read(5).startswith(start)
+        assert "CLAP threshold" in copied(page, page.locator(".vl-panel"), "markdown")
+        bench.panel.paper_table = lambda whole: 1 / 0
+        page.locator(".vl-panel .vl-paper-copy").click(), page.locator(".vl-panel .vl-as-latex").click()
+        page.locator(".vl-panel .vl-paper-said", has_text="ZeroDivisionError").wait_for()
+
+
+# ---- a page to share: from a disk, without a server or a kernel
+
+def test_a_shared_page_plays_from_a_disk_and_text_with_html_stays_text(chromium, home):
+    from valor_lab.cli import main
+    from valor_lab.grid import Window
+    from valor_lab.media import read_clip, write_clip
+    from valor_lab.vocab import Vocab
+    from valor_lab.workbench import Clips, share_page
+    n, rng = 200, np.random.default_rng(0)                                   # twenty seconds, brighter and brighter, a tone in the first ten
+    frames = np.repeat(np.linspace(0, 250, n).astype(np.uint8), 96 * 128 * 3).reshape(n, 96, 128, 3)
+    (home/"data").mkdir()
+    long = write_clip(home/"data/long.mp4", frames, np.sin(np.arange(20 * 48_000) / 15).astype(np.float32) * (np.arange(20 * 48_000) < 480_000), fps=10)
+    evil = "</script><img src=x onerror=window.hacked=1>"
+    vocab = Vocab("bad", [evil, "Dog"], ["a", "b"], ["a", "b"], [1, 1], [1, 1])
+    ids, on = [evil, "late", "none"], np.zeros((3, 10, 2), bool)
+    on[:, 2:6, 0] = True
+    truth = SegmentLabels(ids, on, on, vocab, np.full(3, 10.))
+    clips = Clips({"truth": truth, evil: SegmentLabels(ids, np.roll(on, 2, 1), on, vocab, np.full(3, 10.))}, truth.weak(), files={evil: Window(long, 0, 10), "late": Window(long, 10, 20)})
+    page_at = share_page(clips, ids, None, home/"page", title=evil, tables=True)
+    sizes = [p.stat().st_size for p in (home/"page").rglob("*") if p.is_file()]
+    assert sum(sizes) / 3 < 3_000_000 and len(sizes) == 5
+    late = read_clip(home/"page/clips/clip-002.mp4", 2, "centres", length=10.)            # the window's own second 0
+    assert abs(late.frames[0].mean() - 156) < 12 and np.abs(late.sound(10.)[4800:]).max() < .05
+    page = chromium.new_page(viewport=dict(width=1440, height=1000))
+    faults, asked = [], []
+    page.on("pageerror", lambda e: faults.append(str(e))), page.on("console", lambda m: m.type == "error" and faults.append(m.text))
+    page.on("request", lambda r: asked.append(r.url))
+    try:
+        page.goto(page_at.as_uri())
+        page.wait_for_function("() => document.querySelector('video').readyState >= 2 && !document.querySelector('.vl-play').disabled")
+        assert page.inner_text("h1") == evil and page.inner_text(".vl-player h3") == evil and page.locator("#clips button").count() == 3
+        assert page.locator("#clips img, .vl-player img").count() == 0
+        page.wait_for_function("() => document.querySelector('.vl-player').dataset.pictures !== undefined")                     # the film strip is drawn
+        page.click(".vl-play")
+        page.wait_for_function("() => { const v = document.querySelector('video'); return v.currentTime > .3 && v.webkitAudioDecodedByteCount > 0 && v.webkitVideoDecodedByteCount > 0 && v.videoWidth === 128 }")
+        page.keyboard.press("Space")
+        for k, clip in enumerate(ids):                                       # the lanes of three clips, with and without media
+            page.locator("#clips button").nth(k).click()
+            page.wait_for_function("c => document.querySelector('.vl-player h3').textContent === c", arg=clip)
+            cells = {e.get_attribute("data-name"): e.get_attribute("data-cells") for e in page.locator('.vl-lane[data-modality="audio"]').all() if e.get_attribute("data-event") == evil}
+            assert cells["truth"] == "..oooo...." and cells[evil] == "..mmrrff.."
+        page.locator("#clips button").nth(1).click()
+        page.click(f'.vl-choices button:text-is("truth")')                    # lanes are switched as in the workbench
+        page.wait_for_function("() => !document.querySelector('.vl-lane[data-name=truth]')")
+        assert "segment-level Type@AV" in page.inner_text("section") and page.locator("section").count() == 2
+        page.keyboard.press("1")                                             # nothing is painted here
+        assert page.locator(".vl-edit:visible").count() == 0 and not page.locator(".vl-edit-button").is_visible()
+        assert not page.evaluate("() => window.hacked") and faults == [] and all(u.startswith(("file:", "blob:")) for u in asked)
+        from importlib.resources import files
+        if (axe := pytest.importorskip("axe_playwright_python")):
+            page.evaluate((files(axe.__name__)/"axe.min.js").read_text(encoding="utf-8"))
+            found = page.evaluate("() => window.axe.run(document)")["violations"]
+            assert not found, [(v["id"], [n["html"][:200] + n.get("failureSummary", "")[:200] for n in v["nodes"][:2]]) for v in found]
+    finally: page.close()
+    assert main(["share", "nobody", "--dataset", "demo", "--size", "tiny", "-o", str(home/"other")]) == 2 and not (home/"other").exists()

@@ -98,13 +98,13 @@ def test_without_a_chosen_labeling_the_tables_are_empty_and_say_so(chromium):
     with bare(chromium, CompareBench(labelings(), ["model-1", "model-2"], n=20)) as page:
         table(page, "Events").locator(".vl-line").first.wait_for()
         for name in ("model-1", "model-2"): page.click(f'button[data-name="{name}"]')
-        for name in ("Scores", "Pairs", "Events"):
+        for name in ("Methods", "Events"):
             t = table(page, name)
             t.locator(".vl-nothing", has_text="No labeling is chosen").wait_for()
             assert t.locator(".vl-line").count() == 0
-        page.click('button[data-name="model-1"]')                          # one has scores and no pairs
-        table(page, "Scores").locator(".vl-line").first.wait_for()
-        table(page, "Pairs").locator(".vl-nothing", has_text="two labelings").wait_for()
+        page.click('button[data-name="model-1"]')                          # one has scores and no difference
+        table(page, "Methods").locator(".vl-line").first.wait_for()
+        assert "A difference needs two" in table(page, "Methods").inner_text() and table(page, "Methods").locator('[data-cell="difference"]').count() == 0
 
 
 @pytest.mark.parametrize("dark", (False, True))

@@ -9,7 +9,7 @@ from valor_lab.cli import TARGETS, file_arguments, main, valor, write_workspace
 from valor_lab.core import ParameterError, Settings, load_plugins, read_settings, shipped, workspace
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("init", "fetch", "harvest", "parse", "app", "doctor")
+COMMANDS = ("init", "fetch", "harvest", "parse", "app", "doctor", "runs")
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
@@ -206,3 +206,27 @@ def test_the_plugins_of_somebody_elses_valor_toml_are_run_only_if_it_is_named(ho
 def test_the_published_results_are_in_the_package_and_nowhere_else():
     assert shipped("published_results.csv").parent.name == "valor_lab" and not [p for p in ROOT.rglob("published_results.csv") if p.parent.name != "valor_lab" and ".venv" not in p.parts and "build" not in p.parts]
     with pytest.raises(FileNotFoundError, match="install"): shipped("no-such-file")
+
+# ---- runs
+
+def test_runs_are_listed_one_row_a_method_with_deviation_and_interval(home, capsys, monkeypatch):
+    import numpy as np
+    pytest.importorskip("torch")
+    from valor_lab import training
+    from valor_lab.training import override, preset, resolved
+    from test_train import by_hand
+    data = training.toy_set(48, 3)
+    for name, wrong, seed in [("good", .02, 0), ("good", .02, 1), ("good", .02, 2), ("bad", .2, 0), ("bad", .2, 1), ("alone", .1, 0)]:
+        by_hand(home/"runs"/f"{name}-s{seed}", name, wrong, seed, data)
+    by_hand(home/"runs"/"copied", "good", .02, 0, data)
+    assert main(["runs"]) == 0
+    said = capsys.readouterr()
+    rows = {line.split()[0]: line for line in said.out.splitlines() if line.startswith(("good", "bad", "alone"))}
+    assert rows["good"].split()[1] == "3" and rows["bad"].split()[1] == "2" and "±" in rows["good"] and "±" not in rows["alone"] and "[" not in said.out
+    assert "7 runs, 3 methods" in said.err
+    from valor_lab.training import pooling
+    monkeypatch.setattr(training, "truth_of", lambda *a: data.truth)
+    assert main(["runs", "--against", "bad", "--scores", "event/type", "--csv", str(home/"t.csv")]) == 0
+    out = capsys.readouterr().out
+    assert "event/type is" in out and "above" in out and "one seed: not judged" in out and out.count("[") >= 5
+    assert "segment/audio" in (home/"t.csv").read_text() and main(["runs", "--against", "nobody"]) == 2

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from test_denoise import toy_splits
-from valor_lab.datasets import dataset as datasets
+from valor_lab import datasets
 from valor_lab.training import comparison as methods, recipes, loop as train
 from valor_lab.methods import objectives, change_quality
 from valor_lab.core import ParameterError

@@ -233,3 +233,12 @@ def test_the_list_of_clips_names_other_lengths_and_clips_that_the_published_rule
     failed = sources._failed(store, store.ids)
     assert set(failed) == {"bbbbbbbbbbb_20_30", "ccccccccccc_20_30"} and all(sources.STRETCHED in w for w in failed.values())
     assert "length: 12.0 s, labelled 10" in failed["ccccccccccc_20_30"]
+
+
+def test_load_dataset_names_the_clips_of_another_length():
+    from valor_lab.datasets import other_lengths
+    from valor_lab.harvest import FeatureStore
+    truth, settings = toy_set(3, 1).truth, dict(n_segments=10, audio=None, visual=None, features={}, segment_seconds=1.)
+    store = FeatureStore.of_arrays(settings, truth.ids, [10., 12., 3.])
+    for labels in (truth, None): assert other_lengths(store, truth.ids, labels).detail.tolist() == ["12.0 s, labelled 10", "3.0 s, labelled 10"]
+    assert not len(other_lengths(None, truth.ids, truth))

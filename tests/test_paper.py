@@ -66,7 +66,7 @@ def grammar(text):
     assert lines[0].startswith("%") and not any(re.search(r"(?<!\\)%", l) for l in lines[1:])          # nothing else is a comment
     bare = re.sub(r"\\[\\&%$#_{}]", "", "\n".join(lines[1:]))
     assert bare.count("{") == bare.count("}") and "#" not in bare and "_" not in bare and "^" not in bare
-    assert bare.count("$") % 2 == 0 and not re.search(r"\$[^$]{20,}\$", bare)
+    assert bare.count("$") % 2 == 0 and all(len(m) < 15 for m in re.findall(r"\$([^$]*)\$", bare))
     stack = []
     for what, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
         if what == "begin": stack.append(name)

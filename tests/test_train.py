@@ -27,7 +27,9 @@ SMALL = dict(d_model=16, d_ff=16, n_heads=2, epochs=4, warmup=2, lr=3e-3, batch_
 class Scores:
     "Teacher scores as the loop sees them."
     def __init__(self, ids, audio, visual): self.ids, self.audio, self.visual = ids, audio, visual
-    def select(self, ids): return self
+    def select(self, ids):
+        rows = [list(self.ids).index(i) for i in ids]
+        return Scores(ids, self.audio[rows], self.visual[rows])
 
 def toy_set(n=48, seed=1, name="toy", widths=(12, 12, 12), vocab=TOY, t=10):
     rng, c = np.random.default_rng(seed), len(vocab)
@@ -37,6 +39,21 @@ def toy_set(n=48, seed=1, name="toy", widths=(12, 12, 12), vocab=TOY, t=10):
     truth = SegmentLabels(ids, y[:, 0], y[:, 1], vocab)
     scores = Scores(ids, *(y[:, m]*8. + rng.normal(size=y[:, m].shape) for m in (0, 1)))
     return Dataset(tuple(ids), WeakLabels(ids, y.any((1, 2)), vocab), truth, truth, x, vocab, scores, name, total=n + 2)
+
+def by_hand(path, name, wrong, seed, data):
+    "A finished run whose test predictions are the truth with a share `wrong` of entries turned around; nothing is trained."
+    from types import SimpleNamespace
+    from valor_lab.models import HANOutput
+    run, config = train.Run(path), train.resolved(train.override(train.preset("valor"), dict(preset=name, seed=seed, epochs=0)))
+    train.claim(run, config, train.identity(config, dict(test=data)))
+    y = np.stack([data.truth.audio, data.truth.visual], 2)
+    y = y ^ (np.random.default_rng(seed).random(y.shape) < wrong)                                                # [N,T,2,C]
+    clip = torch.from_numpy(y.any((1, 2))).float()
+    scored = train.Scored(SegmentLabels(data.ids, y[:, :, 0], y[:, :, 1], data.vocab), HANOutput(clip, clip, clip, torch.from_numpy(8*y - 4.).float()))
+    run.task.write(run.path/"predictions", "test", scored)
+    train.write_json(run.path/"scores.json", dict(epochs=0, parameters=0, seconds=0., gates=None, test=run.task.evaluate(scored.labels, data.truth)))
+    return run
+
 
 @pytest.fixture(autouse=True)
 def one_thread():
@@ -387,6 +404,20 @@ def test_an_objective_with_memory_and_a_helper_resumes_the_same(tmp_path, sets):
         assert len(helpers) == 1 and (helpers[0]/"scores.json").stat().st_mtime_ns == made
         assert list(train.list_runs(tmp_path, published=False).name) == ["cut", "whole"]
     finally: del objectives.OBJECTIVES["memory"], PRESETS["memory"]
+
+def test_a_damaged_resume_file_is_one_sentence_and_without_it_the_run_begins_anew(tmp_path, sets):
+    with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"r", sets, save_every=0, loggers=[Stop(2)])
+    file = tmp_path/"r/resume.safetensors"
+    whole, size = file.read_bytes(), int.from_bytes(file.read_bytes()[:8], "little")
+    flip = lambda at: whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1:]
+    renamed = whole[:8] + whole[8:8 + size].replace(b'"model.', b'"medal.') + whole[8 + size:]
+    epoch = whole.index(b"epoch") + len(b'epoch\\": ')
+    for damaged in (b"", whole[:50], whole[:-40], flip(8 + size + 100), flip(len(whole) - 7), flip(epoch), renamed, b"[]" * 9, whole[::-1]):
+        file.write_bytes(damaged)
+        with pytest.raises(ParameterError, match="resume.safetensors cannot be read .*; delete it, and the run begins anew"): run_fit(tmp_path/"r", sets)
+    file.write_bytes(whole)
+    again = run_fit(tmp_path/"r", sets)
+    assert not file.exists() and again.scores["test"]
 
 def test_a_resume_file_holds_no_pickle(tmp_path, sets):
     with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"r", sets, save_every=0, loggers=[Stop(2)])

@@ -7,7 +7,7 @@ __all__ = ['OPTIONS', 'TRIES', 'QUIET', 'Engine', 'find_engine', 'check_engine',
            'serve', 'free_ports', 'loopback', 'ray_node', 'ray_cluster', 'check_nodes', 'private_folder',
            'slurm_parameters', 'run_all', 'stream']
 
-# %% ../nbs/api/04_engines.ipynb #d6274675
+# %% ../nbs/api/04_engines.ipynb #70f57459
 import contextlib, functools, importlib, importlib.util, json, os, secrets, shutil, socket, stat, subprocess, sys
 import tempfile, threading, time, traceback
 from collections import deque
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .core import ParameterError, load_plugins, one_of, read_settings, workspace
 
-# %% ../nbs/api/04_engines.ipynb #65b3106e
+# %% ../nbs/api/04_engines.ipynb #bfb0c5bb
 OPTIONS = {   # engine -> its options and what they are without a word
     "local": dict(processes=0, cpus=1),                       # 0: in this process, one after the other
     "ray": dict(address="", processors=0, cpus=1),            # no address: a cluster of this machine alone; 0: all its processors
@@ -33,7 +33,7 @@ class Engine:
     def __str__(self): return self.name + (":" + ",".join(f"{k}={v}" for k, v in self.options.items()) if self.options else "")
     here = property(lambda self: self.name == "local" and not self.processes, doc="True: nothing leaves this process")
 
-# %% ../nbs/api/04_engines.ipynb #88aedfc3
+# %% ../nbs/api/04_engines.ipynb #00ec00e2
 def find_engine(
     said=None,   # "ray:address=HOST:PORT,cpus=2", an `Engine`, or None: what valor.toml says
 ) -> Engine:
@@ -52,7 +52,7 @@ def find_engine(
         if options.get(key, least) < least: raise ParameterError(f"engine {name!r}: {key}={options[key]}, expected {least} or more")
     return Engine(name, options)
 
-# %% ../nbs/api/04_engines.ipynb #2ced8b61
+# %% ../nbs/api/04_engines.ipynb #9f136158
 def check_engine(said=None) -> Engine:
     "The engine, if work can be given to it from here."
     engine = find_engine(said)
@@ -75,7 +75,7 @@ def _reach(address, seconds=5):
         raise ParameterError(f"engine 'ray': no cluster answers at {address} ({e.strerror or e}); start one there with "
                              f"`ray start --head --port={port}`, or name another") from None
 
-# %% ../nbs/api/04_engines.ipynb #528083c5
+# %% ../nbs/api/04_engines.ipynb #834ae155
 def call(
     function:str,     # "module:function"
     arguments:dict,
@@ -104,7 +104,7 @@ def answer(function:str, text:str) -> str:
 class WorkFailed(ParameterError):
     "Some pieces of work failed; the others are done."
 
-# %% ../nbs/api/04_engines.ipynb #fa8fda20
+# %% ../nbs/api/04_engines.ipynb #fd5a2f13
 def _results(answers):
     "What the pieces of work returned; `WorkFailed` says how many did not, and the first reason."
     found = [json.loads(a) for a in answers]
@@ -119,7 +119,7 @@ def _results(answers):
 
 def _fault(said): return json.dumps(dict(fault=said))
 
-# %% ../nbs/api/04_engines.ipynb #aafd3a4c
+# %% ../nbs/api/04_engines.ipynb #435d6eca
 TRIES = 3   # how often a piece of work whose process died is given out
 
 def _environment(cpus):
@@ -137,7 +137,7 @@ def serve():
     os.dup2(2, 1)                                          # what the work prints is no answer
     for line in sys.stdin: print(answer(*json.loads(line)), file=out, flush=True)
 
-# %% ../nbs/api/04_engines.ipynb #a9b5575a
+# %% ../nbs/api/04_engines.ipynb #2460cded
 def _ask(worker, function, text):
     "The answer of a worker; '' if it is dead."
     try:
@@ -171,7 +171,7 @@ def _in_processes(function, texts, engine, told):
         for p in workers.values(): p.stdin.close(), p.wait(), p.stdout.close()
     return answers
 
-# %% ../nbs/api/04_engines.ipynb #6bbfe25d
+# %% ../nbs/api/04_engines.ipynb #0f946c21
 QUIET = dict(RAY_USAGE_STATS_ENABLED="0", RAY_DATA_DISABLE_PROGRESS_BARS="1", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
 
 def free_ports(n:int) -> list:
@@ -184,14 +184,14 @@ def free_ports(n:int) -> list:
 def loopback() -> dict:
     "The environment of a cluster of this machine: its own address, a token of its own."
     return QUIET | dict(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32),
-                        RAY_raylet_start_wait_time_s="120", no_proxy="127.0.0.1", no_grpc_proxy="127.0.0.1")
+                        RAY_raylet_start_wait_time_s="300", no_proxy="127.0.0.1", no_grpc_proxy="127.0.0.1")
 
 @contextlib.contextmanager
 def ray_node(
     address="",      # of the cluster it joins; none: it begins one
     env=None,        # from `loopback`, the same for all nodes of a cluster
     cpus=1,          # threads of each worker
-    seconds=120,     # to start in
+    seconds=300,     # to start in
     **options,       # of `ray start`, such as num_cpus=2
 ):                   # yields (address, process)
     "A node of Ray on the loopback address, as long as the block lasts."
@@ -216,7 +216,7 @@ def ray_node(
             try: p.wait(20)
             except subprocess.TimeoutExpired: p.kill()
 
-# %% ../nbs/api/04_engines.ipynb #2a70d11a
+# %% ../nbs/api/04_engines.ipynb #5c2f44f7
 @contextlib.contextmanager
 def ray_cluster(said="ray"):
     "Ray, connected. What is started here ends with the block; a connection that was there before stays."
@@ -250,7 +250,7 @@ def _same_address(env):
     try: yield
     finally: constants.ENABLE_RAY_CLUSTER = was
 
-# %% ../nbs/api/04_engines.ipynb #73718e2f
+# %% ../nbs/api/04_engines.ipynb #f23665a4
 def _look(package):
     "What a node has: travels as it stands, since the node may lack the package."
     import importlib, platform
@@ -276,7 +276,7 @@ def check_nodes(ray, package="valor_lab", seconds=60):
         if version != mine:
             raise ParameterError(f"engine 'ray': the node {name} has {package} {version}, this machine {mine}; use one version")
 
-# %% ../nbs/api/04_engines.ipynb #f5612fda
+# %% ../nbs/api/04_engines.ipynb #3e0a9946
 def _on_ray(function, texts, engine, gpus, told):
     "Each text as a task; Ray gives it out again where a worker or a node dies."
     with ray_cluster(engine) as ray:
@@ -291,7 +291,7 @@ def _on_ray(function, texts, engine, gpus, told):
             told(1)
     return answers
 
-# %% ../nbs/api/04_engines.ipynb #8f548537
+# %% ../nbs/api/04_engines.ipynb #0a93951a
 def private_folder(parent) -> Path:
     "A new folder that nobody else can enter, in `parent`, which only its owner may write to."
     parent = Path(parent)
@@ -311,7 +311,7 @@ def slurm_parameters(engine:Engine, pieces:int) -> dict:
     said = dict(slurm_partition=engine.partition, slurm_account=engine.account, slurm_array_parallelism=min(engine.jobs, pieces))
     return cores | {k: v for k, v in said.items() if v}
 
-# %% ../nbs/api/04_engines.ipynb #71f7a61c
+# %% ../nbs/api/04_engines.ipynb #986a86a6
 def _on_slurm(function, texts, engine, folder, told):
     "An array of jobs; those that were killed are submitted again."
     submitit, answers, left = importlib.import_module("submitit"), [None]*len(texts), list(range(len(texts)))
@@ -339,7 +339,7 @@ def _result_of(job):
         lines = [line.strip() for line in str(e).splitlines() if line.strip() and not line.startswith(("-", "="))]
         return None, next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else type(e).__name__)[:300]
 
-# %% ../nbs/api/04_engines.ipynb #42bb99ac
+# %% ../nbs/api/04_engines.ipynb #42b9a427
 def run_all(
     function:str,       # "module:function"
     calls,              # a dict of arguments for each piece of work
@@ -356,7 +356,7 @@ def run_all(
     if engine.processes: return _results(_in_processes(function, texts, engine, told))
     return _results([(answer(function, t), told(1))[0] for t in texts])
 
-# %% ../nbs/api/04_engines.ipynb #d74d446e
+# %% ../nbs/api/04_engines.ipynb #e566a535
 def _first(function, shared, batch): return call(function, dict(shared=shared, batch=batch))
 
 class _Second:
@@ -398,7 +398,7 @@ class _Flow:
         for actor in self.busy:
             while self.busy[actor] < 2 and self.found: self.use(actor, k := min(self.found), self.found.pop(k))
 
-# %% ../nbs/api/04_engines.ipynb #9e8668d1
+# %% ../nbs/api/04_engines.ipynb #cf9d26c7
 def _collect(self):
     "Take what is ready."
     errors = self.ray.exceptions
@@ -442,7 +442,7 @@ def _singly(self, ref):
         except self.ray.exceptions.RayError: found += call(self.broken, dict(shared=self.shared, batch=[item]))
     self.use(actor, k, self.ray.put(found))
 
-# %% ../nbs/api/04_engines.ipynb #a2ef9e06
+# %% ../nbs/api/04_engines.ipynb #54f1b054
 def stream(
     first:str,      # "module:function" of (shared, batch), which returns a list
     second:str,     # "module:function" of (shared), which returns what is called with that list, and lives on

@@ -35,7 +35,7 @@ def choose_teachers(
         changed = [f"--{k.replace('_', '-')}" for k, v in own.items() if v != inspect.signature(choose_teachers).parameters[k].default]
         if changed: raise ParameterError(f"{', '.join(changed)} with --demo: the demo teachers have no such choice")
         from valor_lab.demo import demo_teachers
-        return demo_teachers(device)
+        return demo_teachers(device=device)
     from valor_lab.harvest import ClapTeacher, ClipTeacher
     return (ClipTeacher(clip_model, clip_weights, device, preprocess, precision, quick_gelu),
             ClapTeacher(clap_checkpoint, device, tokenizer and Path(tokenizer).expanduser()))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TokenMap', 'in_windows', 'time_settings', 'recipe_of', 'plan_of', 'harvest_part', 'decode_batch', 'broken_batch',
-           'make_embedder', 'harvest', 'summary']
+           'make_embedder', 'harvest', 'embed', 'summary']
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #cec826f1
 import contextlib, json, os, sys, warnings
@@ -396,6 +396,22 @@ def harvest(
     if vocab is not None: store.remember(vocab, clip, clap)
     if progress: print(summary(store, len(todo)))
     return store
+
+# %% ../../nbs/api/harvest/13_pipeline.ipynb #ba503d94
+def embed(
+    path,           # a media file, or the window of one
+    clip, clap,     # teachers, None to leave one out
+    settings,       # of the store: `n_segments`, `sampling`, `alignment`, `segment_seconds`, `window`
+) -> tuple:         # (seconds, {modality: [T,D] float16, NaN where missing})
+    "The embeddings of one clip."
+    from valor_lab.media import MediaError
+    T, teachers = settings["n_segments"], [t for t in (clap, clip) if t is not None]
+    more = {k: settings.get(k) for k in ("segment_seconds", "window")}
+    plan = _Plan(teachers, [], T, settings["sampling"], settings.get("alignment") or "published", **more)
+    task = _decode(_Task(getattr(path, "id", None) or Path(path).stem, path), plan, 0)
+    for t in teachers: _ask(t, [task], T)
+    if not task.out: raise MediaError(getattr(path, "path", path), "; ".join(dict.fromkeys(task.reasons.values())) or "nothing in it")
+    return task.duration, {t.modality: task.out.get(t.modality, np.full((T, t.width), np.nan, np.float16)) for t in teachers}
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #955c128b
 def summary(

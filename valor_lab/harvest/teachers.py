@@ -82,7 +82,7 @@ def read_checkpoint(
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as e:
         raise ParameterError(f"{path} holds pickled objects beside its tensors and was refused: {str(e).split('.')[0]}") from None
-    except (RuntimeError, EOFError, ValueError, KeyError) as e:
+    except Exception as e:                                           # whatever a damaged or hostile file provokes
         raise ParameterError(f"{path} is not a checkpoint that can be read "
                              f"({str(e).splitlines()[0][:120] if str(e) else type(e).__name__})") from None
     state = found.get("state_dict", found) if isinstance(found, dict) else None
@@ -96,7 +96,7 @@ def _read_safetensors(path):
     st = need("safetensors", "teachers")
     try:
         with st.safe_open(path, framework="pt") as f: return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
-    except st.SafetensorError as e: raise ParameterError(f"{path} is not a safetensors file ({e})") from None
+    except Exception as e: raise ParameterError(f"{path} is not a safetensors file ({str(e)[:200]})") from None
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #7a367d92
 def sha256(path) -> str:

@@ -47,7 +47,7 @@ class TrainConfig:
     select:str = "segment/type"       # the task's score that chooses the checkpoint on validation; "last": none, the last epoch is kept
     ties:str = "first"                # of equal scores the "first" epoch wins (strict >) or the "last" (>=)
     protocol:str = "avvp"             # how outputs become predictions, one of the task's
-    threshold:float = 0.5
+    threshold:float = 0.5             # of segments and gates; protocol "per_event" has its own: segments 0.25, gates tuned on validation
     precision:str = "32-true"         # or "bf16-mixed"; "16-mixed" on a GPU
     seed:int = 1000
     network:dict = field(default_factory=dict)        # options of the backbone that differ from its own defaults

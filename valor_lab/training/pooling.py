@@ -82,7 +82,7 @@ def pool_seeds(
         table = None if truth is None else score_runs(some, truth, split, n)
         cells = {k: _cell(scores[k].astype(float), None if table is None else table.loc[k]) for k in first.task.scores if k in scores}
         c = first.record
-        about = {k: c.get(k, "") for k in ("task", "protocol", "select")}
+        about = dict(task=first.task.name, protocol=c.get("protocol", ""), select=c.get("select", ""))
         rows[name] = dict(seeds=len(some), dataset=first.data.get("dataset", ""), **about,
                           clips=f"{first.data[split]['clips']} of {first.data[split]['of']}") | cells
     return pd.DataFrame(rows).T.rename_axis("method")

@@ -138,7 +138,7 @@ def by_protocol(
     (ids, said), threshold, gates, table = _probabilities(run, split), run.config.threshold, run.gates, {}
     if val_truth is not None:
         val_ids, on_val = _probabilities(run, "val")
-        gates = models.tune_gates(on_val, val_truth.select(val_ids), threshold=threshold)
+        gates = models.tune_gates(on_val, val_truth.select(val_ids))
     clips = common_clips([run], truth, split)
     for protocol in models.PROTOCOLS:
         if protocol == "per_event" and gates is None: continue

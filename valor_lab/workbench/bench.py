@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from .clipset import Clips, clip_frame, clip_masks, clip_scores, first_picture, short_names, weak_words
+from .clipset import Clips, clip_frame, clip_masks, clip_scores, first_picture, weak_words
 from ..core import ParameterError, need
 from .page import show, static
 from .panel import ThresholdPanel
@@ -90,7 +90,7 @@ def _browse_update(self):
 
 def _browse_columns(clips, frame):
     "Columns of the list: F of each labeling, differing segments, alignment, split."
-    short = short_names(clips.labelings)
+    short = clips.short
     out = [Column(n, f"F {short[n]}, %") for n in clips.labelings if n != clips.truth and n in frame and clips.truth]
     out += [Column("disagreement", "differing segments", 0, worst_last=True)] * ("disagreement" in frame)
     return out + [Column(n, words=True, width=w) for n, w in (("alignment", 92), ("split", 44)) if n in frame]

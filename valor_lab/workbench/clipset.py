@@ -46,6 +46,7 @@ class Clips:
     store:object = field(default=None, repr=False)          # the feature store that the scores come from
     made:dict = field(default_factory=dict, repr=False)     # where the harvested labels come from, as it is written beside them
     runs:tuple = ()               # which labelings are predictions of runs
+    records:dict = field(default_factory=dict, repr=False)   # labeling -> the `training.Run` that predicted it
     corrected:dict = field(default_factory=dict)   # name of an overlay -> the labeling that it corrects
     complaints:tuple = ()         # what could not be read, in sentences
 
@@ -231,6 +232,18 @@ def short_names(names) -> dict:
     twice = {v for v in short.values() if list(short.values()).count(v) > 1}
     return {n: n if v in twice else v for n, v in short.items()}
 
+def _short(self:Clips) -> dict:
+    "Labeling -> what is written where there is little room: of runs what they are and their seed, else `short_names`."
+    known = [self.records[n] for n in self.labelings if n in self.records]
+    if self.__dict__.get("_titled", (None,))[0] != [r.path for r in known]:
+        from valor_lab.training import run_titles
+        self._titled = [r.path for r in known], run_titles(known) if known else {}
+    out = short_names(self.labelings) | self._titled[1]
+    twice = {v for v in out.values() if list(out.values()).count(v) > 1}
+    return {n: n if v in twice else v for n, v in out.items()}
+
+Clips.short = property(_short)
+
 # %% ../../nbs/api/workbench/03_clipset.ipynb #9620c709
 def implied_thresholds(scores, labels:SegmentLabels, weak:WeakLabels=None) -> dict:
     "`audio` and `visual` [C]: midway between the highest score without the label and the lowest with it; NaN where they overlap."
@@ -254,7 +267,7 @@ def lanes(
     "What the player shows of a clip: one dict per lane with event, modality, name, kind and cells."
     check_ids([clip], clips.place, "labels")
     n, names = clips.place[clip], [x for x in (clips.labelings if names is None else names) if clips.knows(x, clip)]
-    truth, short = clips.labelings[clips.truth] if clips.truth and clips.knows(clips.truth, clip) else None, short_names(clips.labelings)
+    truth, short = clips.labelings[clips.truth] if clips.truth and clips.knows(clips.truth, clip) else None, clips.short
     gone, out = clips.gone(clip), []
     for event in occurring(clips, clip, names) if events is None else events:
         c = clips.vocab.index(event)

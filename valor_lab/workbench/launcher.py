@@ -16,7 +16,7 @@ from ..core import ParameterError, need, resolve
 from ..engines import check_engine
 from ..files import read_table, read_toml, visible
 from .jobs import STATES, Job, SameJob, gpus, list_jobs, launch
-from .page import static, still
+from .page import into_paper, static, still
 from ..training import Run, find_task, plan_runs, presets_for, run_titles
 from .tuning import presets
 
@@ -40,7 +40,7 @@ class Launcher(anywidget.AnyWidget):
     def __init__(self, dataset="demo", size="small", root="data", out="runs", notebook="nbs/train.ipynb", **kw):
         self.fixed = dict(dataset=dataset, size=size, data_root=str(root), out=str(out))
         self.notebook, self.folder, self.asked_for = notebook, f"{out}/jobs", {}
-        super().__init__(presets=presets_for(dataset), **kw)
+        super().__init__(presets=presets_for(dataset, root), **kw)
         self.now()
         self.on_msg(self._asked)
         self.observe(lambda c: self.now(), "selected")
@@ -215,12 +215,22 @@ def _launcher_asked(self, widget, message, buffers):
                 raise ParameterError(f"labels={message['labels']!r:.80} are not among those that this page offers")
             asked = {k: message[k] for k in ("preset", "labels", "overrides", "epochs", "seeds", "device")}
             self.start(**asked, engine=str(message.get("engine", "")))
+        elif message.get("do") == "paper": return into_paper(self, message)
         elif message.get("do") == "stop" and self.selected:
             Job(resolve(self.folder)/self.selected).stop()
             self.message = f"{self.title_of(self.selected)} was stopped."
     except SameJob as e: self.message, self.selected = str(e), e.job.name          # a double click: here is the first one
     except (ValueError, KeyError, TypeError, OSError) as e: self.message = str(e)
     self.now()
+
+# %% ../../nbs/api/workbench/10_launcher.ipynb #35aab01a
+def _launcher_figure(self):
+    "The curves of the selected job."
+    from valor_lab.plots import learning_curves
+    runs = runs_of(Job(resolve(self.folder)/self.selected), self.fixed["out"]) if self.selected else []
+    if not runs: raise ParameterError("there are no curves yet")
+    titles = _titles(runs)
+    return learning_curves({titles[r.name]: r.metrics for r in runs}, [runs[0].task.headline])
 
 # %% ../../nbs/api/workbench/10_launcher.ipynb #c4650bb6
 def _launcher_still(self):
@@ -231,7 +241,7 @@ def _launcher_still(self):
     return {"text/html": f"<p>{text}</p>" + (f"<table>{rows}</table>" if rows else ""), "text/plain": text}, {}
 
 Launcher.start, Launcher.now, Launcher._asked, Launcher.still = _start, _launcher_now, _launcher_asked, _launcher_still
-Launcher.title_of, Launcher.look_at = _title_of, _look_at
+Launcher.title_of, Launcher.look_at, Launcher.paper_figure = _title_of, _look_at, _launcher_figure
 Launcher.known_vocab, Launcher.vocab = None, _launcher_vocab
 Launcher._repr_mimebundle_ = still(Launcher)
 

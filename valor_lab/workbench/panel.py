@@ -14,7 +14,7 @@ import pandas as pd
 from ..core import ParameterError, need
 from ..harvest import Scores, curves, own_thresholds
 from ..labels import SegmentLabels, WeakLabels
-from .page import picture, static, still
+from .page import into_paper, picture, static, still
 from .tuning import GATES, MODALITY, PRESETS_FOLDER, Tuning, presets
 from ..vocab import Vocab
 
@@ -125,6 +125,7 @@ def _panel_asked(self, widget, message, buffers):
     if message.get("ask") == "curve":
         c = message["event"]
         return self.send(dict(kind="curve", event=self.tuning.vocab.events[c], **event_curves(self.tuning, c)))
+    if message.get("do") == "paper": return into_paper(self, message)
     try: settled = act(self, message.get("do"), message)
     except (ValueError, KeyError, OSError) as e: self.message, settled = str(e.args[0] if isinstance(e, KeyError) else e), True
     self.update(settled)
@@ -195,28 +196,36 @@ def _gate_chosen(self, change):
 ThresholdPanel._gate_chosen = _gate_chosen
 
 # %% ../../nbs/api/workbench/07_panel.ipynb #0334266f
-def _panel_still(self, n:int=6):
+def _panel_still(self): return picture(self.paper_figure())
+
+def _panel_figure(self, n:int=6):
     "Histograms and thresholds of the events that occur most, as a figure."
-    from matplotlib.figure import Figure
-    from valor_lab.plots import theme
-    look, t, hist = theme("light"), self.tuning, self.tuning.histograms()
+    from valor_lab.plots import canvas, plain
+    t, hist = self.tuning, self.tuning.histograms()
     top = sorted(np.argsort(-sum(h["on"].sum(1) for h in hist.values()), kind="stable")[:n])
-    fig = Figure(figsize=(8, .55 * len(top) + .5), layout="constrained")
-    axes = fig.subplots(len(top), 2, squeeze=False)
-    for row, c in zip(axes, top):
-        for ax, m in zip(row, ("visual", "audio")):
-            h = hist[m]
-            x = np.linspace(h["low"][c], h["high"][c], h["on"].shape[1])
-            for group, colour in (("off", look["quiet"]), ("on", look[m])):
-                ax.bar(x, h[group][c] / max(h[group][c].max(), 1), width=x[1] - x[0], color=colour, alpha=.6)
-            ax.axvline(t.value[m][c], color=look["ink"])
-            ax.set(yticks=[], xticks=[round(float(t.value[m][c]), 1)])
-            ax.spines[["top", "right", "left"]].set_visible(False), ax.tick_params(labelsize=7)
-        row[0].set_ylabel(t.vocab.events[c], rotation=0, ha="right", va="center", fontsize=8)
-    for ax, title in zip(axes[0], ("CLIP score (visual)", "CLAP score (audio)")): ax.set_title(title, fontsize=8)
-    return picture(fig)
-
-
+    with canvas(None, "light", 8, .55 * len(top) + .5, len(top), 2, squeeze=False) as (axes, look):
+        for row, c in zip(axes, top):
+            for ax, m in zip(row, ("visual", "audio")):
+                h = hist[m]
+                x = np.linspace(h["low"][c], h["high"][c], h["on"].shape[1])
+                for group, colour in (("off", look["quiet"]), ("on", look[m])):
+                    ax.bar(x, h[group][c] / max(h[group][c].max(), 1), width=x[1] - x[0], color=colour, alpha=.6)
+                ax.axvline(t.value[m][c], color=look["ink"])
+                ax.set(yticks=[], xticks=[round(float(t.value[m][c]), 1)])
+                ax.spines[["top", "right", "left"]].set_visible(False), ax.tick_params(labelsize=7)
+            row[0].set_ylabel(plain(t.vocab.events[c]), rotation=0, ha="right", va="center", fontsize=8)
+        for ax, title in zip(axes[0], ("CLIP score (visual)", "CLAP score (audio)")): ax.set_title(title, fontsize=8)
+        return axes[0, 0].figure
 
 # %% ../../nbs/api/workbench/07_panel.ipynb #4e440ab9
-ThresholdPanel.still, ThresholdPanel._repr_mimebundle_ = _panel_still, still(ThresholdPanel)
+def _panel_table(self, whole=False):
+    "Thresholds and numbers of each event, as a paper prints them."
+    words = dict(clip="CLIP threshold", clap="CLAP threshold", F="F, %", change="±saved", agreement="agreement, %",
+                 changed="changed segments")
+    n = self.tuning.numbers()
+    out = n[[k for k in words if k in n]].rename(columns=words)
+    said = lambda v: "–" if v != v else (f"{v:.1f}" if isinstance(v, float) else f"{v}").replace("-", "−")
+    return out if whole else out.map(said)
+
+ThresholdPanel.still, ThresholdPanel.paper_figure, ThresholdPanel.paper_table = _panel_still, _panel_figure, _panel_table
+ThresholdPanel._repr_mimebundle_ = still(ThresholdPanel)

@@ -10,10 +10,10 @@ __all__ = ['anywidget', 'traitlets', 'SCRIPTS', 'PART', 'Player', 'described', '
 import io, mimetypes, time
 from concurrent.futures import ThreadPoolExecutor
 
-from .clipset import Clips, film, greyed, lanes, media_file, occurring, short_names, spectrogram
+from .clipset import Clips, film, greyed, lanes, media_file, occurring, spectrogram
 from ..core import ParameterError, check_ids, need, one_of, resolve
 from ..labels import Overlay, login, open_overlay, list_overlays
-from .page import picture, static, still
+from .page import into_paper, picture, static, still
 
 anywidget, traitlets = need("anywidget", "lab"), need("traitlets", "lab")
 
@@ -107,7 +107,7 @@ def _refresh(self:Player):
     for k, lane in enumerate(l for l in found if l.get("editable")): lane["number"] = k + 1      # the key that paints it
     self.lanes = found
     many = self.can_choose and len(c.labelings) > 1
-    self.choices = [[n, n in names, s] for n, s in short_names(c.labelings).items()] if many else []
+    self.choices = [[n, n in names, s] for n, s in c.short.items()] if many else []
     self.others = [e for e in c.vocab.events if e not in shown and e not in self.extra]
 
 # %% ../../nbs/api/workbench/05_player.ipynb #4f6d5f26
@@ -149,6 +149,7 @@ def _asked(self, widget, message, buffers):
     elif do == "step": self.step(int(message["by"]))
     elif do == "show_event": self.show_event(message["event"])
     elif do == "lanes": self.choose_lanes(message["names"])
+    elif do == "paper": into_paper(self, message)
     elif do: _edit(self, do, message)
 
 # %% ../../nbs/api/workbench/05_player.ipynb #142652b8
@@ -287,7 +288,9 @@ def export(overlay:Overlay, folder="data/overlays") -> list:
 Player.correct, Player._corrected = _correct, _corrected
 
 # %% ../../nbs/api/workbench/05_player.ipynb #ff10b407
-def _player_still(self):
+def _player_still(self): return picture(self.paper_figure())
+
+def _player_figure(self):
     "The clip in view as a figure: film, sound and lanes."
     from valor_lab.plots import timelines
     c, clip, film_, sound = self.clips, self.id, None, None
@@ -297,8 +300,8 @@ def _player_still(self):
     truth = c.labelings[c.truth] if c.truth and c.knows(c.truth, clip) else None
     drawn = {n: c.labelings[n] for n in names if n != c.truth}
     if not drawn and truth is None: drawn = {"weak label, copied": c.weak.select([clip]).copied(c.n_segments)}   # all that is known
-    return picture(timelines(drawn, clip, truth, c.weak, scores,
-                             pictures=film_ and {clip: film_}, sound=None if sound is None else {clip: sound}, gone={clip: c.gone(clip)}))
+    return timelines(drawn, clip, truth, c.weak, scores, pictures=film_ and {clip: film_},
+                     sound=None if sound is None else {clip: sound}, gone={clip: c.gone(clip)})
 
 # %% ../../nbs/api/workbench/05_player.ipynb #388af05b
 def _film_parts(path, n, length):
@@ -311,4 +314,4 @@ def _film_parts(path, n, length):
 
 
 # %% ../../nbs/api/workbench/05_player.ipynb #bf37578c
-Player.still, Player._repr_mimebundle_ = _player_still, still(Player)
+Player.still, Player.paper_figure, Player._repr_mimebundle_ = _player_still, _player_figure, still(Player)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ParameterError, need, one_of
-from .page import static, still
+from .page import into_paper, static, still
 
 anywidget, traitlets = need("anywidget", "lab"), need("traitlets", "lab")
 
@@ -27,8 +27,11 @@ class Column:
     digits:int = 1          # decimals shown
     width:int = 76          # pixels
     words:bool = False      # text instead of a number
+    right:bool = False      # words that are aligned as numbers are
     signed:bool = False     # show a plus
     worst_last:bool = False # sort descending first
+    drawn:bool = False      # an interval against zero; the values are `(low, value, high, whether it is certain)`
+    range:list = None       # of a drawn one: the least and the greatest that is drawn
 
     def __post_init__(self): self.label = self.label or self.name
 
@@ -52,6 +55,7 @@ class Table(anywidget.AnyWidget):
     subtitle = traitlets.Bool(False).tag(sync=True)
     height = traitlets.Int(420).tag(sync=True)          # pixels
     note = traitlets.Unicode("").tag(sync=True)
+    figure = traitlets.Bool(False).tag(sync=True)       # whether there is a figure of it to be saved: `drawing` makes it
     empty = traitlets.Unicode("nothing to show").tag(sync=True)   # what stands where no row is
 
     def __init__(self, frame, columns=(), masks=None, subtitle=None, picture=None, opened=None, **kw):
@@ -102,6 +106,7 @@ def _arrange(self, change):
 # %% ../../nbs/api/workbench/06_table.ipynb #09479baf
 def _rank(values, descending):
     "Sort keys of a column of numbers or words; missing ones come last."
+    if values.map(lambda v: isinstance(v, tuple)).any(): values = values.map(lambda v: v[1] if isinstance(v, tuple) else np.nan)
     rank = values.rank(method="min", ascending=not descending)
     return rank.fillna(np.inf).to_numpy()
 
@@ -109,12 +114,16 @@ def _rank(values, descending):
 def _rows(self:Table, start:int, stop:int) -> list:
     "What the browser shows of the rows `start`…`stop` of the current view."
     part = self.frame.iloc[self.order[start:stop]]
-    shown = lambda v, words: None if pd.isna(v) else str(v) if words else float(v)
-    cells = {c["name"]: [shown(v, c["words"]) for v in part[c["name"]]] for c in self.columns}
+    cells = {c["name"]: [_shown(v, c) for v in part[c["name"]]] for c in self.columns}
     sub = part[self.sub] if self.sub is not None else [""] * len(part)
     main = part["label"] if "label" in part else part.index
     return [dict(id=str(i), main=str(m), sub=str(t), cells={k: v[n] for k, v in cells.items()})
             for n, (i, m, t) in enumerate(zip(part.index, main, sub))]
+
+def _shown(v, column):
+    "One cell as the browser gets it."
+    if column.get("drawn"): return [None if x != x else x for x in (*map(float, v[:3]), bool(v[3]))] if isinstance(v, tuple) else None
+    return None if pd.isna(v) else str(v) if column["words"] else float(v)
 
 # %% ../../nbs/api/workbench/06_table.ipynb #6dc43eca
 def _where(self:Table,
@@ -148,6 +157,7 @@ def _table_asked(self, widget, message, buffers):
         for i in message["ids"]: self.hands.submit(self._send_picture, str(i))
     elif message.get("do") == "move" and self.count: self.choose(int(message["to"]) if "to" in message else self.row() + int(message["by"]))
     elif message.get("do") == "open" and self.opened: self.opened(message["id"])
+    elif message.get("do") == "paper": into_paper(self, message)
 
 # %% ../../nbs/api/workbench/06_table.ipynb #f2e255fc
 def _row(self:Table) -> int:
@@ -169,8 +179,30 @@ def _send_picture(self, clip):
     picture = self.picture(clip)
     self.send(dict(kind="picture", id=clip, size=len(picture or b"")), [picture] if picture else [])
 
+# %% ../../nbs/api/workbench/06_table.ipynb #1865515b
+def _paper_table(self:Table,
+    whole:bool=False,   # numbers as they are, an interval in two columns
+) -> pd.DataFrame:
+    "The view as text, as a paper prints it."
+    view, out = self.view, {}
+    for c in self.columns:
+        v, label = view[c["name"]], c["label"]
+        if c.get("drawn"):
+            ends = [x if isinstance(x, tuple) else (np.nan,) * 4 for x in v]
+            if whole: out |= {f"{label}, low": [x[0] for x in ends], f"{label}, high": [x[2] for x in ends]}
+            else: out[label] = [f"[{x[0]:.1f}, {x[2]:.1f}]".replace("-", "−") if np.isfinite(x[0]) else "" for x in ends]
+        elif c["words"]: out[label] = ["" if pd.isna(x) else str(x) for x in v]
+        elif whole: out[label] = list(v)
+        else:
+            told = [np.nan if pd.isna(x) else round(x, c["digits"]) + 0. for x in v]
+            plus = lambda x: "+" if c["signed"] and x > 0 else ""
+            out[label] = ["–" if pd.isna(x) else f"{plus(x)}{x:.{c['digits']}f}".replace("-", "−") for x in told]
+    names = view["label"] if "label" in view else view.index
+    return pd.DataFrame(out, pd.Index([str(n) for n in names], name=self.id_label))
+
 # %% ../../nbs/api/workbench/06_table.ipynb #d50cd372
 Table.replace, Table.passing, Table._arrange, Table.rows, Table.where, Table.switch = _replace, _passing, _arrange, _rows, _where, _switch
+Table.paper_table, Table.drawing, Table.paper_figure = _paper_table, None, lambda self: self.drawing()
 Table.row, Table.choose, Table._asked, Table._send_picture = _row, _choose, _table_asked, _send_picture
 Table.view = property(lambda self: self.frame.iloc[self.order], doc="The rows that pass, in their order.")
 

@@ -93,6 +93,52 @@ function warnOfLoss(root, waits) {
   return () => window.removeEventListener("beforeunload", ask);
 }
 
+// What goes into a paper: a table to the clipboard, a figure as a file. `bar` stands in the piece, `took` hears what Python answers.
+const TABLES = [["latex", "LaTeX"], ["csv", "CSV"], ["markdown", "Markdown"]], FIGURES = [["svg", "SVG"], ["pdf", "PDF"], ["png", "PNG"]];
+const VENUES = [["cvpr", "CVPR"], ["neurips", "NeurIPS"], ["icml", "ICML"], ["acm", "ACM"]];
+
+async function toClipboard(text) {
+  try { await navigator.clipboard.writeText(text); return true; } catch { /* a page without the right: the old way */ }
+  const area = h("textarea", { style: "position:fixed;opacity:0", "aria-hidden": "true" });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}
+
+function paperTools(model, what) {
+  const said = h("span", { class: "vl-quiet vl-paper-said", role: "status" });
+  const venue = h("select", { class: "vl-venue", "aria-label": "width of the figure" }, ...VENUES.map(([v, t]) => h("option", { value: v, text: `for ${t}` })));
+  const ask = how => () => { said.textContent = "…"; model.send({ do: "paper", as: how, venue: venue.value }); };
+  const menu = (name, kinds, ...more) => {
+    const inner = h("span", { class: "vl-paper-kinds", hidden: true }, ...more,
+      ...kinds.map(([how, text]) => h("button", { class: `vl-as-${how}`, text, onclick: ask(how) })));
+    const open = h("button", { class: `vl-paper-${name}`, text: name, "aria-expanded": false, onclick: () => {
+      inner.hidden = !inner.hidden;
+      open.setAttribute("aria-expanded", !inner.hidden);
+      said.textContent = "";
+    } });
+    return [open, inner];
+  };
+  const parts = [...(what.tables ? menu("copy", TABLES) : []), ...(what.figures ? menu("save", FIGURES, venue) : [])];
+  const took = async (m, buffers) => {
+    if (m.kind !== "paper") return;
+    if (m.reason) { said.textContent = m.reason; return; }
+    if ("text" in m) {
+      const well = await toClipboard(m.text), label = TABLES.find(t => t[0] === m.as)[1];
+      said.textContent = well ? `copied as ${label}, ${m.rows} row${m.rows === 1 ? "" : "s"}` : "this browser does not let pages copy";
+      return;
+    }
+    const url = URL.createObjectURL(new Blob([buffers[0]], { type: m.type }));
+    h("a", { href: url, download: m.name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    said.textContent = `saved as ${m.name}`;
+  };
+  return { bar: h("span", { class: "vl-paper" }, ...parts, said), took };
+}
+
 // Keys pressed inside a widget are the widget's: JupyterLab must not cut a cell because someone pressed "x".
 function ownKeys(el, handler) {
   el.setAttribute("data-lm-suppress-shortcuts", "true");

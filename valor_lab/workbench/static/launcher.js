@@ -19,12 +19,12 @@ function render({ model, el }) {
   const list = h("div", { class: "vl-jobs", role: "listbox", "aria-label": "jobs" });
   const left = h("p", { class: "vl-left", role: "status", style: "margin:0" });
   const runs = h("table", { class: "vl-runs", "aria-label": "runs of the selected job" });
-  const view = { keep: 0, log: false };
+  const view = { keep: 0, log: false }, paper = paperTools(model, { figures: true });
   const keep = h("input", { class: "vl-smooth", type: "range", min: 0, max: 95, step: 5, value: 0, "aria-label": "smoothing, percent",
     oninput: () => { view.keep = +keep.value / 100; curves(); } });
   const log10 = h("input", { class: "vl-log-axis", type: "checkbox", onchange: () => { view.log = log10.checked; curves(); } });
   const tools = h("div", { class: "vl-bar-of-buttons vl-quiet" }, field("smooth", keep), field("log axis", log10),
-    h("span", { text: "point at a curve, or press ← → on it, for its values" }));
+    h("span", { text: "point at a curve, or press ← → on it, for its values" }), paper.bar);
   const plots = h("div", { class: "vl-plots" });
   const log = h("pre", { class: "vl-log", tabindex: 0, "aria-label": "log" });
   const bar = h("div", { class: "vl-bar-of-buttons" }, field("preset", preset), field("labels", labels), field("epochs", epochs),
@@ -85,7 +85,7 @@ function render({ model, el }) {
   }
   const timer = setInterval(() => { if (root.isConnected) send({ ask: "now" }); }, 1000);
   const listen = [["change:labels", drawLabels], ["change:jobs", draw], ["change:selected", draw], ["change:message", draw],
-    ["change:left", draw], ["change:log", drawLog], ["change:runs", drawRuns], ["change:curves", curves]];
+    ["change:left", draw], ["change:log", drawLog], ["change:runs", drawRuns], ["change:curves", curves], ["msg:custom", paper.took]];
   for (const [k, f] of listen) model.on(k, f);
   ownKeys(root, () => false);
   const watched = watchKernel(model, root);

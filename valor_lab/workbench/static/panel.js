@@ -8,6 +8,7 @@ function render({ model, el }) {
   let lines = [], moving = null, waiting = false, next = null, curve = null, order = "vocabulary";
 
   const title = h("h3"), tag = h("span", { class: "vl-quiet", style: "font-weight:400" });
+  const paper = paperTools(model, { tables: true, figures: true });
   const gates = h("div", { class: "vl-bar-of-buttons", role: "group", "aria-label": "gate" });
   const b = (cls, text, m, label) => h("button", { class: cls, text, "aria-label": label || null, title: label || null, onclick: () => send(m) });
   const undo = b("vl-undo", "undo", { do: "undo" }), redo = b("vl-redo", "redo", { do: "redo" });
@@ -17,7 +18,7 @@ function render({ model, el }) {
   const heads = h("div", { class: "vl-th" }), table = h("div", { class: "vl-rows" });
   const detail = h("div", { class: "vl-detail" }), keep = h("div", { class: "vl-keep vl-bar-of-buttons" }), message = h("span", { class: "vl-quiet vl-message", role: "status" });
   const root = h("div", { class: "vl vl-panel", role: "group", "aria-label": "thresholds" }, h("div", { class: "vl-panel-in" }, title,
-    h("div", { class: "vl-bar-of-buttons" }, gates, h("span", { class: "vl-gap" }), undo, redo, published, optimum), sums, saved, note, heads, table, detail, keep, message));
+    h("div", { class: "vl-bar-of-buttons" }, gates, h("span", { class: "vl-gap" }), undo, redo, published, optimum, paper.bar), sums, saved, note, heads, table, detail, keep, message));
   el.append(root);
 
   const range = (i, t) => get("events")[i][t], value = (i, t) => get("thresholds")[t][i];
@@ -170,7 +171,7 @@ function render({ model, el }) {
   function drawCurves() { const i = get("events").findIndex(e => e.event === get("selected")); if (i >= 0) for (const t of Object.keys(TEACHERS)) drawCurve(t, value_(i, t)); }
 
   const listen = [["change:events", () => { build(); showDetail(); }], ["change:thresholds", follow], ["change:numbers", () => { numbers(); if (order !== "vocabulary" && !moving && get("numbers").settled) arrange(); }], ["change:gate", drawGates], ["change:gates", drawGates],
-    ["change:presets", drawKeep], ["change:preset", drawKeep], ["change:selected", showDetail], ["msg:custom", m => { if (m.kind === "curve" && m.event === get("selected")) { curve = m; drawCurves(); root.dataset.curve = m.event; } }]];
+    ["change:presets", drawKeep], ["change:preset", drawKeep], ["change:selected", showDetail], ["msg:custom", paper.took], ["msg:custom", m => { if (m.kind === "curve" && m.event === get("selected")) { curve = m; drawCurves(); root.dataset.curve = m.event; } }]];
   for (const [k, f] of listen) model.on(k, f);
   ownKeys(root, e => {
     if (typing(e) || !(e.ctrlKey || e.metaKey) || e.altKey) return false;

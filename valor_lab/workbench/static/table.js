@@ -20,7 +20,8 @@ function render({ model, el }) {
   const list = h("div", { class: "vl-scroll", tabindex: 0, role: "grid" }, headings, sizer);
   const nothing = h("p", { class: "vl-quiet vl-nothing", role: "status" });
   const note = h("div", { class: "vl-quiet vl-table-note" });
-  const root = h("div", { class: "vl vl-table" }, h("div", { class: "vl-title" }, title, h("span", { class: "vl-more" }, left, right)),
+  const paper = paperTools(model, { tables: true, figures: get("figure") });
+  const root = h("div", { class: "vl vl-table" }, h("div", { class: "vl-title" }, title, h("span", { class: "vl-more" }, left, right), paper.bar),
     controls, list, nothing, note);
   el.append(root);
 
@@ -43,7 +44,7 @@ function render({ model, el }) {
         onclick: () => place(name) }));
     const held = headings.contains(document.activeElement) ? document.activeElement.dataset.column : null;
     const picture = get("pictures") ? [h("span", { class: "vl-fixed vl-picture-place" })] : [];
-    headings.replaceChildren(...picture, heading("", get("id_label"), "vl-fixed vl-main"), ...columns().map(c => heading(c.name, c.label, c.words ? "vl-words" : "")));
+    headings.replaceChildren(...picture, heading("", get("id_label"), "vl-fixed vl-main"), ...columns().map(c => heading(c.name, c.label, c.words && !c.right ? "vl-words" : "")));
     if (held !== null) headings.querySelector(`[data-column="${CSS.escape(held)}"]`)?.focus();
     title.replaceChildren(get("title") + " ", count);
     list.setAttribute("aria-label", get("title") || "list");
@@ -125,12 +126,22 @@ function render({ model, el }) {
   };
   const figure = (c, v) => (c.signed && v > 0 ? "+" : "") + v.toFixed(c.digits).replace("-", "−");
   const said = (c, v) => v === null || v === undefined ? "–" : c.words ? v : figure(c, v);
+  function interval(c, [low, value, high, sure]) {       // drawn against zero; filled only where it is certain
+    const [a, b] = c.range, at = v => 100 * clamp((v - a) / (b - a || 1), 0, 1), f = v => (v > 0 ? "+" : "") + v.toFixed(1).replace("-", "−");
+    const words = low === null ? `${f(value)}, no interval` : `${f(value)}, from ${f(low)} to ${f(high)}${sure ? "" : ", not certain"}`;
+    return h("span", { class: "vl-interval", role: "img", "aria-label": words, title: words, "data-sure": String(Boolean(sure)) },
+      h("u", { style: `left:${at(0)}%` }), low === null ? null : h("i", { style: `left:${at(low)}%;width:${at(high) - at(low)}%` }),
+      h("b", { style: `left:${at(value)}%` }));
+  }
   function line(i, row) {
     const on = row.id === get("selected"), id = `${uid}-${i}`;
     const main = h("div", { class: "vl-main vl-fixed", role: "gridcell", title: `${row.main}\n${row.sub || ""}` },
       h("span", { class: "vl-id", text: row.main }), get("subtitle") ? h("span", { class: "vl-sub", text: row.sub || "" }) : null);
-    const cell = c => h("div", { class: "vl-cell" + (c.words ? " vl-words" : ""), role: "gridcell", "data-cell": c.name,
-      title: c.words ? row.cells[c.name] || "" : c.label, text: said(c, row.cells[c.name]) });
+    const cell = c => {
+      const v = row.cells[c.name], more = { class: "vl-cell" + (c.words && !c.right ? " vl-words" : ""), role: "gridcell", "data-cell": c.name };
+      if (c.drawn) return h("div", more, v ? interval(c, v) : null);
+      return h("div", { ...more, title: c.words ? v || "" : c.label, text: said(c, v) });
+    };
     if (on) list.setAttribute("aria-activedescendant", id);
     return h("div", { class: "vl-line", role: "row", id, "aria-rowindex": i + 1, "aria-selected": on, "data-id": row.id,
       style: `top:${i * rowHeight()}px;height:${rowHeight()}px`, onclick: () => choose(row.id, i) },
@@ -164,6 +175,7 @@ function render({ model, el }) {
     if (ids.length) model.send({ ask: "pictures", ids });
   }
   function arrived(m, buffers) {
+    paper.took(m, buffers);
     if (m.kind === "rows" && m.version === get("version")) { m.rows.forEach((r, k) => rows.set(m.from + k, r)); draw(); }
     if (m.kind === "row") bring(m.row);
     if (m.kind !== "picture") return;
