@@ -75,8 +75,8 @@ def _train_elsewhere(plan, splits, todo, engine, out, options):
     "Every run that is not finished yet, by an engine."
     options = {k: v for k, v in options.items() if k != "progress"}
     if not isinstance(splits, Splits):
-        raise ParameterError(f"engine {str(engine)!r}: these splits stand in this process alone; give `Splits(dataset, root, size, labels)`, "
-                             "or train with engine 'local'")
+        raise ParameterError(f"engine {str(engine)!r}: these splits stand in this process alone; give "
+                             "`Splits(dataset, root, size, labels)`, or train with engine 'local'")
     if given := [n for n, (c, m) in plan.items() if m is not None and not n.startswith("published:")]:
         raise ParameterError(f"engine {str(engine)!r}: the network of {given[0]!r} stands in this process alone; train with engine 'local'")
     calls = [dict(config=asdict(replace(plan[n][0], seed=seed)), source=splits.source, folder=str(folder), options=options,
