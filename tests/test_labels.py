@@ -214,3 +214,12 @@ def test_audit_names_the_faults_of_the_2020_audio_file(data):
     assert said["KvIjsmANkxI_10_20`"] == "a misspelling of KvIjsmANkxI_10_20?" and "event's name" in said["Baby_cry_infant_cry"].iloc[0]
     assert {"reversed", "zero length", "repeated", "overlapping"} <= set(found["."].kind)
     assert (found["."].loc[found["."].kind == "reversed", "line"] > 1).all()
+
+def test_a_table_of_many_rows_asks_for_the_lengths_of_all_clips_only_a_few_times(monkeypatch):
+    n, asked, lengths = 200, [], SegmentLabels.segment_seconds.fget
+    rng = np.random.default_rng(0)
+    labels = SegmentLabels([f"c{i}" for i in range(n)], rng.random((n, 10, 25)) < .1, rng.random((n, 10, 25)) < .1, durations=np.linspace(5, 30, n))
+    table = labels.to_frame()
+    monkeypatch.setattr(SegmentLabels, "segment_seconds", property(lambda self: asked.append(0) or lengths(self)))
+    back = SegmentLabels.from_frame(table, labels.ids, durations=labels.durations)
+    assert (back.audio == labels.audio).all() and (back.visual == labels.visual).all() and len(asked) <= 3 < len(table)

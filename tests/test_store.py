@@ -377,8 +377,8 @@ def test_nearest_of_nothing_is_nothing(): assert [len(x) for x in nearest([], np
 # ---- kills
 
 def test_killed_writers_and_four_at_once_lose_and_double_nothing():
-    done = subprocess.run([sys.executable, K.__file__, "--kills", "1"], capture_output=True, text=True, timeout=1200)
+    done = subprocess.run([sys.executable, K.__file__, "--kills", "1", "--races", "2"], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-2000:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [f["kind"] for f in found] == ["append", "upsert", "compact", "convert", "four writers"]
+    assert [f["kind"] for f in found] == ["append", "upsert", "compact", "convert", "index", "four writers", "races of two", "full disk"]
     assert not any(f["faults"] for f in found), found

@@ -366,3 +366,18 @@ def test_live_labels_without_truth_have_no_fidelity():
     with pytest.raises(ValueError, match="NaN"): live.move("e0", "audio", np.nan)
     with pytest.raises(ValueError, match="unknown event"): live.move("e9", "audio", 1.)
     with pytest.raises(ValueError, match="'sound'"): live.move("e0", "sound", 1.)
+
+@given(st.integers(0, 10**6))
+def test_thresholds_found_event_by_event_are_those_of_the_whole_table(seed):
+    from valor_lab.harvest import best_threshold, best_thresholds, common_threshold, count
+    rng = np.random.default_rng(seed)
+    n, t, c = rng.integers(1, [9, 5, 4])
+    score = rng.normal(size=(n, t, c)).round(rng.integers(0, 3)).astype(rng.choice([np.float32, np.float64]))          # with equals
+    score[rng.random(score.shape) < rng.choice([0, .3])] = np.nan
+    true, gate = rng.random(score.shape) < rng.choice([0, .3, 1]), rng.random((n, 1, c)) < rng.choice([0, .5, 1])
+    common = rng.choice([np.nan, -3., .25, 9.])
+    assert np.array_equal(best_thresholds(score, true, gate, common), best_threshold(count(score, true, gate, common)), equal_nan=True)
+    flat = lambda x: np.broadcast_to(x, score.shape).reshape(n, -1, 1)
+    if not np.isnan(score).all():
+        whole = best_threshold(count(*map(flat, (score, true, gate))))[0]
+        assert common_threshold(score, true, gate) == (np.nanmax(score) + 1 if np.isnan(whole) else whole)

@@ -9,7 +9,7 @@ __all__ = ['WORKSPACE_FILE', 'EXTENSIONS', 'ParameterError', 'one_of', 'need', '
            'FetchError', 'cannot_fetch', 'sha256_of', 'reason_of', 'download']
 
 # %% ../nbs/api/00_core.ipynb #aa3c3148
-import contextlib, hashlib, importlib, importlib.metadata, importlib.util, os, re, secrets, sys, threading, tomllib, warnings
+import contextlib, hashlib, importlib, importlib.metadata, importlib.util, os, re, reprlib, secrets, sys, threading, tomllib, warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -121,7 +121,9 @@ def read_settings(
     for key, value in found.items():
         one_of(f"{path}: key", key, [f.name for f in fields(Settings)])
         whole = isinstance(value, str) if key == "engine" else isinstance(value, list) and all(isinstance(v, str) for v in value)
-        if not whole: raise ParameterError(f"{path}: {key} must be {'a name' if key == 'engine' else 'a list of names'}, found {value!r}")
+        if not whole:
+            must = "a name" if key == "engine" else "a list of names"
+            raise ParameterError(f"{path}: {key} must be {must}, found {reprlib.repr(value)}")
     here = path.parent
     folders = tuple(here/Path(f).expanduser() for f in found.get("media_folders", ()))
     return Settings(tuple(found.get("plugins", ())), folders, found.get("engine", "local"))

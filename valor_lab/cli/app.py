@@ -15,7 +15,9 @@ from .frame import command, done, say
 # %% ../../nbs/api/cli/05_app.ipynb #844dfee3
 @command("app")
 def valor_app(
-    dataset:Annotated[str, typer.Option(help="the data set to show")] = "demo",
+    name:Annotated[str|None, typer.Argument(help="the data set to show")] = None,
+    dataset:Annotated[str|None, typer.Option(help="the same, as an option")] = None,
+    split:Annotated[str, typer.Option(help="which clips: train, val, test, several with commas, or all; without it each page's own")] = "",
     size:Annotated[str, typer.Option(help="of the demo set: tiny, small or full")] = "small",
     port:Annotated[int, typer.Option(help="where the pages are served on this machine")] = 8866,
     theme:Annotated[str, typer.Option(help="light or dark")] = "light",
@@ -26,5 +28,7 @@ def valor_app(
 ):
     "Serve the workbench as pages on this machine, without code cells."
     from valor_lab.workbench import serve
+    dataset = name or dataset or "demo"
     say(f"preparing the pages of {dataset}")
-    return serve(dataset, size, port, theme, not no_browser, "" if no_token else None, kernels, tuple(host)) or done("the pages are closed")
+    token = "" if no_token else None
+    return serve(dataset, size, port, theme, not no_browser, token, kernels, tuple(host), split) or done("the pages are closed")

@@ -6,12 +6,13 @@
 __all__ = ['valor_parse']
 
 # %% ../../nbs/api/cli/04_parse.ipynb #da3909f8
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..core import resolve
+from ..core import resolve, safe_name
 from .frame import command, done, file_arguments, say
 
 # %% ../../nbs/api/cli/04_parse.ipynb #ccd17a0f
@@ -27,12 +28,19 @@ def valor_parse(
     hop:Annotated[float|None, typer.Option(help="seconds from one window to the next")] = None,
 ):
     "Say what is heard and seen in files that nobody labelled."
+    from valor_lab.datasets import save_labels
+    from valor_lab.media import find_clips
     from valor_lab.training import open_run, parse_clips, write_parsed
     named, folder = file_arguments(videos, listed), Path(run) if Path(run).is_dir() else resolve("runs")/run
     say(f"parsing {named if isinstance(named, Path) else f'{len(named)} files'} with {folder}")
     labels = parse_clips(open_run(folder), named, protocol, device=device, progress=True, window=window, hop=hop)
     write_parsed(labels, out)
+    name, before = safe_name(re.sub(r"[^\w.+-]+", "-", out.name, flags=re.ASCII) or "parsed", "labels"), len(labels.findings)
+    files = dict(zip(*(find_clips(named)[k] for k in ("id", "path"))))
+    save_labels(labels, name, about=dict(run=folder.name, files={c: str(files[c]) for c in labels.ids if c in files}))
     for r in labels.findings.itertuples(): print(f"{r.file}\t{r.kind}: {r.detail}")
     for r in labels.to_frame().sort_values(["clip", "onset"]).itertuples():
         print(f"{r.clip}\t{r.onset:.1f}-{r.offset:.1f} s\t{r.modality}\t{r.event}")
-    return done(f"{len(labels)} clips parsed into {out}; {len(labels.findings)} files could not be parsed")
+    lost = int((labels.findings.kind == "not parsed").sum()) if before else 0
+    done(f"{len(labels)} clips parsed into {out}; {lost} files could not be parsed")
+    say(f"next: valor labels export {name} --as elan")

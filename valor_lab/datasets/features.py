@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FEATURES', 'Dataset', 'select', 'coverage', 'other_lengths', 'read_feature', 'feature_files', 'read_features',
-           'find_features', 'find_parts', 'from_store', 'widened', 'in_store', 'left_out']
+           'find_features', 'find_parts', 'from_store', 'widened', 'how_made', 'in_store', 'left_out']
 
 # %% ../../nbs/api/datasets/04_features.ipynb #5d37d570
 from collections import Counter
@@ -39,6 +39,7 @@ class Dataset:
     missing:pd.DataFrame = None          # what clips are left out for: clip, what, reason
     findings:pd.DataFrame = None         # clips that are not as long as their labels say, by the feature store
     labels_from:str = ""                 # the name of the dense labels, where a person chose them
+    made:dict = None                     # how the features are made, where they come from a store
 
     def __len__(self): return len(self.ids)
 
@@ -198,6 +199,16 @@ def widened(x, there, ids) -> np.ndarray:
     place, out = {c: n for n, c in enumerate(ids)}, np.full((len(ids), *x.shape[1:]), np.nan, x.dtype)
     out[[place[c] for c in there]] = x
     return out
+
+# %% ../../nbs/api/datasets/04_features.ipynb #12be5b5c
+def how_made(store, parts) -> dict:
+    "What a run must know to make the features of new clips: the settings of the store, and which modalities come from it."
+    if store is None or "store" not in parts.values(): return None
+    keys = ("n_segments", "sampling", "rate", "alignment", "segment_seconds", "window")
+    teachers = {m: {k: store.settings[m][k] for k in ("name", "fingerprint", "scale", "width")} for m in ("audio", "visual")
+                if store.settings[m]}
+    other = {m: f"files of {p[0]}" for m, p in parts.items() if p != "store"}
+    return {k: store.settings.get(k) for k in keys} | teachers | (dict(other=other) if other else {})
 
 # %% ../../nbs/api/datasets/04_features.ipynb #fb7c2653
 def in_store(store, ids, modality):

@@ -6,7 +6,7 @@
 __all__ = ['describe_set', 'recordings_of', 'clip_parts', 'clip_files', 'read_listed', 'parts_of_clip', 'clip_durations',
            'own_store', 'read_own', 'load_own', 'stock_own']
 
-# %% ../../nbs/api/datasets/07_own.ipynb #488c190b
+# %% ../../nbs/api/datasets/07_own.ipynb #03fe9170
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +20,11 @@ from ..labels import SegmentLabels, WeakLabels
 from ..media import MediaError, find_clips, measure, short_name
 from .description import Description, find_description, read_description
 from .exchange import import_labels
-from .features import Dataset, find_parts, left_out, other_lengths
+from .features import Dataset, find_parts, how_made, left_out, other_lengths
 from .labelings import list_labels, load_labels
 from .tables import plain_words, read_sheet
 
-# %% ../../nbs/api/datasets/07_own.ipynb #62cdcf2c
+# %% ../../nbs/api/datasets/07_own.ipynb #b44ea8d4
 def describe_set(name:str, root="data") -> Description:
     "What the file of a data set says."
     path = find_description(name, root)
@@ -59,7 +59,7 @@ def clip_files(d:Description, ids) -> dict:
         elif (p := found.get(plain_words(c)) or short_name(c) and here.get(short_name(c))): out[c] = p
     return out
 
-# %% ../../nbs/api/datasets/07_own.ipynb #ead8bc6b
+# %% ../../nbs/api/datasets/07_own.ipynb #23eefbf2
 def read_listed(d:Description, split:str) -> WeakLabels:
     "The clips of a split with their weak labels; every row must be understood."
     path = d.splits[one_of("split", split, d.splits)]
@@ -88,7 +88,7 @@ def _by_windows(d, found):
         for i in parts: out.setdefault(i, set()).update(events)
     return out
 
-# %% ../../nbs/api/datasets/07_own.ipynb #ebd27256
+# %% ../../nbs/api/datasets/07_own.ipynb #91842b28
 def parts_of_clip(d:Description, ids=(), store=None) -> int:
     "T: what the file says, else what was harvested, else as many segments as the longest recording has."
     if d.parts: return d.parts
@@ -131,7 +131,7 @@ def read_own(name, split="train", root="data", size="", revision=""):
     if odd: raise ParameterError(f"{d.truth[split].name}: {odd[0]}" + (f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""))
     return weak, found
 
-# %% ../../nbs/api/datasets/07_own.ipynb #e9ac8069
+# %% ../../nbs/api/datasets/07_own.ipynb #b7015f89
 def load_own(name, root, split, features, labels, size, revision) -> Dataset:
     "A split of a data set that its file describes."
     d, (weak, truth), store = describe_set(name, root), read_own(name, split, root), own_store(name, root)
@@ -143,7 +143,6 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
                    split,
                    len(weak), missing)
     if store is not None and set(ids) <= set(store.ids): data.scores = _scores(store.select(ids), d.vocab)
-    if not d.window: data.findings = other_lengths(store, ids, data.truth)       # the last window of a recording is short by its nature
     if isinstance(labels, SegmentLabels): data.labels = labels.select(ids)
     elif labels or f"{name}-harvested" in list_labels(root):
         kept = load_labels(labels or f"{name}-harvested", root, d.vocab)
@@ -151,12 +150,19 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
         lack = [c for c in ids if c not in have]
         if labels or not lack: data.labels = kept.select(ids)
         else: data.missing = pd.concat([missing, left_out([(c, "harvested labels") for c in lack], d.folder)], ignore_index=True)
+    if not d.window: data.findings = other_lengths(store, ids, data.truth)       # the last window of a recording is short by its nature
+    data.made = how_made(store, _kinds(d, features)) if features else None
+    if not d.weak and data.labels is not None: data.weak = data.labels.weak()      # nobody has said it: what the labels imply
     return data
+
+def _kinds(d, features):
+    "Modality -> where its features come from."
+    return d.features if one_of("features", features, ("own", "store")) == "own" else dict(audio="store", visual="store")
 
 def _own_features(d, ids, features, store):
     if features is None: return np.ones(len(ids), bool), left_out([], d.folder), lambda ids, cache: {}
-    parts = d.features if one_of("features", features, ("own", "store")) == "own" else dict(audio="store", visual="store")
-    has, lack, reader = find_parts(parts, d.folder, ids, store, features, whole=False, n_segments=parts_of_clip(d, ids, store))
+    has, lack, reader = find_parts(_kinds(d, features), d.folder, ids, store, features, whole=False,
+                                   n_segments=parts_of_clip(d, ids, store))
     if store is not None and len(lack):                                            # the harvest knows why
         why = {(r.id, r.modality): r.reason for r in store.failures.itertuples()}
         lack["reason"] = [r.reason or why.get((r.clip, r.what.split()[-1]), "") for r in lack.itertuples()]
@@ -167,7 +173,7 @@ def _scores(store, vocab):
     try: return store.scores(vocab)
     except ParameterError as e: warnings.warn(f"{vocab.name}: {e}; run the harvest again, and it embeds new captions", stacklevel=3)
 
-# %% ../../nbs/api/datasets/07_own.ipynb #ad501a9e
+# %% ../../nbs/api/datasets/07_own.ipynb #d6c8f513
 def stock_own(name, root="data", size="") -> pd.DataFrame:
     "The inventory of a described data set."
     d, store, rows = describe_set(name, root), own_store(name, root), []

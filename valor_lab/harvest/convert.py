@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import CannotWrite, ParameterError, half_name, need, sweep
+from ..files import read_json
 from .captions import keep_captions
 from .rows import FORMAT, TABLE, Row, arrays_of, batch_of, has_table, plain_errors, schema_of
 
@@ -39,9 +40,9 @@ def _files(folder):
 def old_settings(folder) -> dict:
     "The settings of a store of version 0.1."
     path = Path(folder)/"manifest.json"
-    try: settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as e: raise ParameterError(f"{path} is not a manifest ({e})") from None
-    found = settings.get("format") if isinstance(settings, dict) else settings
+    try: settings = read_json(path)
+    except ParameterError as e: raise ParameterError(f"{path} is not a manifest ({e})") from None
+    found = settings.get("format")
     if found != 1 or not {"n_segments", "audio", "visual", "features"} <= set(settings):
         raise ParameterError(f"{path} is not the manifest of a store of version 0.1: expected format 1, found {found!r}")
     return settings

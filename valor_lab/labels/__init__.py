@@ -12,5 +12,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     labels=["FINDING_COLUMNS", "row_numbers", "WeakLabels", "SegmentLabels", "runs", "from_frame", "read_weak", "read_segments",
             "audit", "length_findings", "concat", "to_audacity", "from_audacity"],
     overlays=["FORMAT", "EDIT_COLUMNS", "Overlay", "login", "clip_fingerprint", "open_overlay", "list_overlays", "overlay_base",
-              "corrected_labelings"],
+              "overlay_clips",              "corrected_labelings"],
 ))

@@ -17,6 +17,7 @@ import pandas as pd
 
 from ..grid import covered, length_finding, segment_lengths
 from ..core import ParameterError, atomic_path, check_ids
+from ..files import read_text
 from ..vocab import LLP, Vocab
 
 # %% ../../nbs/api/labels/00_labels.ipynb #49b1179c
@@ -215,9 +216,7 @@ def _lines(path, columns):
     "Header check, then `(line number, cells)` of a tab-separated file."
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f"{path} does not exist")
-    try: text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as e: raise ParameterError(f"{path.name}: not a text file ({e.reason} at byte {e.start})") from None
-    lines = text.splitlines()
+    lines = read_text(path, 256 << 20).splitlines()
     head = lines[0].split("\t") if lines else []
     if not set(columns) <= set(head):
         hint = "; is it separated by commas?" if len(head) == 1 and "," in head[0] else ""
@@ -476,8 +475,7 @@ def from_audacity(
 # %% ../../nbs/api/labels/00_labels.ipynb #2a447df6
 def _track(path):
     "The lines of a label track."
-    try: return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError: raise ParameterError(f"{Path(path).name}: not a text file") from None
+    return read_text(path).splitlines()
 
 # %% ../../nbs/api/labels/00_labels.ipynb #cae44218
 def _track_line(line, path, n):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'EDIT_COLUMNS', 'Overlay', 'paint', 'clip_fingerprint', 'clip_labels', 'undo', 'redo', 'apply', 'to_frame',
-           'save', 'open_overlay', 'list_overlays', 'overlay_base', 'corrected_labelings']
+           'save', 'open_overlay', 'list_overlays', 'overlay_clips', 'overlay_base', 'corrected_labelings']
 
 # %% ../../nbs/api/labels/01_overlays.ipynb #63fe7d6a
 import datetime, json, warnings
@@ -173,6 +173,10 @@ def list_overlays(folder="data/overlays") -> list:
     "The names of all overlays in `folder`."
     return [p.stem for p in visible(resolve(folder), "*.json")]
 
+def overlay_clips(name:str, folder="data/overlays") -> set:
+    "The clips that an overlay corrects."
+    return {e["clip"] for e in _content(resolve(folder)/f"{safe_name(name, 'overlay')}.json", folder)["edits"]}
+
 def overlay_base(name:str, folder="data/overlays") -> str:
     "Which labeling an overlay corrects."
     return _content(resolve(folder)/f"{safe_name(name, 'overlay')}.json", folder)["base"]
@@ -188,10 +192,16 @@ def corrected_labelings(
     """Name -> corrected labels, for every overlay that corrects one of these labelings in one of its clips. One that cannot be used is a
     warning."""
     out = {}
-    for name in list_overlays(folder):
-        try:
-            if (base := labelings.get(overlay_base(name, folder))) is None: continue
-            o = open_overlay(name, base, folder=folder)
-            if any(e["clip"] in o.place for e in o.edits): out[o.name] = o.apply()
-        except ParameterError as e: warnings.warn(f"overlay {name!r} is left out: {e}", stacklevel=2)
+    waiting = list_overlays(folder)
+    while waiting:                                       # an overlay may correct what another one made
+        later = []
+        for name in waiting:
+            try:
+                base = overlay_base(name, folder)
+                if (labels := labelings.get(base, out.get(base))) is None: later.append(name); continue
+                o = open_overlay(name, labels, folder=folder)
+                if any(e["clip"] in o.place for e in o.edits): out[o.name] = o.apply()
+            except ParameterError as e: warnings.warn(f"overlay {name!r} is left out: {e}", stacklevel=2)
+        if len(later) == len(waiting): break
+        waiting = later
     return out

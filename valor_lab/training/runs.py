@@ -80,10 +80,11 @@ def identity(
     splits:dict,    # "train", "val", "test" -> Dataset, or None
     model=None,     # a network whose weights the run starts from
 ) -> dict:
-    "What goes into `data.json`: the data set, clips and fingerprints of every split, the vocabulary, and the mark of given weights."
+    """What goes into `data.json`: the data set, clips and fingerprints of every split, the vocabulary, the mark of given weights, and how
+    features are made that come from a store."""
     task, first = find_task(config.task), next(d for d in splits.values() if d is not None)
     return ({"dataset": first.name} | {k: task.describe(d) for k, d in splits.items() if d is not None} | {"vocab": vocab_dict(first.vocab)}
-            | ({"weights": weights_mark(model)} if model is not None else {}))
+            | ({"weights": weights_mark(model)} if model is not None else {}) | ({"made": first.made} if first.made else {}))
 
 # %% ../../nbs/api/training/02_runs.ipynb #494d979c
 def write_json(path, value):
@@ -189,7 +190,7 @@ def run_probabilities(run:Run, split="test") -> dict:
     "Arrays `ids`, `video_prob[N,C]`, `audio_prob[N,C]`, `visual_prob[N,C]` and `segment_prob[N,T,2,C]` of a split."
     path = run.path/"predictions"/f"{safe_name(split, 'split')}.npz"
     if not path.exists(): raise ParameterError(f"{run.name} has no probabilities for {split!r}")
-    return {k: v for k, v in read_arrays(path).items() if k not in ("audio", "visual")}
+    return {k: v for k, v in read_arrays(path).items() if k not in ("audio", "visual", "durations")}
 
 # %% ../../nbs/api/training/02_runs.ipynb #d80bffd6
 def answers(

@@ -26,4 +26,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     home=["Facts", "several", "what_is_here", "home_facts", "PAGE_WORDS", "DRAWINGS", "home_page"],
     server=["FRESH", "Door", "Pages", "run"],
     app=["PAGES", "HIDDEN", "page_notebook", "train_notebook", "write_pages", "serve"],
+    share=["MOST_BYTES", "MOST_SECONDS", "small_copy", "find_labelings", "share_page"],
 ))
