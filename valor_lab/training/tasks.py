@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['torch', 'TASKS', 'toy_set', 'inputs_on_device', 'on_device', 'take', 'describe', 'Scored', 'score_split',
-           'write_predictions', 'Task', 'register_task', 'find_task', 'AVVP']
+           'seconds_of_clips', 'write_predictions', 'Task', 'register_task', 'find_task', 'AVVP']
 
 # %% ../../nbs/api/training/00_tasks.ipynb #a2729e59
 from dataclasses import asdict, dataclass, fields
@@ -149,7 +149,13 @@ def score_split(
         gates = models.tune_gates(output, data.truth.select(data.ids))
     audio, visual = models.parse(output, protocol, threshold, gates if protocol == "per_event" else None)
     if reached is not None: audio, visual = (x & reached[..., i, None] for i, x in enumerate((audio, visual)))
-    return Scored(SegmentLabels(data.ids, audio.cpu().numpy(), visual.cpu().numpy(), data.vocab), output, gates)
+    return Scored(SegmentLabels(data.ids, audio.cpu().numpy(), visual.cpu().numpy(), data.vocab, seconds_of_clips(data)), output, gates)
+
+def seconds_of_clips(data):
+    "[N] seconds that the segments of a split's clips cover, as its truth, its labels or its scores say; None: a second each."
+    for x in (data.truth, data.labels, data.scores):
+        if getattr(x, "durations", None) is not None and set(data.ids) <= set(x.ids): return x.select(data.ids).durations
+    return None
 
 # %% ../../nbs/api/training/00_tasks.ipynb #9c78f7e3
 def write_predictions(folder, name, scored:Scored):
@@ -159,7 +165,8 @@ def write_predictions(folder, name, scored:Scored):
     labels.to_csv(folder/f"{name}_audio.csv", folder/f"{name}_visual.csv")
     arrays = {k: getattr(o, k).cpu().numpy() for k in ("video_prob", "audio_prob", "visual_prob", "segment_prob")}
     with atomic_path(folder/f"{name}.npz") as tmp:
-        np.savez_compressed(tmp, ids=np.array(labels.ids, str), audio=labels.audio, visual=labels.visual, **arrays)
+        np.savez_compressed(tmp, ids=np.array(labels.ids, str), audio=labels.audio, visual=labels.visual, **arrays,
+                            **({} if labels.durations is None else dict(durations=labels.durations)))
 
 # %% ../../nbs/api/training/00_tasks.ipynb #96a5e3b1
 class Task:
@@ -169,7 +176,7 @@ class Task:
     headline = ""          # the score that is named first
     curves = ()            # scores drawn by epoch, besides the loss
     protocols = ()         # how outputs may become predictions
-    features = ("classic", "clipclap", "simple")   # kinds of features that `load_dataset` has for it
+    features = ("classic", "clipclap", "simple", "store", "own")   # kinds of features that `load_dataset` has for it
     published = ""         # the data set of its rows in published_results.csv; "": there are none
     backbones = ()         # names of networks that `networks` registers
     shows = ()             # sections of nbs/train.ipynb that make sense: "fidelity", "gains", "nonaligned", "timelines"
@@ -213,7 +220,7 @@ class Task:
     def read(self, folder, split, vocab):
         "What `write` wrote, as `evaluate` takes it; a `FileNotFoundError` if there is nothing."
         f = read_arrays(folder/f"{split}.npz", ("ids", "audio", "visual"))
-        return SegmentLabels(f["ids"].tolist(), f["audio"], f["visual"], vocab)
+        return SegmentLabels(f["ids"].tolist(), f["audio"], f["visual"], vocab, f.get("durations"))
     def as_labels(self, said) -> SegmentLabels: return said
     def write_labels(self, own, data, folder, about):
         "Keep what the objective made of the training split's labels: `load_labels(\"train\", folder)`."
