@@ -64,10 +64,12 @@ def _mux(out, kind, streams, packets, base):
     "Write packets into an open file of that kind, so that `base` becomes its zero."
     with av.open(out, "w", format=kind) as copy:
         into, entered = {s.index: copy.add_stream_from_template(s) for s in streams}, False
+        pictures = {s.index for s in streams if s.type == "video"}
         for p in packets:
             if p.dts is None and p.pts is None: continue
-            if p.stream.type == "video" and not entered and not p.is_keyframe: continue   # torn: nothing shows these
-            entered = entered or p.stream.type == "video"
+            moves = p.stream_index in pictures                                       # its own stream may be closed by now
+            if moves and not entered and not p.is_keyframe: continue                 # torn: nothing shows these
+            entered = entered or moves
             shift = round(base/p.time_base)
             if p.pts is not None: p.pts -= shift
             if p.dts is not None: p.dts -= shift
