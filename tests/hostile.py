@@ -68,10 +68,85 @@ def examples(d):
     out["checkpoint"] = d/"m.safetensors", lambda: load_model(d/"m.safetensors")
     from valor_lab.training import list_runs
     out["list of runs"] = run.path/"config.toml", lambda: list_runs(d, published=False, unfinished=True)
-    for extra in EXTRA: extra(d, out)
+    for extra in (labels_of_others, lists_of_tasks, released_files, media_files, stores): extra(d, out)
     return out
 
-EXTRA = []   # functions (folder, examples) that later rooms add their readers with
+def labels_of_others(d, out):
+    "A labeling in every format of another tool, spreadsheets, what a data set says of itself."
+    from valor_lab.datasets import FORMATS, export_labels, import_labels, read_description, read_sheet
+    ids = list(TRUTH.ids)
+    for kind, f in FORMATS.items():
+        paths, _ = export_labels(TRUTH, kind, d/f"formats/{kind}/labels")
+        out[f"format {kind}"] = paths[0], lambda paths=paths, kind=kind: import_labels(paths, ids, LLP, 10, kind=kind)
+    (d/"sheet.csv").write_text("Datei;Ereignis;von;bis\nc1.mp4;Dog, Cat;0,5;2,5\nc2.mp4;Dog;1;3\n")
+    out["sheet"] = d/"sheet.csv", lambda: read_sheet(d/"sheet.csv").rows
+    (d/"own").mkdir()
+    (d/"own/train.csv").write_text("filename,event_labels\nc1,Dog\n")
+    (d/"own/dataset.toml").write_text('task = "avvp"\nsegment_seconds = 1.0\nwindow = 10.0\nmedia = "videos"\n[events.Dog]\nclip = "A photo of a dog."\nthresholds = { clip = 15, clap = 2 }\n[events.Cat]\n[splits]\ntrain = "train.csv"\n[features]\naudio = { folder = "feats", shape = [10, 128] }\nvisual = "store"\n')
+    out["dataset.toml"] = d/"own/dataset.toml", lambda: read_description(d/"own/dataset.toml")
+
+def lists_of_tasks(d, out):
+    "Lists and features of AVE and THUMOS14."
+    from valor_lab.metrics import read_actions
+    from valor_lab.tasks import read_list, read_streams
+    (d/"trainSet.txt").write_text("Church bell&RUhOCu3LNXM&good&0&10\nMale speech, man speaking&-2L_9U4K7M&good&2&7\n")
+    out["AVE list"] = d/"trainSet.txt", lambda: read_list(d/"trainSet.txt")
+    (d/"annotations.csv").write_text("video,subset,duration_s,label,start_s,end_s\nv1,test,60.5,Jump,1.5,4\nv2,test,30,Throw,2,3.25\n")
+    (d/"Ambiguous.txt").write_text("v1 7.5 9.25\nv2 1 2\n")
+    actions = lambda: read_actions(d/"annotations.csv", "test", d/"Ambiguous.txt")
+    out["TAL truth"], out["TAL ambiguous"] = (d/"annotations.csv", actions), (d/"Ambiguous.txt", actions)
+    np.save(d/"i3d.npy", np.ones((10, 128), np.float32))
+    out["TAL features"] = d/"i3d.npy", lambda: read_streams([d/"i3d.npy"], 64)
+
+def released_files(d, out):
+    "Checkpoints as released, published features and their note, weights of teachers."
+    import torch
+    from valor_lab.harvest import FeatureStore, Scores, elaborate, export_published, open_published, read_checkpoint
+    from valor_lab.models import HAN, read_state_dict
+    weights = {k: v for k, v in HAN(d_model=16, d_ff=16, n_heads=2, n_events=25, d_audio=8, d_visual=8, d_motion=8).state_dict().items()}
+    torch.save(dict(model=weights), d/"released.pt"), torch.save(dict(state_dict=weights), d/"teacher.pt")
+    out["released .pt"], out["teacher's .pt"] = (d/"released.pt", lambda: read_state_dict(d/"released.pt")), (d/"teacher.pt", lambda: read_checkpoint(d/"teacher.pt"))
+    out["teacher's .safetensors"] = d/"m.safetensors", lambda: read_checkpoint(d/"m.safetensors")
+    ids = [f"abcdefghij{i}_0_10" for i in range(4)]
+    made = dict(format=2, n_segments=10, sampling="published", rate=48_000, audio=None, visual=dict(name="eye", fingerprint="1", scale=1., width=8, config=None),
+                features={"vggish": dict(name="vggish", modality="audio", fingerprint="1", shape=[10, 128])})
+    store = FeatureStore.of_arrays(made, ids, np.full(4, 10.), visual=np.ones((4, 10, 8), np.float16), features=dict(vggish=np.ones((4, 10, 128), np.float16)), has_audio=np.ones(4, bool))
+    on = np.zeros((4, 10, 25), bool)
+    export_published(store, SegmentLabels(ids, on, on), d/"published")
+    read = lambda: open_published(d/"published", ids)
+    for f in ("valor_lab.json", f"feats/vggish/{ids[1][:11]}.npy", f"CLIP/features/{ids[1][:11]}.npy", f"CLAP/segment_pseudo_labels/{ids[1][:11]}.npy"): out[f"published {f}"] = d/"published"/f, read
+
+def media_files(d, out):
+    "A film and a sound."
+    from valor_lab.media import read_audio, read_frames, write_clip
+    write_clip(d/"film.mp4", np.random.default_rng(0).integers(0, 255, (24, 48, 64, 3), np.uint8), np.sin(np.arange(48_000)/9).astype(np.float32), fps=12)
+    out["film"] = d/"film.mp4", lambda: (read_frames(d/"film.mp4"), read_audio(d/"film.mp4"))
+
+def stores(d, out):
+    "Every kind of file of a feature store. The table's library cannot be forked: only children touch it."
+    from valor_lab.harvest import FeatureStore, Row, add_rows, begin_store
+    teacher = lambda name: dict(name=name, fingerprint=name, scale=10., width=8, config=None)
+    made = dict(format=2, n_segments=10, sampling="published", rate=48_000, audio=teacher("ear"), visual=teacher("eye"), features={})
+    class Words:
+        def __init__(self, modality, name): self.modality, self.name, self.fingerprint, self.scale, self.width = modality, name, name, 10., 8
+        def embed_text(self, captions): return np.ones((len(captions), 8), np.float32)
+    def make():
+        from valor_lab.harvest import index_ids
+        begin_store(d/"store", made)
+        rng = np.random.default_rng(0)
+        for k in range(2): add_rows(d/"store", [Row(f"c{k}{i}", f"{i}.mp4", 10., {}, {m: rng.normal(size=(10, 8)).astype(np.float16) for m in ("audio", "visual")}) for i in range(30)], made)
+        FeatureStore.open(d/"store").remember(LLP, Words("visual", "eye"), Words("audio", "ear"))
+        index_ids(d/"store", least=5)
+        FeatureStore.open(d/"store").keep_scores(LLP)
+    said, *_ = judge(make)
+    assert said == "read", said
+    def read():
+        few = FeatureStore.open(d/"store").select(["c03", "c15"]).visual
+        s = FeatureStore.open(d/"store")
+        assert s.ids.index("c03") >= 0 and few.shape == (2, 10, 8)
+        return s.audio, s.visual, s.failures, s.fingerprint, s.scores(LLP), s.search(LLP.clip_captions[0], "visual", 3), s.kept_scores(LLP).read("audio", ["Dog"])
+    for p in sorted((d/"store").rglob("*")):
+        if p.is_file() and p.stat().st_size: out[f"store {p.relative_to(d/'store').parts[0]} {p.parent.name} {len(out)}"] = p, read
 
 
 ATOMS = [None, True, -1, 0, 10**30, -10**400, 1e308, float("nan"), float("inf"), "", "\ud800", "\0", "../../etc/passwd", "x" * 70_000, [], {}, [[]], [1] * 9, {"a": {"b": {}}}, "2026-13-45"]
@@ -115,12 +190,19 @@ def hostile(data:bytes, suffix:str, rng) -> bytes:
         text = data.decode()
         line = rng.choice([l for l in text.splitlines() if "=" in l])
         key = line.split("=")[0]
-        atoms = ["1e400", "inf", "nan", "-1", "9" * 5000, "[" * 3000, "[]", "{}", '""', '"\\ud800"', "2026-13-45", "07:32:00", '"../../x"', "true", "{a = {b = {c = 1}}}", "1979-05-27T07:32:00Z", "0x" + "f" * 5000, "[1, 'a', []]", '"""' + "x" * 9000]
+        atoms = ["1e400", "inf", "nan", "-1", "9" * 5000, "9" * 2_000_000, "[" * 3000, "[]", "{}", '""', '"\\ud800"', "2026-13-45", "07:32:00", '"../../x"', "true", "{a = {b = {c = 1}}}", "1979-05-27T07:32:00Z", "0x" + "f" * 5000, "[1, 'a', []]", '"""' + "x" * 9000]
         if kind == 3: return ("a." * 50_000 + "b = 1\n" + text).encode()
         if kind == 4: return (text + "\n[" + ".".join(["x"] * 5000) + "]\n").encode()
         if kind == 5: return (text + "\n" + line).encode()
         return text.replace(line, f"{key}= {rng.choice(atoms)}", 1).encode()
-    if suffix in (".csv", ".txt"):
+    if suffix == ".eaf":
+        text = data.decode()
+        if kind == 3: return text.replace("<ANNOTATION_DOCUMENT", '<!DOCTYPE x [<!ENTITY a "' + "x" * 1000 + '">' + "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi")) + "]>\n<ANNOTATION_DOCUMENT", 1).replace("Dog", "&i;").encode()
+        if kind == 4: return ("<a>" * rng.choice([100, 300_000])).encode()
+        if kind == 5: return text.replace('TIME_VALUE="', f'TIME_VALUE="{rng.choice(["-5", "1e9", "x", "", "9" * 5000, "nan"])}', 1).encode()
+        tag = rng.choice(["TIME_SLOT_REF1", "TIME_SLOT_ID", "TIER_ID", "ANNOTATION_VALUE", "TIME_VALUE", "LINGUISTIC_TYPE_REF", "TIME_ORDER", "TIER "])
+        return text.replace(tag, "ODD", rng.choice([1, 2, 10_000])).encode()
+    if suffix in (".csv", ".txt", ".tsv", ".vtt"):
         lines = data.decode().splitlines()
         n = rng.randrange(len(lines))
         tab = "\t" if "\t" in lines[0] else ","
@@ -166,22 +248,30 @@ def hostile(data:bytes, suffix:str, rng) -> bytes:
             head[t] = rng.choice([{}, head[t] | dict(shape=[10**12]), head[t] | dict(data_offsets=[0, 2**60]), head[t] | dict(dtype="X9"), None])
         new = json.dumps(head).encode()
         return len(new).to_bytes(8, "little") + new + data[8 + size:]
-    return data[::-1]
+    b, at = bytearray(data), rng.randrange(len(data))                                                        # any other file
+    n = min(rng.choice([8, 64, 4000]), len(data) - at)
+    if kind == 3: b[at:at + n] = bytes(n)
+    elif kind == 4: b[at:at + n] = rng.randbytes(n)
+    elif kind == 5: b[at:at] = rng.randbytes(n)
+    elif kind == 6: del b[at:at + n]
+    elif kind == 7: b[at:at + 8] = b"\xff" * rng.choice([4, 8])
+    else: return data[::-1]
+    return bytes(b)
 
 
 def judge(read):
-    "Read in a forked child: what came of it, seconds, and megabytes beyond what the parent had."
+    "Read in a forked child: what came of it, seconds of processor time (after a minute on the clock it is killed), and megabytes beyond what the parent had."
     a, b = os.pipe()
     if not (pid := os.fork()):
         os.close(a)
         signal.alarm(60)
         import warnings
         warnings.simplefilter("ignore")
-        start, base = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start, base = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try: read(); said = "read"
         except ParameterError as e: said = "refused"; assert str(e)
         except BaseException as e: said = f"{type(e).__name__}: {str(e)[:150]} " + " < ".join(f"{f.name}:{f.lineno}" for f in traceback.extract_tb(e.__traceback__)[-3:])
-        os.write(b, json.dumps([said, time.monotonic() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024]).encode()[:60_000])
+        os.write(b, json.dumps([said, time.process_time() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024]).encode()[:60_000])
         os._exit(0)
     os.close(b)
     with open(a, "rb") as f: said = f.read()

@@ -1,6 +1,6 @@
-"""Kill what writes into a store: appending, upserting, compacting, converting. And four writers at once over overlapping clips.
+"""Kill what writes into a store: appending, upserting, compacting, converting, indexing. Four writers at once over overlapping clips; pairs that race; a full disk.
 
-    python tests/kill_store.py [--kills 20] [--seed 0] [--work FOLDER]
+    python tests/kill_store.py [--kills 20] [--races 50] [--seed 0] [--work FOLDER]
 
 Each victim is a process of its own, started fresh (the table's library cannot be forked). It says `ready` when everything is imported and,
 after each commit, which clips are written; it is killed with -9 at a random moment. Then the store is opened: every clip that was reported is
@@ -59,10 +59,22 @@ def victim(kind, folder, first=0, step=1):
     "One process: import, say ready, wait for a word, write, and say what is written."
     import warnings
     import lance, pandas                                               # noqa: before the clock runs
-    from valor_lab.harvest import FeatureStore, add_rows, begin_store, tidy
+    from valor_lab.core import ParameterError
+    from valor_lab.harvest import FeatureStore, add_rows, begin_store, index_ids, tidy
     folder, made = Path(folder), settings()
     print("ready", flush=True)
-    sys.stdin.readline()
+    said = sys.stdin.readline()
+    while kind in ("races", "disk") and said:                                               # one store after the other, until nobody asks any more
+        folder, done = Path(json.loads(said)), []
+        try:
+            begin_store(folder, made)
+            for k in range(first, 48 if kind == "races" else N, 8*step):
+                add_rows(folder, rows(range(k, k + 12)), made)
+                done += range(k, k + 12)
+                if kind == "races": tidy(folder, fragments=2), index_ids(folder, least=4)
+            print(json.dumps([done, ""]), flush=True)
+        except ParameterError as e: print(json.dumps([done, str(e)]), flush=True)
+        said = sys.stdin.readline()
     if kind in ("append", "upsert", "writers"):
         begin_store(folder, made)
         for k in range(first, N, BATCH*step):
@@ -71,6 +83,8 @@ def victim(kind, folder, first=0, step=1):
             print(json.dumps([min(which), max(which) + 1]), flush=True)
             if kind == "writers": tidy(folder, fragments=4)                               # and they tidy at once, too
     elif kind == "compact": tidy(folder, fragments=2)
+    elif kind == "index":
+        for k in range(8): index_ids(folder, least=2), add_rows(folder, rows(range(N + k*BATCH, N + k*BATCH + BATCH)), made)
     elif kind == "convert":
         warnings.simplefilter("ignore")
         FeatureStore.open(folder)
@@ -113,7 +127,7 @@ def prepare(kind, folder):
     "What is there before the victim starts."
     from valor_lab.harvest import add_rows, begin_store
     if kind == "convert": old_store(folder)
-    if kind in ("upsert", "compact"):
+    if kind in ("upsert", "compact", "index"):
         begin_store(folder, settings())
         for k in range(0, N, 50): add_rows(folder, rows(range(k, k + 50), half=kind == "upsert"), settings())
 
@@ -136,8 +150,8 @@ def kill(kind, kills, seed, work):
         if trial: p.kill()
         said = [*(said if commits or not trial else ()), *p.communicate()[0].splitlines()]
         reported = {f"clip{i:05d}" for line in said if line.startswith("[") for i in range(*json.loads(line))}
-        middle += "done" not in said and bool(reported or kind in ("compact", "convert"))
-        old = kind in ("upsert", "compact", "convert")
+        middle += "done" not in said and bool(reported or kind in ("compact", "convert", "index"))
+        old = kind in ("upsert", "compact", "convert", "index")
         half = dict(convert=lambda i: i % 10 == 3, upsert=lambda i: f"clip{i:05d}" not in reported).get(kind, lambda i: False)
         wrong += check(folder, reported, N if old else 0, half)
         if trial and trial % 4 == 0:                                                         # and again, to the end
@@ -146,6 +160,45 @@ def kill(kind, kills, seed, work):
             assert p.communicate()[0].splitlines()[-1] == "done"
             wrong += check(folder, {f"clip{i:05d}" for i in range(N)}, N, half if kind == "convert" else lambda i: False)
     return dict(kind=kind, kills=kills, seconds=round(length, 2), hit_in_the_middle=middle, wrong=wrong[:5], faults=len(wrong))
+
+
+def ask(p, folder):
+    p.stdin.write(json.dumps(str(folder)) + "\n"), p.stdin.flush()
+    return p
+
+
+def races(work, n):
+    "Two writers at one moment over clips that overlap, tidying and indexing at once, n times."
+    victims, wrong, told = Victims("races"), [], 0
+    ps = [victims.start(work/"none", first, 2) for first in (0, 8)]
+    for p in ps: assert p.stdout.readline() == "ready\n", p.stderr.read()[-2000:]
+    for k in range(n):
+        said = [json.loads(p.stdout.readline()) for p in [ask(p, work/f"race{k}") for p in ps]]
+        told += sum(bool(why) for _, why in said)
+        wrong += check(work/f"race{k}", {f"clip{i:05d}" for done, _ in said for i in done}) + [why for _, why in said if "conflict" in why]
+    for p in ps: p.kill()
+    return dict(kind="races of two", races=n, told=told, wrong=wrong[:5], faults=len(wrong))
+
+
+def full_disk(work):
+    "A writer into a small file system until it is full: it is told, what it had reported is there, and with room again it goes on."
+    disk = work/"disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True).returncode:
+        return dict(kind="full disk", faults=0, wrong="not tried: a file system cannot be mounted here")
+    p = Victims("disk").start(work/"none")
+    try:
+        assert p.stdout.readline() == "ready\n", p.stderr.read()[-2000:]
+        (disk/"ballast").write_bytes(bytes(700_000))
+        done, why = json.loads(ask(p, disk/"store").stdout.readline())
+        wrong = check(disk/"store", {f"clip{i:05d}" for i in done}) + ([] if "full" in why else [f"it was not told: {why}"])
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        again, more = json.loads(ask(p, disk/"store").stdout.readline())
+        wrong += check(disk/"store", {f"clip{i:05d}" for i in again}) + [more]*bool(more)
+        return dict(kind="full disk", reported=len(set(done)), told=why.replace(str(work), ""), afterwards=len(set(again)), wrong=wrong[:5], faults=len(wrong))
+    finally:
+        p.kill()
+        subprocess.run(["umount", str(disk)], capture_output=True)
 
 
 def four(seed, work, n=4):
@@ -166,11 +219,16 @@ if __name__ == "__main__":
         parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
         parser.add_argument("--kills", type=int, default=20)
         parser.add_argument("--seed", type=int, default=0)
-        parser.add_argument("--kinds", default="append,upsert,compact,convert,writers")
+        parser.add_argument("--races", type=int, default=50)
+        parser.add_argument("--kinds", default="append,upsert,compact,convert,index,writers,races,disk")
         parser.add_argument("--work", type=Path)
         a = parser.parse_args()
+        wrong = 0
         with tempfile.TemporaryDirectory() as tmp:
             work = a.work or Path(tmp)
             for kind in a.kinds.split(","):
-                found = four(a.seed, work) if kind == "writers" else kill(kind, a.kills, a.seed, work)
+                found = {"writers": lambda: four(a.seed, work), "races": lambda: races(work, a.races), "disk": lambda: full_disk(work)}.get(
+                    kind, lambda: kill(kind, a.kills, a.seed, work))()
                 print(json.dumps(found), flush=True)
+                wrong += found["faults"]
+        sys.exit(bool(wrong))

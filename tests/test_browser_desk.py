@@ -171,3 +171,98 @@ def test_every_piece_saves_its_figure_for_a_paper_and_says_what_hinders(chromium
         bench.panel.paper_table = lambda whole: 1 / 0
         page.locator(".vl-panel .vl-paper-copy").click(), page.locator(".vl-panel .vl-as-latex").click()
         page.locator(".vl-panel .vl-paper-said", has_text="ZeroDivisionError").wait_for()
+
+
+# ---- a page to share: from a disk, without a server or a kernel
+
+def test_a_shared_page_plays_from_a_disk_and_text_with_html_stays_text(chromium, home):
+    from valor_lab.cli import main
+    from valor_lab.grid import Window
+    from valor_lab.media import read_clip, write_clip
+    from valor_lab.vocab import Vocab
+    from valor_lab.workbench import Clips, share_page
+    n, rng = 200, np.random.default_rng(0)                                   # twenty seconds, brighter and brighter, a tone in the first ten
+    frames = np.repeat(np.linspace(0, 250, n).astype(np.uint8), 96 * 128 * 3).reshape(n, 96, 128, 3)
+    (home/"data").mkdir()
+    long = write_clip(home/"data/long.mp4", frames, np.sin(np.arange(20 * 48_000) / 15).astype(np.float32) * (np.arange(20 * 48_000) < 480_000), fps=10)
+    evil = "</script><img src=x onerror=window.hacked=1>"
+    vocab = Vocab("bad", [evil, "Dog"], ["a", "b"], ["a", "b"], [1, 1], [1, 1])
+    ids, on = [evil, "late", "none"], np.zeros((3, 10, 2), bool)
+    on[:, 2:6, 0] = True
+    truth = SegmentLabels(ids, on, on, vocab, np.full(3, 10.))
+    clips = Clips({"truth": truth, evil: SegmentLabels(ids, np.roll(on, 2, 1), on, vocab, np.full(3, 10.))}, truth.weak(), files={evil: Window(long, 0, 10), "late": Window(long, 10, 20)})
+    page_at = share_page(clips, ids, None, home/"page", title=evil, tables=True)
+    sizes = [p.stat().st_size for p in (home/"page").rglob("*") if p.is_file()]
+    assert sum(sizes) / 3 < 3_000_000 and len(sizes) == 5
+    late = read_clip(home/"page/clips/clip-002.mp4", 2, "centres", length=10.)            # the window's own second 0
+    assert abs(late.frames[0].mean() - 156) < 12 and np.abs(late.sound(10.)[4800:]).max() < .05
+    page = chromium.new_page(viewport=dict(width=1440, height=1000))
+    faults, asked = [], []
+    page.on("pageerror", lambda e: faults.append(str(e))), page.on("console", lambda m: m.type == "error" and faults.append(m.text))
+    page.on("request", lambda r: asked.append(r.url))
+    try:
+        page.goto(page_at.as_uri())
+        page.wait_for_function("() => document.querySelector('video').readyState >= 2 && !document.querySelector('.vl-play').disabled")
+        assert page.inner_text("h1") == evil and page.inner_text(".vl-player h3") == evil and page.locator("#clips button").count() == 3
+        assert page.locator("#clips img, .vl-player img").count() == 0
+        page.wait_for_function("() => document.querySelector('.vl-player').dataset.pictures !== undefined")                     # the film strip is drawn
+        page.click(".vl-play")
+        page.wait_for_function("() => { const v = document.querySelector('video'); return v.currentTime > .3 && v.webkitAudioDecodedByteCount > 0 && v.webkitVideoDecodedByteCount > 0 && v.videoWidth === 128 }")
+        page.keyboard.press("Space")
+        for k, clip in enumerate(ids):                                       # the lanes of three clips, with and without media
+            page.locator("#clips button").nth(k).click()
+            page.wait_for_function("c => document.querySelector('.vl-player h3').textContent === c", arg=clip)
+            cells = {e.get_attribute("data-name"): e.get_attribute("data-cells") for e in page.locator('.vl-lane[data-modality="audio"]').all() if e.get_attribute("data-event") == evil}
+            assert cells["truth"] == "..oooo...." and cells[evil] == "..mmrrff.."
+        page.locator("#clips button").nth(1).click()
+        page.click(f'.vl-choices button:text-is("truth")')                    # lanes are switched as in the workbench
+        page.wait_for_function("() => !document.querySelector('.vl-lane[data-name=truth]')")
+        assert "segment-level Type@AV" in page.inner_text("section") and page.locator("section").count() == 2
+        page.keyboard.press("1")                                             # nothing is painted here
+        assert page.locator(".vl-edit:visible").count() == 0 and not page.locator(".vl-edit-button").is_visible()
+        assert not page.evaluate("() => window.hacked") and faults == [] and all(u.startswith(("file:", "blob:")) for u in asked)
+        from importlib.resources import files
+        if (axe := pytest.importorskip("axe_playwright_python")):
+            page.evaluate((files(axe.__name__)/"axe.min.js").read_text(encoding="utf-8"))
+            found = page.evaluate("() => window.axe.run(document)")["violations"]
+            assert not found, [(v["id"], [n["html"][:200] + n.get("failureSummary", "")[:200] for n in v["nodes"][:2]]) for v in found]
+    finally: page.close()
+    assert main(["share", "nobody", "--dataset", "demo", "--size", "tiny", "-o", str(home/"other")]) == 2 and not (home/"other").exists()
+
+
+# ---- a link to a view
+
+def test_a_view_is_a_short_code_that_can_be_pasted_back(chromium, home):
+    one, two = (CompareBench(labelings(more=3), ["model-1", "model-2"], n=20) for _ in range(2))
+    with bare(chromium, one, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.wait_for_selector(".vl-line")
+        page.click('button[data-name="model-3"]')
+        clips = table(page, "Clips")
+        clips.locator('select[data-filter="event"]').select_option("Event_2")
+        clips.locator(".vl-sort").select_option("model-3")
+        clips.locator("input[type=search]").fill("clip0")
+        page.wait_for_function("() => [...document.querySelectorAll('.vl-table h3')].some(e => /^Clips \\d+ of 40/.test(e.textContent))")
+        clips.locator(".vl-line").nth(3).click()
+        first = clips.locator(".vl-line").nth(3).get_attribute("data-id")
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=first)
+        page.focus(".vl-player"), page.keyboard.press("ArrowRight"), page.keyboard.press("ArrowRight"), page.keyboard.press("ArrowRight")
+        page.click(".vl-link-button")
+        page.wait_for_function("() => document.querySelector('.vl-code').value.length > 8")
+        code = page.input_value(".vl-code")
+        page.click(".vl-link-copy")
+        page.wait_for_function("() => document.querySelector('.vl-link-said').textContent === 'copied'")
+        assert page.evaluate("() => navigator.clipboard.readText()") == code and len(code) < 60
+    with bare(chromium, two) as page:                                        # another person
+        page.wait_for_selector(".vl-line")
+        page.click(".vl-link-button")
+        page.wait_for_function("() => document.querySelector('.vl-code').value.length > 8")
+        page.fill(".vl-code", code[:-1]), page.keyboard.press("Enter")
+        page.wait_for_function("() => document.querySelector('.vl-link-said').textContent.includes('no link to a view')")
+        page.fill(".vl-code", f" {code} "), page.keyboard.press("Enter")
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=first)
+        page.wait_for_function("() => Math.abs(+document.querySelector('.vl-ticks').getAttribute('aria-valuenow') - 3) < .01")
+        page.wait_for_selector('button[data-name="model-3"][aria-pressed="true"]')
+        clips = table(page, "Clips")
+        page.wait_for_function("() => [...document.querySelectorAll('.vl-sort')].at(-1).value === 'model-3'")
+        assert clips.locator('select[data-filter="event"]').input_value() == "Event_2" and clips.locator("input[type=search]").input_value() == "clip0"
+        assert list(two.table.view.index) == list(one.table.view.index)

@@ -178,3 +178,11 @@ def test_what_a_killed_writer_left_is_no_data_and_is_swept_on_the_next_write(tmp
     assert len(list(tmp_path.iterdir())) == 1 and not visible(tmp_path)      # the second one swept what the first one left
     with core.atomic_path(tmp_path/"q.toml") as tmp: tmp.write_text("x")
     assert [p.name for p in tmp_path.iterdir()] == ["q.toml"]
+
+@pytest.mark.parametrize("text", ["engine = " + "9"*4200, "engine = 0x" + "f"*9000, "engine" + ".a"*4000 + " = 1", "engine = " + "["*7000, "plugins = " + "[["*400 + "]]"*400,
+                                  "engine = 1e400", "plugins = [nan]", "media_folders = [1979-05-27]", "engine = \"\\ud800\"", "\0", "engine = 1\nengine = 2"])
+def test_settings_with_endless_numbers_or_depth_are_refused_in_a_sentence(tmp_path, text):
+    from valor_lab.core import read_settings
+    (tmp_path/"valor.toml").write_text(text)
+    with pytest.raises(ParameterError) as e: read_settings(tmp_path)
+    assert len(str(e.value)) < 1000

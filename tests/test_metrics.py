@@ -275,3 +275,12 @@ def test_real_annotations_score_as_the_reference_says(llp):
     truth = read_segments(llp/"AVVP_eval_audio.csv", llp/"AVVP_eval_visual.csv", weak.ids).select(weak.ids[:150])
     pred = weak.copied().select(truth.ids)
     assert close(M.avvp_scores(pred, truth), ref.mean_over_clips(ref.avvp_reference(pred, truth)))
+
+def test_scores_of_many_clips_are_counted_in_parts_and_come_out_the_same(monkeypatch):
+    from valor_lab.metrics import avvp, avvp_scores
+    rng = np.random.default_rng(0)
+    make = lambda: SegmentLabels([f"c{i}" for i in range(50)], rng.random((50, 10, 25)) < .2, rng.random((50, 10, 25)) < .2)
+    pred, truth = make(), make()
+    whole = avvp_scores(pred, truth, per_clip=True)
+    monkeypatch.setattr(avvp, "_AT_ONCE", 7)
+    assert np.allclose(avvp_scores(pred, truth, per_clip=True), whole, rtol=1e-13, atol=0)

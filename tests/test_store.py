@@ -374,11 +374,33 @@ def test_a_segment_that_its_stream_does_not_reach_is_missing_everywhere(tmp_path
 
 def test_nearest_of_nothing_is_nothing(): assert [len(x) for x in nearest([], np.ones(3, np.float32), 1., 5)] == [0, 0, 0]
 
+@pytest.mark.parametrize("key, value", [("audio", 7), ("audio", {"name": "x"}), ("n_segments", "ten"), ("n_segments", -1), ("n_segments", 10**12), ("n_segments", 9),
+    ("features", [1]), ("features", {"x": {"shape": [1e9], "modality": "audio"}}), ("visual", {"name": "eye", "fingerprint": "x", "scale": "no", "width": 3}),
+    ("visual", {"name": "eye", "fingerprint": "x", "scale": 1, "width": 4})])
+def test_settings_that_no_store_has_are_refused_in_a_sentence(tmp_path, key, value):
+    made(tmp_path/"s", both("a"))
+    disk.open_table(tmp_path/"s"/disk.TABLE).update_schema_metadata({"valor_lab": json.dumps(TEN | {key: value})}, replace=True)
+    with pytest.raises(ParameterError, match="not the settings of a store, see|is damaged: expected"): FeatureStore.open(tmp_path/"s")
+    (tmp_path/"old").mkdir()
+    (tmp_path/"old/manifest.json").write_text(json.dumps(TEN | {"format": 1, key: value}))
+    if value != 9 and "width" not in str(value):
+        with pytest.raises(ParameterError): FeatureStore.open(tmp_path/"old").ids
+
+def test_ids_that_no_list_can_hold_are_refused_and_a_folder_of_any_name_is_not(tmp_path):
+    made(tmp_path/"s", both("a"))
+    for odd in ("a\tb", "a\u2028b", "na\udcefve"):
+        with pytest.raises(ParameterError, match="a store cannot hold"): add_rows(tmp_path/"s", [Row(odd)], TEN)
+    odd = row("b", "audio", visual="/na\udcefve/b.mp4 is empty")
+    odd.path = "/na\udcefve/b.mp4"
+    add_rows(tmp_path/"s", [odd], TEN)
+    s = FeatureStore.open(tmp_path/"s")
+    assert s.paths[1] == "/na\\udcefve/b.mp4" and "udcefve" in s.failures.reason[0]
+
 # ---- kills
 
 def test_killed_writers_and_four_at_once_lose_and_double_nothing():
-    done = subprocess.run([sys.executable, K.__file__, "--kills", "1"], capture_output=True, text=True, timeout=1200)
+    done = subprocess.run([sys.executable, K.__file__, "--kills", "1", "--races", "2"], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-2000:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [f["kind"] for f in found] == ["append", "upsert", "compact", "convert", "four writers"]
+    assert [f["kind"] for f in found] == ["append", "upsert", "compact", "convert", "index", "four writers", "races of two", "full disk"]
     assert not any(f["faults"] for f in found), found

@@ -375,3 +375,50 @@ def test_the_command_cut_writes_windows_as_files_and_says_what_is_short(tmp_path
         assert np.abs(seen(clip) - 10*k - np.arange(10) - .5).max() < .1 and [round(s) for s in heard(clip)] == list(range(10*k, 10*k + 10))
     (tmp_path/"note.mp4").write_text("no video")
     assert main(["cut", str(tmp_path/"walk.ts"), str(tmp_path/"note.mp4"), "--out", str(tmp_path/"cut")]) == 1 and "note.mp4\tnot cut" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name,container,codecs", [("x.mp4", None, ("libx264", "aac")), ("x.mkv", None, ("libx264", "aac")), ("x.webm", None, ("libvpx", "libopus")), ("x.flv", None, ("libx264", "aac"))], ids=["mp4", "mkv", "webm", "flv"])
+def test_two_files_one_behind_the_other_are_refused_where_half_would_be_lost_or_seconds_mixed(tmp_path, name, container, codecs):
+    parts = [film(tmp_path/f"{k}{name}", EVEN[:125] + 5*k, (5*k, 5 + 5*k), -5*k, container, codecs) for k in (0, 1)]
+    read_clip(parts[0])
+    both = joined(tmp_path/name, *parts)
+    for read in (read_clip, measure, lambda p: read_clip(Window(p, 1, 3))):
+        with pytest.raises(MediaError, match=f"a second one begins at byte {parts[0].stat().st_size:,}"): read(both)
+
+
+def test_sound_put_one_behind_the_other_is_whole_or_refused(tmp_path):
+    for name in ("x.wav", "x.flac", "x.mp3", "x.ogg"):
+        parts = [film(tmp_path/f"{k}{name}", None, (5*k, 5 + 5*k), -5*k, None, (None, {"x.wav": "pcm_s16le", "x.flac": "flac", "x.mp3": "libmp3lame", "x.ogg": "libopus"}[name])) for k in (0, 1)]
+        read_clip(parts[1])
+        both = joined(tmp_path/name, *parts)
+        if name in ("x.wav", "x.flac"):
+            with pytest.raises(MediaError, match="two files one behind the other"): read_clip(both)
+        else: assert read_clip(both).duration == pytest.approx(10, abs=.15) and [None if s is None else round(s) for s in heard(read_clip(both))][1:9] == list(range(1, 9))
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_what_is_cut_is_as_upright_as_its_source(tmp_path, degrees):
+    file = film(tmp_path/"x.mp4", EVEN, (0, 10))
+    with av.open(str(file)) as src, av.open(str(tmp_path/"turned.mp4"), "w") as out:
+        pairs = {s: out.add_stream_from_template(s) for s in src.streams}
+        pairs[src.streams.video[0]].set_display_rotation(degrees)
+        for p in src.demux():
+            if p.dts is None: continue
+            p.stream = pairs[p.stream]
+            out.mux(p)
+    whole, part = (read_clip(p, 4, "centres", rate=None) for p in (Window(tmp_path/"turned.mp4", 3, 7), cut(tmp_path/"turned.mp4", tmp_path/"cut.mp4", 3, 7)))
+    assert whole.frames.shape == part.frames.shape == (4, *((96, 32) if degrees != 180 else (32, 96)), 3)
+    assert np.abs(whole.frames.astype(int) - part.frames).mean() < 8
+
+
+def test_a_transport_stream_is_unwrapped_for_the_browser_even_where_it_begins_in_the_middle(tmp_path):
+    from valor_lab.media import copied_packets, needs_copy
+    data = film(tmp_path/"x.ts", EVEN, (0, 10), 1.46, "mpegts", gop=50).read_bytes()
+    (tmp_path/"torn.ts").write_bytes(data[len(data)//4//188*188:])
+    for name, begin in (("x.ts", 0.), ("torn.ts", None)):
+        assert needs_copy(tmp_path/name)
+        copy, kind, start = copied_packets(tmp_path/name)
+        (tmp_path/"copy.mp4").write_bytes(copy)
+        ours, theirs = (read_clip(Window(p, at, at + 4), 8, "centres", rate=None) for p, at in ((tmp_path/name, 2), (tmp_path/"copy.mp4", 2 + start)))
+        assert kind == "video/mp4" and np.array_equal(seen(ours), seen(theirs)), name
+        with av.open(str(tmp_path/"copy.mp4")) as f: assert next(p for p in f.demux(video=0) if p.size).is_keyframe

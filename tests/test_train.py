@@ -405,6 +405,20 @@ def test_an_objective_with_memory_and_a_helper_resumes_the_same(tmp_path, sets):
         assert list(train.list_runs(tmp_path, published=False).name) == ["cut", "whole"]
     finally: del objectives.OBJECTIVES["memory"], PRESETS["memory"]
 
+def test_a_damaged_resume_file_is_one_sentence_and_without_it_the_run_begins_anew(tmp_path, sets):
+    with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"r", sets, save_every=0, loggers=[Stop(2)])
+    file = tmp_path/"r/resume.safetensors"
+    whole, size = file.read_bytes(), int.from_bytes(file.read_bytes()[:8], "little")
+    flip = lambda at: whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1:]
+    renamed = whole[:8] + whole[8:8 + size].replace(b'"model.', b'"medal.') + whole[8 + size:]
+    epoch = whole.index(b"epoch") + len(b'epoch\\": ')
+    for damaged in (b"", whole[:50], whole[:-40], flip(8 + size + 100), flip(len(whole) - 7), flip(epoch), renamed, b"[]" * 9, whole[::-1]):
+        file.write_bytes(damaged)
+        with pytest.raises(ParameterError, match="resume.safetensors cannot be read .*; delete it, and the run begins anew"): run_fit(tmp_path/"r", sets)
+    file.write_bytes(whole)
+    again = run_fit(tmp_path/"r", sets)
+    assert not file.exists() and again.scores["test"]
+
 def test_a_resume_file_holds_no_pickle(tmp_path, sets):
     with pytest.raises(KeyboardInterrupt): run_fit(tmp_path/"r", sets, save_every=0, loggers=[Stop(2)])
     with pytest.importorskip("safetensors").safe_open(tmp_path/"r"/"resume.safetensors", "pt") as f:

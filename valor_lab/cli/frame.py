@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from ..core import WORKSPACE_FILE, FetchError, ParameterError, load_plugins, workspace
+from ..files import read_text
 
 # %% ../../nbs/api/cli/00_frame.ipynb #838b74f5
 valor = typer.Typer(name="valor", add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -108,7 +109,7 @@ def file_arguments(
     "Absolute paths of everything that was named; the one path itself where there is only one."
     words = [str(w) for w in given or ()]
     if listed is not None:
-        lines = sys.stdin.read() if str(listed) == "-" else Path(listed).read_text(encoding="utf-8-sig")
+        lines = sys.stdin.read() if str(listed) == "-" else read_text(listed)
         words += [line for line in lines.splitlines() if line.strip()]
     if not words: raise ParameterError("no file was named; give files, a folder, or --list FILE with one path in each line")
     paths = [Path(w).expanduser().absolute() for w in words]     # in a shell a relative path starts where one stands

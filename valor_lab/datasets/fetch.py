@@ -161,11 +161,19 @@ def _copy_span(av, src, dst, reel, start, end):
         todo.append((s, e))
     for s, e in todo:
         for t, frame in _shown(av, s, reel, start, end):
+            if not written and s.type == "video": _turn(e, frame)
             frame.pts, frame.time_base = round(t/s.time_base), s.time_base
             for packet in e.encode(frame): dst.mux(packet)
             written += 1
         for packet in e.encode(None): dst.mux(packet)
     return written
+
+def _turn(stream, frame):
+    "Let a picture that was filmed upright be shown upright: the matrix of the source goes into the clip."
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None: return
+    if not hasattr(stream, "set_display_matrix"): raise ParameterError("its picture is turned: to cut it, update PyAV (pip install -U av)")
+    stream.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
 
 def _shown(av, stream, reel, start, end):
     "The frames of one stream in `[start, end)`, each with its second of the clip; the picture on the screen at `start` is the first."

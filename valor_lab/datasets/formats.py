@@ -7,7 +7,7 @@ __all__ = ['ROWS', 'FORMATS', 'CLIPS', 'event_rows', 'told_time', 'short_time', 
            'untagged', 'named_back']
 
 # %% ../../nbs/api/datasets/05_formats.ipynb #9e5df4b1
-import csv, html, io, json, re
+import csv, html, io, json, re, reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -32,7 +32,8 @@ def event_rows(rows) -> pd.DataFrame:
 def told_time(x, where):
     "Seconds as a number; what is none is an error that names the place."
     try: x = float(x)
-    except (TypeError, ValueError): raise ParameterError(f"{where}: {x!r:.60} is no time in seconds") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ParameterError(f"{where}: {reprlib.repr(x)} is no time in seconds") from None
     if not 0 <= x < 1e7: raise ParameterError(f"{where}: {x:g} is no time in seconds")
     return x
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import WORKSPACE_FILE, ParameterError, atomic_path, read_settings, resolve, safe_name, workspace
-from ..files import mark, save_file
+from ..files import mark, parse_toml, read_text, save_file
 from ..grid import split_window_id, windows
 from ..media import SUFFIXES, MediaError, find_clips, measure
 from ..vocab import Vocab
@@ -212,8 +212,8 @@ def allow_media(folder):
     "Add a folder to `media_folders` of the workspace's `valor.toml`."
     path = workspace()/WORKSPACE_FILE
     seen = mark(path)
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    before = tomllib.loads(text).get("media_folders", [])
+    text = read_text(path) if path.exists() else ""
+    before = parse_toml(text, path).get("media_folders", [])
     line = "media_folders = [" + ", ".join(_toml_string(f) for f in [*before, Path(folder).as_posix()]) + "]"
     new, n = re.subn(r"(?ms)^media_folders\s*=\s*\[.*?\]", lambda m: line, text, count=1)
     new = new if n else f"{line}\n{text}"                                    # at the top: below a table it would belong to that

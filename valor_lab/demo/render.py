@@ -14,6 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..core import ParameterError, atomic_path, fingerprint, resolve, sweep
+from ..files import read_json
 from .plan import (EDGE, EVENTS_PER_CLIP, LEAST_SHARE, PAIRS, RATES, RUNS, SIZES, SPLITS, TEACHER_SEED, check_plan, event_rng,
                                  event_shares, measure_rates, plan_demo)
 from .figures import FIGURES, draw_event
@@ -68,7 +69,7 @@ def _claim(out, manifest):
     "True if the set in `out` is finished; an error if another set is there."
     done, begun = out/"manifest.json", out/"begun.json"
     for path in (done, begun):
-        if path.exists() and (found := json.loads(path.read_text())) != manifest:
+        if path.exists() and (found := read_json(path)) != manifest:
             other = {k: found.get(k) for k in manifest if found.get(k) != manifest[k]}
             raise ParameterError(f"{out} holds another demo set ({other}, wanted {({k: manifest[k] for k in other})}): choose another "
                                  "folder, or delete it")

@@ -8,14 +8,15 @@ __all__ = ['torch', 'ClipSource', 'openai_hashes', 'is_archive', 'clip_from_file
            'own_preprocess']
 
 # %% ../../nbs/api/harvest/01_clip.ipynb #181d6999
-import functools, json, pickle, zipfile
+import functools, pickle, zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ..core import ParameterError, fingerprint, need, one_of
-from .teachers import Teacher, content_mark, fetch, groups, pick_device, plain_json, sha256, split_like, unit
+from ..files import read_json
+from .teachers import Teacher, content_mark, fetch, groups, pick_device, plain_json, plain_path, sha256, split_like, unit
 torch = need("torch", "teachers")
 
 # %% ../../nbs/api/harvest/01_clip.ipynb #490c0963
@@ -81,8 +82,9 @@ def clip_from_folder(folder:Path, quick_gelu=None) -> ClipSource:
     if len(files) > 1:
         raise ParameterError(f"{folder} holds {len(files)} files that may be the weights: {', '.join(f.name for f in files[:8])}; "
                              "expected one, so that the fingerprint is that of the network: keep the one that is meant")
-    config = json.loads((folder/"open_clip_config.json").read_text())
-    built = bool(config["model_cfg"].get("quick_gelu"))
+    config = read_json(folder/"open_clip_config.json", ("model_cfg",))["model_cfg"]
+    if not isinstance(config, dict): raise ParameterError(f"{folder}/open_clip_config.json: model_cfg is no table")
+    built = bool(config.get("quick_gelu"))
     if quick_gelu is False and built: raise ParameterError(f"quick_gelu=False contradicts {folder}/open_clip_config.json; leave it out")
     return ClipSource(f"local-dir:{folder}", files[0], bool(quick_gelu or built), folder.name)
 
@@ -178,6 +180,9 @@ class ClipTeacher(Teacher):
         trust_archive=False,     # accept a TorchScript archive that OpenAI did not publish
         batch_size=256,          # frames in one forward pass on a GPU
     ):
+        self.made_by = "valor_lab.harvest:ClipTeacher", dict(
+            model=model, pretrained=plain_path(pretrained), device=str(device), preprocess=preprocess, precision=precision,
+            quick_gelu=quick_gelu, trust_archive=trust_archive, batch_size=batch_size)
         one_of("preprocess", preprocess, ["published", "model"]), one_of("precision", precision, ["auto", "fp32", "fp16", "bf16"])
         source = find_clip(model, pretrained, quick_gelu, trust_archive)
         self.device, self.preprocess, self.batch_size = pick_device(device), preprocess, batch_size

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ..grid import covered, length_finding, segment_lengths
-from ..core import ParameterError, atomic_path, check_ids
+from ..core import ParameterError, atomic_path, check_ids, check_writable
+from ..files import read_text
 from ..vocab import LLP, Vocab
 
 # %% ../../nbs/api/labels/00_labels.ipynb #49b1179c
@@ -215,9 +216,7 @@ def _lines(path, columns):
     "Header check, then `(line number, cells)` of a tab-separated file."
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f"{path} does not exist")
-    try: text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as e: raise ParameterError(f"{path.name}: not a text file ({e.reason} at byte {e.start})") from None
-    lines = text.splitlines()
+    lines = read_text(path, 256 << 20).splitlines()
     head = lines[0].split("\t") if lines else []
     if not set(columns) <= set(head):
         hint = "; is it separated by commas?" if len(head) == 1 and "," in head[0] else ""
@@ -352,8 +351,7 @@ def read_segments(
 def _write_rows(path, head, rows):
     "Write tab-separated lines, whole or not at all."
     rows = [[str(v) for v in r] for r in [head, *rows]]
-    if odd := next((v for r in rows for v in r if re.search(r"[\x00-\x1f\x7f]", v)), None):
-        raise ParameterError(f"{Path(path).name} cannot hold {odd!r}: a tab, a line end or another control character is in it")
+    check_writable((v for r in rows for v in r), Path(path).name)
     with atomic_path(path) as tmp: tmp.write_text("".join("\t".join(r) + "\n" for r in rows), encoding="utf-8")
 
 # %% ../../nbs/api/labels/00_labels.ipynb #e9603a4c
@@ -363,6 +361,7 @@ def to_csv(
     visual_csv,   # where the labels of the picture go
 ):
     "Write the official format: one line per event instance, times in seconds."
+    check_writable(self.ids, Path(audio_csv).name)
     df = self.to_frame()
     for modality, path in (("audio", audio_csv), ("visual", visual_csv)):
         rows = ((r.clip, f"{r.onset:.6g}", f"{r.offset:.6g}", r.event) for r in df[df.modality == modality].itertuples())
@@ -476,8 +475,7 @@ def from_audacity(
 # %% ../../nbs/api/labels/00_labels.ipynb #2a447df6
 def _track(path):
     "The lines of a label track."
-    try: return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError: raise ParameterError(f"{Path(path).name}: not a text file") from None
+    return read_text(path).splitlines()
 
 # %% ../../nbs/api/labels/00_labels.ipynb #cae44218
 def _track_line(line, path, n):

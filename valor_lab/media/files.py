@@ -7,9 +7,10 @@ __all__ = ['av', 'write_clip', 'MediaError', 'open_media', 'Probe', 'streams_of'
            'counts_from_zero', 'lost_bytes', 'promised_end']
 
 # %% ../../nbs/api/media/00_files.ipynb #3225b13c
-import contextlib
+import contextlib, mmap
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,44 @@ def _why_not(path):
     if head[4:8] in (b"ftyp", b"moov", b"mdat"): return "truncated: an mp4 without its index, which stands at the end of the file"
     return f"not a video or sound file (it begins with {head[:8]!r})"
 
+# %% ../../nbs/api/media/00_files.ipynb #1fffd9b3
+@lru_cache(1024)
+def _second_file(path, size, changed, name):
+    "Byte at which another file of the same kind begins behind the first; 0: there is none, or its reader goes on by itself."
+    with open(path, "rb") as f:
+        if name == "mov": return _behind_boxes(f)
+        if name == "matroska":
+            end = _segment_end(f.read(4096))
+            magic = b"\x1a\x45\xdf\xa3"
+        elif name in ("wav", "avi"):
+            head = f.read(8)
+            end, magic = (8 + int.from_bytes(head[4:], "little") if name == "wav" and head[:4] == b"RIFF" else 0), b"RIFF"
+        elif name in ("flv", "flac") and size < 1 << 30:
+            magic = b"fLaC\x00\x00\x00\x22" if name == "flac" else b"FLV\x01"
+            with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as whole: return max(0, whole.find(magic, 64))
+        else: return 0
+        f.seek(end or size)
+        return end if end and f.read(4) == magic else 0
+
+def _behind_boxes(f):
+    "Where the second `ftyp` of an mp4 stands, behind the tables of the first."
+    at, tables = 0, False
+    while len(head := f.read(16)) >= 8:
+        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if size == 1: size = int.from_bytes(head[8:16], "big")
+        if kind == b"ftyp" and tables: return at
+        tables = tables or kind == b"moov"
+        if size < 8: return 0                                                  # to the end of the file, or damaged
+        at += size
+        f.seek(at)
+    return 0
+
+def _one_file(path, name):
+    "Refuse a file behind which another one begins."
+    at = _second_file(str(path), *Path(path).stat()[6:9:2], name.split(",")[0])
+    if at: raise MediaError(path, f"two files one behind the other: a second one begins at byte {at:,}; join them with ffmpeg's concat")
+
+
 # %% ../../nbs/api/media/00_files.ipynb #0fc376a5
 @contextlib.contextmanager
 def open_media(path):
@@ -103,7 +142,9 @@ def open_media(path):
     try: file = av.open(f"file:{path}", metadata_errors="replace", container_options=only)
     except PermissionError: raise MediaError(path, "may not be read") from None
     except av.FFmpegError: raise MediaError(path, _why_not(path)) from None
-    with file: yield file
+    with file:
+        _one_file(path, file.format.name)
+        yield file
 
 # %% ../../nbs/api/media/00_files.ipynb #69c9f3cb
 @dataclass
@@ -178,19 +219,24 @@ def _has_table(path):
 def lost_bytes(file, path) -> int:
     "How many bytes a Matroska or WebM file lacks of those that its Segment announces; 0 where it announces nothing."
     if not file.format.name.startswith("matroska"): return 0
-    with open(path, "rb") as f: head = f.read(4096)
+    with open(path, "rb") as f: end = _segment_end(f.read(4096))
+    return max(0, end - Path(path).stat().st_size)
+
+def _segment_end(head):
+    "Byte at which the Segment of a Matroska file ends; 0 where it does not say so."
     if head[:4] != b"\x1a\x45\xdf\xa3": return 0
     size, used = _number(head[4:12])
     at = 4 + used + (size or 0)
     if head[at:at + 4] != b"\x18\x53\x80\x67": return 0
     size, used = _number(head[at + 4:at + 12])
-    return 0 if size is None else max(0, at + 4 + used + size - Path(path).stat().st_size)
+    return 0 if size is None else at + 4 + used + size
 
 def _number(data):
     "An EBML number and its length in bytes; None where it means unknown."
     used = 9 - data[0].bit_length() if data else 1
     value = int.from_bytes(data[:used], "big") & ((1 << 7*used) - 1)
     return None if value == (1 << 7*used) - 1 else value, used
+
 
 # %% ../../nbs/api/media/00_files.ipynb #2b35c40b
 def promised_end(

@@ -8,6 +8,7 @@ __all__ = ['MODALITIES', 'LEVELS', 'LOOKUP_T', 'SCORES', 'NONALIGNED', 'EXCLUSIV
            'event_scores', 'confusion']
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #61333cfc
+from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
@@ -126,13 +127,22 @@ def _clip_f(counts):
 # %% ../../nbs/api/metrics/00_avvp.ipynb #2196ed4c
 SCORES = tuple(f"{level}/{kind}" for level in LEVELS for kind in ("audio", "visual", "audio_visual", "type", "event"))
 
+_AT_ONCE = 4096   # clips: what is counted of so many stays in a processor's cache
+
+_Part = namedtuple("_Part", "audio visual n_segments")
+
+def _part(x, first): return _Part(x.audio[first:first + _AT_ONCE], x.visual[first:first + _AT_ONCE], x.n_segments)
+
 def _clip_scores(pred, truth):
     "The ten scores of each clip, in percent, `[N,10]` in the order of `SCORES`."
+    if (n := len(truth.audio)) > _AT_ONCE:
+        return np.concatenate([_clip_scores(_part(pred, k), _part(truth, k)) for k in range(0, n, _AT_ONCE)])
     out = []
     for audio, visual, audio_visual in _all_counts(pred, truth).transpose(1, 0, 2, 3, 4):   # segment, then event level
         f = [_clip_f(counts) for counts in (audio, visual, audio_visual)]
         out += [*f, np.mean(f, 0), _clip_f(audio + visual)]
     return np.stack(out, 1)
+
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #7f249b42
 _PARTS = {}   # name of a metric -> statistics(pred, truth) [N,K], values(sums [...,K]) [...,n], keys(vocab)

@@ -8,7 +8,7 @@ __all__ = ['SPAN_COLUMNS', 'AMBIGUOUS_COLUMNS', 'SLACK', 'COLUMNS', 'TIOUS', 'AV
            'resampled_scores', 'nms', 'contrast', 'proposals', 'on_grid', 'to_segments']
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #d7505ac7
-import csv
+import csv, io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ParameterError, check_ids
+from ..files import read_text
 from ..labels import FINDING_COLUMNS, SegmentLabels, WeakLabels, runs
 from ..vocab import Vocab
 
@@ -102,18 +103,18 @@ def _rows(path):
     "`(line, cells)` of an annotation file, its header checked."
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f"{path} does not exist")
-    with open(path, newline="", encoding="utf-8-sig") as f:
-        reader = csv.reader(f)
-        head = next(reader, [])
-        if not set(COLUMNS) <= set(head):
-            raise ParameterError(f"{path.name}, line 1: expected the comma-separated columns {', '.join(COLUMNS)}, "
-                                 f"found {', '.join(head) or 'nothing'}")
-        for cells in reader:
-            if not cells: continue
-            if len(cells) != len(head):
-                raise ParameterError(f"{path.name}, line {reader.line_num}: expected {len(head)} values, "
-                                     f"found {len(cells)}: {','.join(cells)!r}")
-            yield reader.line_num, {c: cells[head.index(c)].strip() for c in COLUMNS}
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    try: rows = [(reader.line_num, cells) for cells in reader]
+    except csv.Error as e: raise ParameterError(f"{path.name}, line {reader.line_num}: not a row of a CSV ({e})") from None
+    head = rows[0][1] if rows else []
+    if not set(COLUMNS) <= set(head):
+        raise ParameterError(f"{path.name}, line 1: expected the comma-separated columns {', '.join(COLUMNS)}, "
+                             f"found {', '.join(head) or 'nothing'}")
+    for n, cells in rows[1:]:
+        if not cells: continue
+        if len(cells) != len(head):
+            raise ParameterError(f"{path.name}, line {n}: expected {len(head)} values, found {len(cells)}: {','.join(cells)!r:.200}")
+        yield n, {c: cells[head.index(c)].strip() for c in COLUMNS}
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #93c57644
 def _clip(start, end, duration):
@@ -163,7 +164,7 @@ def bare_vocab(name, events):
 def _read_ambiguous(path, durations):
     "Ambiguous spans of the videos in `durations`, and findings for other videos."
     path, rows, odd = Path(path), [], []
-    for n, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for n, line in enumerate(read_text(path).splitlines(), 1):
         if not (cells := line.split()): continue
         where = f"{path.name}, line {n}"
         if len(cells) != 3: raise ParameterError(f"{where}: expected `video start end`, found {line!r}")

@@ -23,6 +23,7 @@ from ..core import ParameterError, find_data, later, one_of, resolve
 from ..datasets import (HOW, LISTS, Dataset, dataset_folder, inventory, list_labels, load_dataset, load_labels, read_split,
                                 register_dataset)
 from ..datasets import find_features, store_path
+from ..files import read_text
 from ..labels import FINDING_COLUMNS, SegmentLabels, WeakLabels, concat
 from ..metrics import align
 from ..harvest import elaborate, has_store, tune, tune_bagged
@@ -44,9 +45,7 @@ def _lines(path, vocab, n_segments):
     "`(line number, event, video, onset, offset)` of a file, each value checked."
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f"{path} does not exist")
-    try: text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as e: raise ParameterError(f"{path.name}: not a text file ({e.reason} at byte {e.start})") from None
-    for n, line in enumerate(text.splitlines(), 1):
+    for n, line in enumerate(read_text(path).splitlines(), 1):
         # Annotations.txt comes with and without a header
         if not line.strip() or n == 1 and line.startswith("Category&"): continue
         cells, where = [c.strip() for c in line.split("&")], f"{path.name}, line {n}:"

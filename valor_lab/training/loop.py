@@ -8,7 +8,7 @@ __all__ = ['torch', 'safetensors', 'RELEASED', 'seed_epoch', 'batches', 'Trainin
            'finish', 'fit_seeds', 'released']
 
 # %% ../../nbs/api/training/06_loop.ipynb #343eecfc
-import contextlib, copy, json, math, os, random, time
+import contextlib, copy, hashlib, json, math, os, random, time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -204,7 +204,9 @@ def save_state(t:Training):
     for i, s in t.optimizer.state_dict()["state"].items(): state |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in s.items()}
     rest = dict(epoch=t.epoch, best=t.best, best_epoch=t.best_epoch, history=t.history, scaler=t.fabric.strategy.precision.state_dict())
     state = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in state.items()}
-    with atomic_path(t.run.path/"resume.safetensors") as tmp: safetensors.save_file(state, tmp, metadata={"state": json.dumps(rest)})
+    said = dict(state=json.dumps(rest))
+    said["mark"] = _mark(state, said["state"])
+    with atomic_path(t.run.path/"resume.safetensors") as tmp: safetensors.save_file(state, tmp, metadata=said)
     t.saved = time.monotonic()
 
 # %% ../../nbs/api/training/06_loop.ipynb #cf60e1ff
@@ -216,16 +218,27 @@ def _save_weights(t, weights, name):
     t.module.load_state_dict(now)
 
 # %% ../../nbs/api/training/06_loop.ipynb #9148cd5d
+def _mark(state, words):
+    "A mark of tensors and words, which any changed bit changes."
+    digest = hashlib.blake2b(words.encode(), digest_size=16)
+    for k in sorted(state): digest.update(k.encode()), digest.update(state[k].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
 def restore_state(t:Training, context) -> bool:
-    "Continue from the folder's resume file, if there is one."
+    "Continue from the folder's resume file, if there is one; `ParameterError` if it is not what was written."
     path = t.run.path/"resume.safetensors"
     if not path.exists(): return False
-    try:
-        state = safetensors.load_file(path)
-        with need("safetensors", "models").safe_open(path, "pt") as f: rest = json.loads(f.metadata()["state"])
-    except Exception as e:
+    try: _restore(t, context, path)
+    except Exception as e:                                               # whatever a damaged file provokes
         raise ParameterError(f"{t.run.name}: {path.name} cannot be read ({type(e).__name__}: {str(e)[:120]}); delete it, and the run "
                              "begins anew") from None
+    return True
+
+def _restore(t, context, path):
+    state = safetensors.load_file(path)
+    with need("safetensors", "models").safe_open(path, "pt") as f: said = f.metadata()
+    if said["mark"] != _mark(state, said["state"]): raise ValueError("it is damaged: the numbers are not those that were written")
+    rest = json.loads(said["state"])
     part = lambda prefix: {k[len(prefix) + 1:]: v for k, v in state.items() if k.startswith(prefix + ".")}
     t.module.load_state_dict(part("model"))
     averages = {}
@@ -234,7 +247,6 @@ def restore_state(t:Training, context) -> bool:
     t.fabric.strategy.precision.load_state_dict(rest["scaler"])
     t.objective.load_state_dict(part("objective"), context)
     t.epoch, t.best, t.best_epoch, t.history = (rest[k] for k in ("epoch", "best", "best_epoch", "history"))
-    return True
 
 # %% ../../nbs/api/training/06_loop.ipynb #b8b52395
 def _context(t:Training, data, val, device) -> Context:

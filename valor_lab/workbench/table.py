@@ -194,8 +194,9 @@ def _paper_table(self:Table,
         elif c["words"]: out[label] = ["" if pd.isna(x) else str(x) for x in v]
         elif whole: out[label] = list(v)
         else:
-            form = f"{'+' if c['signed'] else ''}.{c['digits']}f"
-            out[label] = ["–" if pd.isna(x) else format(x, form).replace("-", "−") for x in v]
+            told = [np.nan if pd.isna(x) else round(x, c["digits"]) + 0. for x in v]
+            plus = lambda x: "+" if c["signed"] and x > 0 else ""
+            out[label] = ["–" if pd.isna(x) else f"{plus(x)}{x:.{c['digits']}f}".replace("-", "−") for x in told]
     names = view["label"] if "label" in view else view.index
     return pd.DataFrame(out, pd.Index([str(n) for n in names], name=self.id_label))
 

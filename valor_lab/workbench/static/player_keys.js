@@ -3,8 +3,8 @@ const KEYS = [["space", "play, pause"], ["← →", "a segment back, forth"], ["
   [", .", "a frame back, forth"],
   ["home, end", "to the beginning, the end"], ["n p", "next, previous clip"], ["s, shift s", "faster, slower"], ["m", "mute"],
   ["l", "loop off"], ["+ − 0", "zoom in, out, whole clip"],
-  ["e", "edit labels"], ["1 … 9", "paint a lane at the playhead; with shift: erase"],
-  ["ctrl z, ctrl y", "undo, redo a stroke"], ["ctrl s", "save the strokes"], ["?", "these keys"],
+  ["e", "edit labels", "edits"], ["1 … 9", "paint a lane at the playhead; with shift: erase", "edits"],
+  ["ctrl z, ctrl y", "undo, redo a stroke", "edits"], ["ctrl s", "save the strokes", "edits"], ["?", "these keys"],
   ["click", "seek"], ["drag on pictures or lanes", "loop a span"], ["drag on the seconds, ctrl wheel", "zoom"]];
 
 function handOf(p) {
@@ -67,11 +67,12 @@ function keysOf(p) {
     z: e => p.asks(e.shiftKey ? "redo" : "undo"), y: () => p.asks("redo"), s: () => p.asks("save"),
   };
 
-  p.helpBox.append(...KEYS.flatMap(([k, what]) => [h("dt", { text: k }), h("dd", { text: what })]));
+  const known = KEYS.filter(k => !(k[2] && get("shared")));      // a shared page is looked at
+  p.helpBox.append(...known.flatMap(([k, what]) => [h("dt", { text: k }), h("dd", { text: what })]));
   p.help = () => {
     p.helpBox.hidden = !p.helpBox.hidden;
     p.helpButton.setAttribute("aria-expanded", !p.helpBox.hidden);
-    if (!p.helpBox.hidden) p.said.textContent = KEYS.map(k => k.join(": ")).join("; ");
+    if (!p.helpBox.hidden) p.said.textContent = known.map(k => `${k[0]}: ${k[1]}`).join("; ");
   };
   ownKeys(p.root, e => {
     if (typing(e) || e.altKey) return false;

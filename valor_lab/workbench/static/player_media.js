@@ -21,6 +21,7 @@ function mediaOf(p) {
     drop();
     root.dataset.media = "none";
     if (!media.size) return mute(media.reason || "");
+    if (media.url) { root.dataset.media = "url"; video.src = media.url; return; }         // a shared page: the file lies beside it
     if (get("by_url")) {
       const url = await servedAt(media);
       if (mine !== source) return;
@@ -65,7 +66,7 @@ function mediaOf(p) {
       p.fps = m.fps || 25;
       pictures = { n: m.n, wave: m.wave ? new Int8Array(bytes(buffers[1])) : null };
       drawWave();
-      strip(m.n ? buffers[0] : null);
+      strip(m.film || (m.n ? buffers[0] : null));
     }
   }
   function part(m, buffer) {
@@ -77,10 +78,13 @@ function mediaOf(p) {
     root.dataset.media = "blob";
     video.src = blob.url;
   }
+  function still(address) {
+    return new Promise((done, failed) => { const e = new Image(); e.onload = () => done(e); e.onerror = failed; e.src = address; });
+  }
   async function strip(jpeg) {
     drawFilm();
     if (!jpeg) return;
-    const mine = source, image = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    const mine = source, image = typeof jpeg === "string" ? await still(jpeg) : await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
     if (mine !== source) return;
     pictures.image = image;
     drawFilm();
