@@ -228,3 +228,41 @@ def test_a_shared_page_plays_from_a_disk_and_text_with_html_stays_text(chromium,
             assert not found, [(v["id"], [n["html"][:200] + n.get("failureSummary", "")[:200] for n in v["nodes"][:2]]) for v in found]
     finally: page.close()
     assert main(["share", "nobody", "--dataset", "demo", "--size", "tiny", "-o", str(home/"other")]) == 2 and not (home/"other").exists()
+
+
+# ---- a link to a view
+
+def test_a_view_is_a_short_code_that_can_be_pasted_back(chromium, home):
+    one, two = (CompareBench(labelings(more=3), ["model-1", "model-2"], n=20) for _ in range(2))
+    with bare(chromium, one, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.wait_for_selector(".vl-line")
+        page.click('button[data-name="model-3"]')
+        clips = table(page, "Clips")
+        clips.locator('select[data-filter="event"]').select_option("Event_2")
+        clips.locator(".vl-sort").select_option("model-3")
+        clips.locator("input[type=search]").fill("clip0")
+        page.wait_for_function("() => [...document.querySelectorAll('.vl-table h3')].some(e => /^Clips \\d+ of 40/.test(e.textContent))")
+        clips.locator(".vl-line").nth(3).click()
+        first = clips.locator(".vl-line").nth(3).get_attribute("data-id")
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=first)
+        page.focus(".vl-player"), page.keyboard.press("ArrowRight"), page.keyboard.press("ArrowRight"), page.keyboard.press("ArrowRight")
+        page.click(".vl-link-button")
+        page.wait_for_function("() => document.querySelector('.vl-code').value.length > 8")
+        code = page.input_value(".vl-code")
+        page.click(".vl-link-copy")
+        page.wait_for_function("() => document.querySelector('.vl-link-said').textContent === 'copied'")
+        assert page.evaluate("() => navigator.clipboard.readText()") == code and len(code) < 60
+    with bare(chromium, two) as page:                                        # another person
+        page.wait_for_selector(".vl-line")
+        page.click(".vl-link-button")
+        page.wait_for_function("() => document.querySelector('.vl-code').value.length > 8")
+        page.fill(".vl-code", code[:-1]), page.keyboard.press("Enter")
+        page.wait_for_function("() => document.querySelector('.vl-link-said').textContent.includes('no link to a view')")
+        page.fill(".vl-code", f" {code} "), page.keyboard.press("Enter")
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=first)
+        page.wait_for_function("() => Math.abs(+document.querySelector('.vl-ticks').getAttribute('aria-valuenow') - 3) < .01")
+        page.wait_for_selector('button[data-name="model-3"][aria-pressed="true"]')
+        clips = table(page, "Clips")
+        page.wait_for_function("() => [...document.querySelectorAll('.vl-sort')].at(-1).value === 'model-3'")
+        assert clips.locator('select[data-filter="event"]').input_value() == "Event_2" and clips.locator("input[type=search]").input_value() == "clip0"
+        assert list(two.table.view.index) == list(one.table.view.index)

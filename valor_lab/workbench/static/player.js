@@ -1,10 +1,10 @@
 // The player: video, film strip, waveform and label lanes on one time axis. Python holds the state; see `Player` in
-// valor_lab.workbench. Each part (stage, time, axis, media, lanes, editing, hand and keys) is a file that can be read alone: it finds
+// valor_lab.workbench. Each part (stage, time, axis, media, lanes, editing, link, hand and keys) is a file that can be read alone: it finds
 // the player as `p`, adds its verbs to it, and says what it listens to (`p.listen`), begins with and ends with.
 function render({ model, el }) {
   const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); };
   const p = { model, get, put, clip: () => get("clip"), listen: [], begin: [], end: [] };
-  for (const part of [stageOf, timeOf, axisOf, mapOf, mediaOf, lanesOf, editingOf, handOf, keysOf]) part(p);
+  for (const part of [stageOf, timeOf, axisOf, mapOf, mediaOf, lanesOf, editingOf, linkOf, handOf, keysOf]) part(p);
   el.append(p.root);
 
   p.before = () => get("place").row > 0;
