@@ -21,6 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     render=["render_demo"],
     teachers=["SPACE", "CLIP_CONFIG", "CLAP_CONFIG", "CAPTIONS", "KNOWN", "CLIP_MEAN", "CLIP_STD", "CLAP_SCALE",
               "render_figures", "draw_batch", "render_sounds", "mix_batch", "pair_loss", "anneal", "word_loss", "optimise",
-              "train_clip", "caption_tokens", "train_clap", "shrink", "restore", "train_demo_teachers", "demo_teachers",
+              "train_clip", "caption_tokens", "train_clap", "shrink", "restore", "train_demo_teachers", "demo_teachers", "demo_teacher",
               "packaged"],
 ))

@@ -6,7 +6,7 @@
 __all__ = ['torch', 'SPACE', 'CLIP_CONFIG', 'CLAP_CONFIG', 'CAPTIONS', 'KNOWN', 'CLIP_MEAN', 'CLIP_STD', 'CLAP_SCALE',
            'render_figures', 'draw_batch', 'render_sounds', 'mix_batch', 'pair_loss', 'anneal', 'word_loss', 'optimise',
            'train_clip', 'caption_tokens', 'train_clap', 'shrink', 'restore', 'train_demo_teachers', 'demo_teachers',
-           'packaged']
+           'demo_teacher', 'packaged']
 
 # %% ../../nbs/api/demo/10_teachers.ipynb #81035570
 import functools, json, sys, tempfile
@@ -257,8 +257,14 @@ def demo_teachers(
         (clip/"open_clip_config.json").write_text(meta["open_clip_config"])
         restore(folder/"clap.safetensors", clap)
         teachers = ClipTeacher(pretrained=clip, device=device), ClapTeacher(clap, device=device)
-    for t in teachers: t.known_captions = KNOWN
+    for t in teachers:
+        arguments = dict(modality=t.modality, folder=None if folder == packaged() else str(folder.absolute()), device=str(device))
+        t.known_captions, t.made_by = KNOWN, ("valor_lab.demo:demo_teacher", arguments)
     return teachers
+
+def demo_teacher(modality, folder=None, device="auto"):
+    "One of the two."
+    return next(t for t in demo_teachers(folder, device) if t.modality == modality)
 
 def packaged() -> Path:
     "The folder of the weights that come with valor_lab."

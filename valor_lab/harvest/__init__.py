@@ -9,7 +9,7 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    teachers=["Teacher", "fetch", "read_checkpoint", "sha256", "plain_json", "content_mark", "pick_device", "unit", "groups",
+    teachers=["Teacher", "fetch", "read_checkpoint", "sha256", "plain_json", "plain_path", "content_mark", "pick_device", "unit", "groups",
               "split_like"],
     clip=["ClipSource", "openai_hashes", "is_archive", "clip_from_file", "clip_from_folder", "clip_from_tag", "find_clip",
           "build_clip", "squash", "check_frames", "ClipTeacher", "clip_width", "clip_config", "unusual", "own_preprocess"],
@@ -30,7 +30,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     store=["FeatureStore", "open_store", "begin_store", "of_modality", "MissingModalityWarning"],
     published=["PUBLISHED", "HEARD", "NOTE", "PUBLISHED_LABELS", "RELEASED", "read_array", "read_note", "open_published",
                "export_published"],
-    pipeline=["TokenMap", "harvest", "embed", "in_windows", "summary"],
+    pipeline=["TokenMap", "harvest", "harvest_part", "recipe_of", "plan_of", "embed",
+              "in_windows", "summary"],
     statistics=["TEACHER", "Statistics", "count", "best_cut", "best_threshold", "aligned_truth", "common_threshold", "best_thresholds",
                 "statistics_of", "optimum_of", "weighted_f", "resampled"],
     thresholds=["Thresholds", "own_thresholds", "caption_mark", "origin", "tune", "tune_global", "tune_pooled",

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core import ParameterError, fingerprint, need
 from ..grid import Grid
-from .teachers import Teacher, content_mark, fetch, groups, pick_device, plain_json, read_checkpoint, sha256
+from .teachers import Teacher, content_mark, fetch, groups, pick_device, plain_json, plain_path, read_checkpoint, sha256
 from .teachers import split_like, unit
 torch = need("torch", "teachers")
 
@@ -210,6 +210,8 @@ class ClapTeacher(Teacher):
         tokenizer=None,                    # folder with RoBERTa's vocab.json and merges.txt; None: fetched once
         batch_size=64,                     # segments in one forward pass on a GPU
     ):
+        self.made_by = "valor_lab.harvest:ClapTeacher", dict(
+            checkpoint=plain_path(checkpoint), device=str(device), tokenizer=plain_path(tokenizer), batch_size=batch_size)
         path = find_clap(checkpoint)
         self.device, self.batch_size = pick_device(device), batch_size
         self.model, config = open_clap(path)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core import ParameterError, fingerprint, need, one_of
 from ..files import read_json
-from .teachers import Teacher, content_mark, fetch, groups, pick_device, plain_json, sha256, split_like, unit
+from .teachers import Teacher, content_mark, fetch, groups, pick_device, plain_json, plain_path, sha256, split_like, unit
 torch = need("torch", "teachers")
 
 # %% ../../nbs/api/harvest/01_clip.ipynb #490c0963
@@ -180,6 +180,9 @@ class ClipTeacher(Teacher):
         trust_archive=False,     # accept a TorchScript archive that OpenAI did not publish
         batch_size=256,          # frames in one forward pass on a GPU
     ):
+        self.made_by = "valor_lab.harvest:ClipTeacher", dict(
+            model=model, pretrained=plain_path(pretrained), device=str(device), preprocess=preprocess, precision=precision,
+            quick_gelu=quick_gelu, trust_archive=trust_archive, batch_size=batch_size)
         one_of("preprocess", preprocess, ["published", "model"]), one_of("precision", precision, ["auto", "fp32", "fp16", "bf16"])
         source = find_clip(model, pretrained, quick_gelu, trust_archive)
         self.device, self.preprocess, self.batch_size = pick_device(device), preprocess, batch_size

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'OWN', 'DEMO_SIZES', 'Recipe', 'register_recipe', 'recipe', 'presets_for', 'for_dataset', 'prepare_demo',
-           'keep_labels', 'prepare', 'place', 'check_parameters', 'load_splits', 'missing_words', 'choose_labels',
-           'report_folder', 'keep_table', 'keep_figure', 'clip_media']
+           'keep_labels', 'prepare', 'place', 'check_parameters', 'load_splits', 'Splits', 'missing_words',
+           'choose_labels', 'report_folder', 'keep_table', 'keep_figure', 'clip_media']
 
 # %% ../../nbs/api/training/07_recipes.ipynb #fba15f6f
 import ast, math, time
@@ -162,6 +162,16 @@ def load_splits(dataset, root, size, features, labels="") -> dict:
     "Training, validation and test split of a data set, None for one that it lacks; `labels` names the dense labels of the first."
     splits = {s: load_dataset(dataset, root, s, features, size=size) if s in recipe(dataset, root).splits else None for s in LISTS}
     return splits | {"train": choose_labels(splits["train"], labels, root)}
+
+# %% ../../nbs/api/training/07_recipes.ipynb #5c0f4f09
+class Splits:
+    "The splits of a data set by the kind of features."
+    def __init__(self, dataset, root="data", size="small", labels=""):
+        self.source, self.loaded = dict(dataset=dataset, root=str(resolve(root)), size=size, labels=labels), {}
+    def __repr__(self): return f"Splits({self.source})"
+    def __call__(self, features) -> dict:
+        if features not in self.loaded: self.loaded[features] = load_splits(features=features, **self.source)
+        return self.loaded[features]
 
 # %% ../../nbs/api/training/07_recipes.ipynb #d6e3af74
 def missing_words(train, val, test) -> list:

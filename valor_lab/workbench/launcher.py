@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ParameterError, need, resolve
+from ..engines import check_engine
 from ..files import read_table, read_toml, visible
 from .jobs import STATES, Job, SameJob, gpus, list_jobs, launch
 from .page import into_paper, static, still
@@ -45,7 +46,7 @@ class Launcher(anywidget.AnyWidget):
         self.observe(lambda c: self.now(), "selected")
 
 # %% ../../nbs/api/workbench/10_launcher.ipynb #41cba37e
-def check_start(fixed:dict, preset:str, labels="", overrides="", epochs=None, seeds="0", device="auto") -> list:
+def check_start(fixed:dict, preset:str, labels="", overrides="", epochs=None, seeds="0", device="auto", engine="") -> list:
     "The seeds of a training that may be started; `ParameterError` says what is wrong with it."
     numbers = [s.strip() for s in str(seeds).split(",")]
     if not all(re.fullmatch(r"\d{1,9}", s) for s in numbers):
@@ -53,7 +54,8 @@ def check_start(fixed:dict, preset:str, labels="", overrides="", epochs=None, se
     if len(set(map(int, numbers))) < len(numbers): raise ParameterError(f"seeds={seeds!r:.60}: one of them stands there twice")
     if epochs is not None and not (float(epochs).is_integer() and epochs >= 0):
         raise ParameterError(f"epochs={epochs}: expected a whole number, 0 or more")
-    if device.startswith("cuda") and not gpus():
+    here = check_engine(engine or None).name == "local"
+    if here and device.startswith("cuda") and not gpus():
         raise ParameterError(f"device={device!r}: no GPU can be used here; choose 'cpu' or 'auto'")
     plan_runs(preset, fixed["dataset"], fixed["size"], overrides, epochs, fixed["data_root"])
     return [int(s) for s in numbers]
@@ -74,11 +76,12 @@ def job_name(parameters:dict, taken) -> str:
     return next(n for k in range(1, 10**6) if (n := name if k == 1 else f"{name}-{k}") not in taken)
 
 # %% ../../nbs/api/workbench/10_launcher.ipynb #915c82fc
-def _start(self, preset:str, labels="", overrides="", epochs=None, seeds="0", device="auto", name=None) -> Job:
+def _start(self, preset:str, labels="", overrides="", epochs=None, seeds="0", device="auto", name=None, engine="") -> Job:
     "Start a training; the job it became. What cannot work is refused at once."
-    numbers = check_start(self.fixed, preset, labels, overrides, epochs, seeds, device)
+    numbers = check_start(self.fixed, preset, labels, overrides, epochs, seeds, device, engine)
     epochs = None if epochs is None else int(epochs)
     given = dict(preset=preset, labels=labels, overrides=overrides, epochs=epochs, seeds=",".join(map(str, numbers)), device=device)
+    if engine: given["engine"] = engine
     taken = {p.parent.name for p in visible(resolve(self.folder), "*/job.json")}
     job = launch(self.notebook, self.fixed | given, name or job_name(given, taken), self.folder)
     self.message, self.selected = f"{job_title(given)}: {job.says}", job.name
@@ -210,7 +213,8 @@ def _launcher_asked(self, widget, message, buffers):
         if message.get("do") == "start":
             if message["labels"] not in self.labels:
                 raise ParameterError(f"labels={message['labels']!r:.80} are not among those that this page offers")
-            self.start(**{k: message[k] for k in ("preset", "labels", "overrides", "epochs", "seeds", "device")})
+            asked = {k: message[k] for k in ("preset", "labels", "overrides", "epochs", "seeds", "device")}
+            self.start(**asked, engine=str(message.get("engine", "")))
         elif message.get("do") == "paper": return into_paper(self, message)
         elif message.get("do") == "stop" and self.selected:
             Job(resolve(self.folder)/self.selected).stop()

@@ -1,0 +1,118 @@
+"Engines: pieces of work go where they are told, come back in order, survive their processes, and refuse in one sentence."
+import json, os, stat, subprocess, sys, time
+from pathlib import Path
+
+import pytest
+
+from valor_lab import engines
+from valor_lab.core import ParameterError
+from valor_lab.engines import WorkFailed, check_engine, find_engine, private_folder, run_all
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    "A module that only its path makes known, as a user's own would be."
+    (tmp_path/"piece_of_work.py").write_text(
+        "import os, pathlib, signal\n"
+        "def square(n): print('noise'); return n*n\n"
+        "def pid(n): return os.getpid()\n"
+        "def die_once(folder, n):\n"
+        "    p = pathlib.Path(folder)/f'seen{n}'\n"
+        "    if not p.exists(): p.touch(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return n\n"
+        "def die(n): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def fail(n):\n"
+        "    if n == 1: raise ZeroDivisionError('by one')\n"
+        "    return n\n"
+        "def threads(n): return os.environ['OMP_NUM_THREADS']\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(HERE.parent)]))
+    return tmp_path
+
+
+@pytest.mark.parametrize("engine", ["local", "local:processes=2", "slurm:cluster=debug", "slurm:cluster=local"])
+def test_results_come_back_in_order_whatever_the_engine(work, engine):
+    if engine.startswith("slurm"): pytest.importorskip("submitit")
+    assert run_all("piece_of_work:square", [dict(n=n) for n in range(5)], engine, work/"logs") == [0, 1, 4, 9, 16]
+
+
+def test_workers_are_other_processes_and_keep_to_their_threads(work):
+    found = run_all("piece_of_work:pid", [dict(n=n) for n in range(6)], "local:processes=2")
+    assert os.getpid() not in found and 1 <= len(set(found)) <= 2
+    assert run_all("piece_of_work:threads", [dict(n=0)], "local:processes=1,cpus=3") == ["3"]
+
+
+def test_what_a_killed_process_had_in_hand_is_done_again(work):
+    assert run_all("piece_of_work:die_once", [dict(folder=str(work), n=n) for n in range(4)], "local:processes=2") == [0, 1, 2, 3]
+
+
+def test_work_that_always_kills_its_process_fails_alone(work):
+    with pytest.raises(WorkFailed, match="was killed 3 times"): run_all("piece_of_work:die", [dict(n=0)], "local:processes=1")
+
+
+def test_one_failure_takes_no_other_work_with_it_and_is_named(work):
+    for engine in ("local", "local:processes=2"):
+        with pytest.raises(WorkFailed, match="1 of 3 pieces of work failed, the others are done; number 2: ZeroDivisionError: by one"):
+            run_all("piece_of_work:fail", [dict(n=n) for n in range(3)], engine)
+
+
+@pytest.mark.parametrize("said,why", [
+    ("rya", "engine='rya' is not known"), ("local:procesess=2", "is not known"), ("local:processes=many", "expected a whole number"),
+    ("local:processes=-1", "expected 0 or more"), ("slurm:cpus=0", "expected 1 or more"), ("slurm:cluster=moon", "is not known")])
+def test_a_wrong_engine_is_refused_in_one_sentence(said, why):
+    with pytest.raises(ParameterError, match=why) as e: find_engine(said)
+    assert "\n" not in str(e.value)
+
+
+def test_what_is_not_there_is_said_within_seconds(monkeypatch):
+    start = time.monotonic()
+    with pytest.raises(ParameterError, match="no cluster answers at 127.0.0.1:9"): check_engine("ray:127.0.0.1:9")
+    with pytest.raises(ParameterError, match="expected HOST:PORT"): check_engine("ray:somewhere")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ParameterError, match="there is no `sbatch`"): check_engine("slurm")
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    for name in ("ray", "slurm"):
+        with pytest.raises(ParameterError, match=r"pip install 'valor_lab\[cluster\]'"): check_engine(name)
+    assert time.monotonic() - start < 10
+
+
+def test_work_that_is_no_name_is_refused_before_it_starts():
+    with pytest.raises(ParameterError, match="named by text and numbers alone"): run_all("math:sqrt", [dict(x=object())])
+
+
+def test_the_folder_in_which_pickles_lie_is_private_and_left_without_them(work):
+    pytest.importorskip("submitit")
+    run_all("piece_of_work:square", [dict(n=2)], "slurm:cluster=debug", work/"logs")
+    (folder,) = (work/"logs").iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE((work/"logs").stat().st_mode) == 0o700 and not list(folder.glob("*.pkl"))
+    (work/"link").symlink_to(work)
+    with pytest.raises(ParameterError, match="not a folder of yours"): private_folder(work/"link")
+
+
+FAKE = """#!/bin/sh
+cp "$1" "{folder}/directives.sh"
+echo "Submitted batch job 4711"
+"""
+
+def test_the_directives_of_slurm_are_what_was_asked_for(tmp_path, monkeypatch):
+    submitit = pytest.importorskip("submitit")
+    for name in ("sbatch", "srun"):
+        (tmp_path/name).write_text(FAKE.format(folder=tmp_path))
+        (tmp_path/name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    engine = check_engine("slurm:partition=gpu,account=lab,minutes=90,cpus=8,memory_gb=32,gpus=1,jobs=4")
+    executor = submitit.AutoExecutor(private_folder(tmp_path/"logs"), cluster="slurm")
+    executor.update_parameters(**engines.slurm_parameters(engine, 100))
+    executor.submit(engines.answer, "math:sqrt", "{}")
+    said = (tmp_path/"directives.sh").read_text()
+    for line in ("--partition=gpu", "--account=lab", "--time=90", "--cpus-per-task=8", "--mem=32GB", "--gpus-per-node=1"):
+        assert f"#SBATCH {line}" in said, line
+
+
+def test_opening_the_library_or_asking_for_an_engine_loads_neither_ray_nor_submitit():
+    code = ("import sys, valor_lab, valor_lab.engines as e, valor_lab.training, valor_lab.harvest; e.find_engine('ray'); "
+            "e.run_all('math:sqrt', [dict()][:0]); print([m for m in ('ray', 'submitit', 'torch') if m in sys.modules])")
+    env = dict(os.environ, PYTHONPATH=str(HERE.parent))
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout.strip() == "[]"
