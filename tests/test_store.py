@@ -380,7 +380,7 @@ def test_nearest_of_nothing_is_nothing(): assert [len(x) for x in nearest([], np
 def test_settings_that_no_store_has_are_refused_in_a_sentence(tmp_path, key, value):
     made(tmp_path/"s", both("a"))
     disk.open_table(tmp_path/"s"/disk.TABLE).update_schema_metadata({"valor_lab": json.dumps(TEN | {key: value})}, replace=True)
-    with pytest.raises(ParameterError, match="not the settings of a store, see|is damaged: expected"): FeatureStore.open(tmp_path/"s")
+    with pytest.raises(ParameterError, match="not the settings of a store, see|is damaged: its columns lack"): FeatureStore.open(tmp_path/"s")
     (tmp_path/"old").mkdir()
     (tmp_path/"old/manifest.json").write_text(json.dumps(TEN | {"format": 1, key: value}))
     if value != 9 and "width" not in str(value):
@@ -395,6 +395,28 @@ def test_ids_that_no_list_can_hold_are_refused_and_a_folder_of_any_name_is_not(t
     add_rows(tmp_path/"s", [odd], TEN)
     s = FeatureStore.open(tmp_path/"s")
     assert s.paths[1] == "/na\\udcefve/b.mp4" and "udcefve" in s.failures.reason[0]
+
+def test_of_two_who_begin_a_table_the_second_wipes_nothing(tmp_path):
+    import threading
+    from valor_lab.files import lock
+    path = tmp_path/"s"/disk.TABLE
+    path.parent.mkdir()
+    with lock(path):                                                          # the first one is at it
+        second = threading.Thread(target=disk.create_table, args=(path, disk.schema_of(TEN)))
+        second.start()
+        made(tmp_path/"s", both("a"))
+    second.join(60)
+    assert FeatureStore.open(tmp_path/"s").ids == ("a",) and disk.open_table(path).version == 2
+
+def test_a_file_that_somebody_tidies_away_does_not_stop_a_writer(tmp_path, monkeypatch):
+    made(tmp_path/"s", both("a"))
+    class Gone:
+        path = str(tmp_path/"gone")
+        def stat(self): raise FileNotFoundError(self.path)
+        def is_file(self): return True
+    real = os.scandir
+    monkeypatch.setattr(disk.os, "scandir", lambda p: [*real(p), Gone()])
+    assert add_rows(tmp_path/"s", both("b"), TEN) == (1, 0)
 
 # ---- kills
 

@@ -206,6 +206,8 @@ def read_rows(f, path):
         rows = f.read(path)
         odd = [x for c in ("clip", "event", "modality") for x in rows[c] if not isinstance(x, str)]
         if odd: raise ValueError(f"{reprlib.repr(odd[0])} where a name is expected")
+        odd = set(rows["modality"]) - {"", "audio", "visual", "both"}
+        if odd: raise ValueError(f"the modality {reprlib.repr(min(odd))}, expected audio, visual or both")
         return rows
     except (ParameterError, ImportError): raise
     except Exception as e:
