@@ -266,3 +266,51 @@ def test_a_view_is_a_short_code_that_can_be_pasted_back(chromium, home):
         page.wait_for_function("() => [...document.querySelectorAll('.vl-sort')].at(-1).value === 'model-3'")
         assert clips.locator('select[data-filter="event"]').input_value() == "Event_2" and clips.locator("input[type=search]").input_value() == "clip0"
         assert list(two.table.view.index) == list(one.table.view.index)
+
+
+# ---- from the list to a saved stroke and the next clip that is not done, without the mouse
+
+class Kept:
+    "Marks as `labels.Marks` keeps them, in memory."
+    def __init__(self): self.kept = {}
+    def all(self): return self.kept
+    def set(self, clip, state, note=""): self.kept = {**self.kept, clip: dict(state=state, note=note)}
+    def frame(self, ids): return pd.DataFrame(dict(state=[self.kept.get(c, {}).get("state", "") for c in ids]), index=list(ids))
+    def progress(self, ids): return f"{sum(m['state'] == 'done' for m in self.kept.values())} of {len(ids)} done"
+
+
+@pytest.mark.parametrize("width", (1280, 1920))
+def test_find_correct_save_next_by_keys_alone_and_their_count(chromium, home, width):
+    from valor_lab.workbench import BrowseBench
+    try: from valor_lab.labels import Marks
+    except ImportError: Marks = None
+    marks = Marks("six", "Ada", str(home/"marks")) if Marks else Kept()
+    bench = BrowseBench(labelings(more=1), marks=marks)
+    bench.player.folder = str(home/"overlays")
+    with bare(chromium, bench, width=width) as page:
+        page.wait_for_selector(".vl-line")
+        worst = list(bench.table.view.index)[:4]
+        marks.set(worst[1], "done"), bench.update(), bench.player.tell_marks()
+        pressed = []
+        def press(*keys):
+            for k in keys: page.keyboard.press(k), pressed.append(k)
+        while not page.evaluate("() => document.activeElement.classList.contains('vl-scroll')"): press("Tab")
+        press("ArrowDown")                                                   # find: the list begins with the worst
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=worst[0])
+        press("Enter")
+        page.wait_for_function("() => document.activeElement.classList.contains('vl-player')")
+        press("1")                                                           # correct
+        page.wait_for_selector(".vl-edit")
+        press("Control+s")                                                   # save
+        page.wait_for_function("() => document.querySelector('.vl-correction').textContent.includes('saved as')")
+        press("d")                                                           # done, and the next one that is not: the second is, so the third
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=worst[2])
+        assert "2 of 40 done" in page.inner_text(".vl-far") and "2 of 40 done" in page.inner_text(".vl-progress")
+        assert page.evaluate("() => document.activeElement.classList.contains('vl-player')") and len(pressed) - pressed.count("Tab") == 5 and pressed.count("Tab") <= 12, pressed
+        press("Shift+D")
+        page.wait_for_selector('.vl-player[data-state="doubtful"]')
+        press("p"), press("n")                                               # back over what is done, and forth to what is not
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=worst[2])
+        page.locator('select[data-filter="marks"]').select_option("not done")
+        page.wait_for_function("() => document.querySelector('.vl-count').textContent === '38 of 40'")
+    assert marks.all()[worst[0]]["state"] == "done" and marks.all()[worst[2]]["state"] == "doubtful" and (home/"overlays/corrected.json").exists()

@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     plans=["plan_runs", "judged", "train_all", "train_one"],
     comparison=["PRINTED", "SWEEPS", "training_seconds", "main_table", "clip_scores", "paired", "versus", "own_labels", "with_labels",
                 "change_table", "quality_table", "printed", "same_steps", "sweep_plan", "sweep_table", "most_changed"],
-    papers=["Section", "SECTIONS", "published_rows", "section", "row_command", "paper_table"],
+    papers=["Section", "SECTIONS", "PaperFigure", "FIGURES", "figure_command", "published_rows", "section", "row_command",
+            "paper_table"],
     records=["SAYS_NOTHING", "flat_record", "labels_name", "run_groups", "run_titles", "record_differences"],
 ))

@@ -204,10 +204,18 @@ def _row(run):
                 epochs=s.get("epochs"), parameters=s.get("parameters"), protocol=c["protocol"], select=c["select"], **s.get(split, {}))
 
 # %% ../../nbs/api/training/03_results.ipynb #cf6d1a02
+_BY_VIDEO = ("HAN", "VALOR", "VALOR+", "VALOR++", "VALOR + PLD", "VPLAN", "VPLAN (no PLD)", "VPLAN + PLD", "MM-Pyramid", "LEAP",
+             "HAN (no dense labeler)", "HAN as labeler", "dense VALOR + deep HAN", "dense VALOR + deep HAN + new features",
+             "CLIP&CLAP labeler without modality", "CLIP&CLAP labeler with modality (VALOR)", "A global base / V global base",
+             "A dense KD / V dense KD", "A global VALOR / V global VALOR", "A global base / V dense VALOR", "A dense VALOR / V global base",
+             "A dense VALOR / V dense VALOR")
+_BY_MODALITY = ("MA", "MA without contrastive", "JoMoLD", "JoMoLD without contrastive", "AVE + JoMoLD", "AVSlowFast + JoMoLD",
+                *(f"JoMoLD batch {b}" for b in (32, 64, 128, 256)), "JoMoLD, forward loss with cross-attention",
+                "JoMoLD, forward loss without cross-attention",
+                "LSLD")
 PAPER_PROTOCOLS = {   # printed method -> the protocol that its code scores with
-    "HAN": "avvp", "VALOR": "avvp", "VALOR+": "avvp", "VALOR++": "avvp", "MA": "per_modality", "MA without contrastive": "per_modality",
-    "JoMoLD": "per_modality", "JoMoLD without contrastive": "per_modality", "LSLD": "per_modality",
-    "CMPAE": "per_event", "NREP": "per_event"}
+    **dict.fromkeys(_BY_VIDEO, "avvp"), **dict.fromkeys(_BY_MODALITY, "per_modality"), "CMPAE": "per_event",
+    "CoLeaF": "modality gates 0.52, segments 0.25", "NREP": "modality gates 0.45, segments 0.25"}
 
 def _origin(preset):
     "Where a run's numbers come from; for released weights, with the protocol of the paper's own number."

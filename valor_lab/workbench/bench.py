@@ -76,7 +76,7 @@ FIRST_LANES = 4   # so many labelings are lanes at first; the others wait behind
 
 class BrowseBench:
     "The list of clips, worst first by any score or by disagreement, and the player."
-    def __init__(self, clips:Clips, title:str="Clips", height:int=620):
+    def __init__(self, clips:Clips, title:str="Clips", height:int=620, marks=None):   # marks: `labels.Marks`, of one person
         self.clips, self.keys = clips, {spoken_score(k): k for k in score_names(clips)} if clips.truth else {}
         self.player, names = Player(clips, names=list(clips.labelings)[:FIRST_LANES], choices=True), list(clips.labelings)
         score = next((k for k in self.keys if self.keys[k] == "segment/event"), next(iter(self.keys), ""))
@@ -87,6 +87,7 @@ class BrowseBench:
                            opened=self.player.show, switches=switches, height=height, title=title)
         self.table.observe(lambda change: self.update(), "switches")
         self.table.observe(lambda change: setattr(self.player, "playlist", self.table.view.index), "version")
+        self.player.marks, self.player.marked = marks, self.update
         self.update()
         self.table.sort = self._first_order()
         if len(self.table.view): self.player.show(self.table.view.index[0])
@@ -103,10 +104,15 @@ def _browse_update(self):
     "Fill the list for the score and the pair that are chosen."
     t, c = self.table, self.clips
     score, pair = t.switch("score") if self.keys else None, [t.switch(n) for n in ("differ", "from")] if len(c.labelings) > 1 else None
-    frame = clip_frame(c, self.keys.get(score, "segment/event"), pair)
+    frame, masks = clip_frame(c, self.keys.get(score, "segment/event"), pair), {}
+    if (marks := self.player.marks) is not None:
+        state = marks.frame(c.ids).state.to_numpy()
+        frame["done"] = np.select([state == "done", state == "doubtful"], ["✓", "?"], "–")
+        masks = {"marks": {"not done": state != "done", "done": state == "done", "doubtful": state == "doubtful"}}
+        t.progress = [int((state == "done").sum()), len(c), marks.progress(c.ids)]
     with t.hold_sync():
         t.columns = [vars(x) for x in _browse_columns(c, frame)]
-        t.replace(frame, clip_masks(frame, c))
+        t.replace(frame, masks | clip_masks(frame, c))
         notes = [f"F: {score}, of each clip, percent."] * bool(score) + ([f"Differing segments: {pair[0]} and {pair[1]}."] if pair else [])
         t.note = " ".join([*notes, *c.complaints])
 
@@ -115,7 +121,7 @@ def _browse_columns(clips, frame):
     short = clips.short
     out = [Column(n, f"F {short[n]}, %") for n in clips.labelings if n != clips.truth and n in frame and clips.truth]
     out += [Column("disagreement", "differing segments", 0, worst_last=True)] * ("disagreement" in frame)
-    return out + [Column(n, words=True, width=w) for n, w in (("alignment", 92), ("split", 44)) if n in frame]
+    return out + [Column(n, words=True, width=w) for n, w in (("done", 40), ("alignment", 92), ("split", 44)) if n in frame]
 
 BrowseBench.update = _browse_update
 

@@ -39,10 +39,12 @@ class Player(anywidget.AnyWidget):
     by_url = traitlets.Bool(True).tag(sync=True)            # False: always fetch bytes from the kernel
     editing = traitlets.Bool(False).tag(sync=True)
     correction = traitlets.Dict().tag(sync=True)            # what the editor shows
+    done = traitlets.Dict().tag(sync=True)                  # how far a person is: the clip's `state`, and `words` of all; empty: not kept
     id = traitlets.Unicode("")                              # the clip that is shown; set it to show another
 
     def __init__(self, clips:Clips, clip=None, names=None, playlist=None, folder="data/overlays", choices=False, **kw):
         self.clips, self.names, self.folder, self.overlay, self.extra, self.can_choose = clips, names, folder, None, [], choices
+        self.marks = None                                   # who keeps which clips are done: `labels.Marks`
         self.drawer = {}                                    # overlays that were opened here, by name: no stroke is dropped
         self.walk, self.hands = list(clips.ids if playlist is None else playlist), ThreadPoolExecutor(1)
         super().__init__(**kw)
@@ -65,6 +67,7 @@ def _show(self:Player,
         self.clip, self.id = described(self, clip), clip
         self._placed()
         self.refresh()
+        self.tell_marks()
 
 # %% ../../nbs/api/workbench/05_player.ipynb #9ed0f465
 def described(self:Player, clip:str) -> dict:
@@ -116,6 +119,27 @@ def _step(self:Player, by:int=1):
     row = self.place["row"] + by if self.place["row"] >= 0 else 0
     if 0 <= row < len(self.walk): self.show(self.walk[row])
 
+def _next_open(self:Player):
+    "Go to the next clip of the list that is not done, from its end to its beginning; where all are, stay and say so."
+    if self.marks is None: return self.step()
+    known, here = self.marks.all(), self.place["row"] + 1
+    for clip in [*self.walk[here:], *self.walk[:max(0, here - 1)]]:
+        if known.get(clip, {}).get("state") != "done": return self.show(clip)
+    self.done = self.done | {"words": f"{self.done.get('words', '')}: nothing is left in this list"}
+
+def _mark(self:Player, state:str):
+    "Mark the clip in view as done or doubtful, or take the mark away."
+    if self.marks is None or not self.id: return
+    now = self.marks.all().get(self.id, {})
+    self.marks.set(self.id, "" if state == now.get("state") == "doubtful" else state, now.get("note", ""))
+    self.tell_marks()
+    if self.marked: self.marked()
+
+def _tell_marks(self:Player):
+    "How far one is, for the page."
+    if self.marks is None: return
+    self.done = dict(state=self.marks.all().get(self.id, {}).get("state", ""), words=self.marks.progress(self.clips.ids))
+
 def _follow(self:Player, ids):
     "Walk through these clips from now on, as when a list was filtered or sorted."
     self.walk = list(ids)
@@ -137,6 +161,7 @@ def _show_event(self:Player, event:str):
 
 # %% ../../nbs/api/workbench/05_player.ipynb #2ca8d30a
 Player.show, Player.refresh, Player.step, Player._placed = _show, _refresh, _step, _placed
+Player.next_open, Player.mark, Player.tell_marks, Player.marked = _next_open, _mark, _tell_marks, None
 Player.show_event, Player.choose_lanes = _show_event, _choose_lanes
 Player.playlist = property(lambda self: self.walk, _follow, doc="The clips that `step` walks through.")
 
@@ -147,6 +172,9 @@ def _asked(self, widget, message, buffers):
     if ask == "media": send_media(self, message["clip"])
     elif ask in ("pictures", "spectrogram"): self.hands.submit(send_pictures, self, message["clip"], ask)
     elif do == "step": self.step(int(message["by"]))
+    elif do == "mark" and message.get("state") in ("done", "doubtful", ""): self.mark(message["state"])
+    elif do == "open_next": self.next_open()
+    elif do == "done_next": self.mark("done"), self.next_open()
     elif do == "show_event": self.show_event(message["event"])
     elif do == "lanes": self.choose_lanes(message["names"])
     elif do == "paper": into_paper(self, message)

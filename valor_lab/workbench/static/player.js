@@ -15,6 +15,13 @@ function render({ model, el }) {
     p.forth.disabled = !p.after();
     p.counted.textContent = row < 0 ? "not in the list" : `${(row + 1).toLocaleString("en")} of ${of.toLocaleString("en")}`;
   }
+  function marks() {                                     // how far a person is, where that is kept
+    const { state, words } = get("done") || {};
+    p.marks.hidden = !words;
+    p.far.textContent = [state && `this one is ${state}`, words].filter(Boolean).join(" · ");
+    p.doubt.setAttribute("aria-pressed", state === "doubtful");
+    p.root.dataset.state = state || "";
+  }
   function newClip() {
     const c = p.clip();
     p.now = get("time");
@@ -32,7 +39,7 @@ function render({ model, el }) {
   };
   const asked = { see, play: () => p.toggle(), pause: () => p.toggle(false), focus: () => p.root.focus() };
   p.root.addEventListener("vl-do", e => asked[e.detail]?.());
-  p.listen.push(["change:clip", newClip], ["change:place", place]);
+  p.listen.push(["change:clip", newClip], ["change:place", place], ["change:done", marks]);
   for (const [k, f] of p.listen) model.on(k, f);
   const colours = () => { p.pens(); p.inks(); p.drawMedia(); p.drawPane(); p.paint(); };
   const plain = theme(p.root, colours), watched = watchKernel(model, p.root);
@@ -40,6 +47,7 @@ function render({ model, el }) {
   for (const f of p.begin) f();
   newClip();
   place();
+  marks();
   let width = 0;
   const resized = new ResizeObserver(() => { const w = p.ticks.clientWidth; if (w !== width) { width = w; p.drawMedia(); p.drawPane(); } });
   resized.observe(p.ticks);

@@ -1,10 +1,12 @@
 // A link to the view: a short code to copy, and a field to paste one into.
 function linkOf(p) {
   const { model } = p;
-  const field = h("input", { class: "vl-code", spellcheck: "false", autocomplete: "off", "aria-label": "link to this view: copy it, or paste another one",
+  const field = h("input", { class: "vl-code", spellcheck: "false", autocomplete: "off",
+    "aria-label": "link to this view: copy it, or paste another one",
     onkeydown: e => { if (e.key === "Enter") go(); } });
   const said = h("span", { class: "vl-quiet vl-link-said", role: "status" });
-  const copy = h("button", { class: "vl-link-copy", text: "copy", onclick: async () => { said.textContent = await toClipboard(field.value) ? "copied" : "this browser does not let pages copy"; } });
+  const take = async () => { said.textContent = await toClipboard(field.value) ? "copied" : "this browser does not let pages copy"; };
+  const copy = h("button", { class: "vl-link-copy", text: "copy", onclick: take });
   const there = h("button", { class: "vl-link-go", text: "open", onclick: () => go() });
   const go = () => { said.textContent = "…"; model.send({ do: "go", code: field.value }); };
   p.linkBox.append(field, copy, there, said);

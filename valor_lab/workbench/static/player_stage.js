@@ -20,6 +20,10 @@ function stageOf(p) {
   p.back = button("vl-previous", "previous clip", () => model.send({ do: "step", by: -1 }));
   p.forth = button("vl-next", "next clip", () => model.send({ do: "step", by: 1 }));
   p.counted = h("span", { class: "vl-quiet vl-counted" });
+  p.doneNext = button("vl-done", "done, next (d)", () => model.send({ do: "done_next" }));
+  p.doubt = button("vl-doubt", "doubtful (D)", () => model.send({ do: "mark", state: "doubtful" }));
+  p.far = h("span", { class: "vl-quiet vl-far", role: "status" });
+  p.marks = h("span", { class: "vl-marks" }, p.doneNext, p.doubt, p.far);
   p.loop = button("vl-loop", "", () => put("span", null));
   p.edit = button("vl-edit-button", "edit labels", () => put("editing", !get("editing")));
   p.spectrogram = button("vl-spectrum-button", "spectrogram", () => put("spectrogram", !get("spectrogram")));
@@ -75,7 +79,7 @@ function stageOf(p) {
   p.legend = h("div", { class: "vl-legend" }, swatch("vl-right", "right, or no truth to compare"), swatch("vl-false", "false alarm"),
     swatch("vl-missed", "missed"), p.absent, p.heats, p.others);
 
-  const bar = h("div", { class: "vl-bar-of-buttons" }, p.play, p.speed, p.loop, p.back, p.forth, p.counted, p.edit, p.spectrogram,
+  const bar = h("div", { class: "vl-bar-of-buttons" }, p.play, p.speed, p.loop, p.back, p.forth, p.counted, p.marks, p.edit, p.spectrogram,
     h("span", { class: "vl-sound" }, p.quieter, p.volume, p.loudness), p.linkButton, p.linkBox, p.helpButton, p.paper.bar);
   const top = h("div", { class: "vl-top" }, h("div", { class: "vl-screen" }, p.video, p.excuse),
     h("div", { class: "vl-side" }, p.title, p.notes, bar, p.clock));
