@@ -71,16 +71,13 @@ def measure(path, readers, seconds):
 
 
 def rendered(folder, size, fps):
-    "A clip of ten seconds: moving squares and noise, coded as most clips are."
-    rng, x = np.random.default_rng(0), np.arange(size)
-    n = fps*10
-    frames = np.stack([((x[:, None, None] + x[None, :, None])//2*160//size + 20*np.sin([k/9, k/7, k/5]) + 40).astype(np.uint8) for k in range(n)])
-    side = size//5
-    for k in range(n):
-        at = int((size - side)*(.5 + .5*np.sin(k/15)))
-        frames[k, at:at + side, (k*2) % (size - side):(k*2) % (size - side) + side] = rng.integers(120, 255, (side, side, 3))
+    "A scene of the demo set, ten seconds, coded as most clips are."
+    from valor_lab.demo import draw_clip, mix_clip, plan_demo
+    truth = plan_demo("tiny", 0)["train"].truth
+    clip = max(truth.ids, key=lambda i: truth.select([i]).visual.sum())
+    labels = truth.select([clip])
     options = {"preset": "medium", "crf": "23"}
-    return write_clip(folder/f"rendered {size} at {fps}.mp4", frames, (.1*rng.standard_normal(480_000)).astype(np.float32), fps=fps, options=options)
+    return write_clip(folder/f"scene {size} at {fps}.mp4", draw_clip(labels, clip, 0, size, fps), mix_clip(labels, clip, 0, 16_000), fps, 16_000, options=options)
 
 
 def main():

@@ -124,6 +124,7 @@ def main():
             done = subprocess.run([sys.executable, __file__, "--one", folder, str(m), str(run)], capture_output=True, text=True)
             if done.returncode: sys.exit(done.stderr[-3000:])
             columns[f"{m:g} min"] = json.loads(done.stdout.splitlines()[-1])
+            print(f"{m:g} min: {columns[f'{m:g} min']}", flush=True)
         for k in next(iter(columns.values())): print(f"{k:46s}" + "".join(f"{(f'{c[k]:.2f}' if isinstance(c[k], float) else str(c[k])):>26s}" for c in columns.values()))
 
 

@@ -144,7 +144,7 @@ def stores(d, out):
         few = FeatureStore.open(d/"store").select(["c03", "c15"]).visual
         s = FeatureStore.open(d/"store")
         assert s.ids.index("c03") >= 0 and few.shape == (2, 10, 8)
-        return s.audio, s.visual, s.failures, s.fingerprint, s.scores(LLP), s.search(LLP.clip_captions[0], "visual", 3), s.kept_scores(LLP).read("audio", ["Dog"])
+        return s.audio, s.visual, s.failures, s.fingerprint, s.scores(LLP), s.search(LLP.clip_captions[0], "visual", 3), (k := s.kept_scores(LLP)) and k.read("audio", ["Dog"])
     for p in sorted((d/"store").rglob("*")):
         if p.is_file() and p.stat().st_size: out[f"store {p.relative_to(d/'store').parts[0]} {p.parent.name} {len(out)}"] = p, read
 

@@ -228,3 +228,89 @@ def test_a_shared_page_plays_from_a_disk_and_text_with_html_stays_text(chromium,
             assert not found, [(v["id"], [n["html"][:200] + n.get("failureSummary", "")[:200] for n in v["nodes"][:2]]) for v in found]
     finally: page.close()
     assert main(["share", "nobody", "--dataset", "demo", "--size", "tiny", "-o", str(home/"other")]) == 2 and not (home/"other").exists()
+
+
+# ---- a link to a view
+
+def test_a_view_is_a_short_code_that_can_be_pasted_back(chromium, home):
+    one, two = (CompareBench(labelings(more=3), ["model-1", "model-2"], n=20) for _ in range(2))
+    with bare(chromium, one, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.wait_for_selector(".vl-line")
+        page.click('button[data-name="model-3"]')
+        clips = table(page, "Clips")
+        clips.locator('select[data-filter="event"]').select_option("Event_2")
+        clips.locator(".vl-sort").select_option("model-3")
+        clips.locator("input[type=search]").fill("clip0")
+        page.wait_for_function("() => [...document.querySelectorAll('.vl-table h3')].some(e => /^Clips \\d+ of 40/.test(e.textContent))")
+        clips.locator(".vl-line").nth(3).click()
+        first = clips.locator(".vl-line").nth(3).get_attribute("data-id")
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=first)
+        page.focus(".vl-player"), page.keyboard.press("ArrowRight"), page.keyboard.press("ArrowRight"), page.keyboard.press("ArrowRight")
+        page.click(".vl-link-button")
+        page.wait_for_function("() => document.querySelector('.vl-code').value.length > 8")
+        code = page.input_value(".vl-code")
+        page.click(".vl-link-copy")
+        page.wait_for_function("() => document.querySelector('.vl-link-said').textContent === 'copied'")
+        assert page.evaluate("() => navigator.clipboard.readText()") == code and len(code) < 60
+    with bare(chromium, two) as page:                                        # another person
+        page.wait_for_selector(".vl-line")
+        page.click(".vl-link-button")
+        page.wait_for_function("() => document.querySelector('.vl-code').value.length > 8")
+        page.fill(".vl-code", code[:-1]), page.keyboard.press("Enter")
+        page.wait_for_function("() => document.querySelector('.vl-link-said').textContent.includes('no link to a view')")
+        page.fill(".vl-code", f" {code} "), page.keyboard.press("Enter")
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=first)
+        page.wait_for_function("() => Math.abs(+document.querySelector('.vl-ticks').getAttribute('aria-valuenow') - 3) < .01")
+        page.wait_for_selector('button[data-name="model-3"][aria-pressed="true"]')
+        clips = table(page, "Clips")
+        page.wait_for_function("() => [...document.querySelectorAll('.vl-sort')].at(-1).value === 'model-3'")
+        assert clips.locator('select[data-filter="event"]').input_value() == "Event_2" and clips.locator("input[type=search]").input_value() == "clip0"
+        assert list(two.table.view.index) == list(one.table.view.index)
+
+
+# ---- from the list to a saved stroke and the next clip that is not done, without the mouse
+
+class Kept:
+    "Marks as `labels.Marks` keeps them, in memory."
+    def __init__(self): self.kept = {}
+    def all(self): return self.kept
+    def set(self, clip, state, note=""): self.kept = {**self.kept, clip: dict(state=state, note=note)}
+    def frame(self, ids): return pd.DataFrame(dict(state=[self.kept.get(c, {}).get("state", "") for c in ids]), index=list(ids))
+    def progress(self, ids): return f"{sum(m['state'] == 'done' for m in self.kept.values())} of {len(ids)} done"
+
+
+@pytest.mark.parametrize("width", (1280, 1920))
+def test_find_correct_save_next_by_keys_alone_and_their_count(chromium, home, width):
+    from valor_lab.workbench import BrowseBench
+    try: from valor_lab.labels import Marks
+    except ImportError: Marks = None
+    marks = Marks("six", "Ada", str(home/"marks")) if Marks else Kept()
+    bench = BrowseBench(labelings(more=1), marks=marks)
+    bench.player.folder = str(home/"overlays")
+    with bare(chromium, bench, width=width) as page:
+        page.wait_for_selector(".vl-line")
+        worst = list(bench.table.view.index)[:4]
+        marks.set(worst[1], "done"), bench.update(), bench.player.tell_marks()
+        pressed = []
+        def press(*keys):
+            for k in keys: page.keyboard.press(k), pressed.append(k)
+        while not page.evaluate("() => document.activeElement.classList.contains('vl-scroll')"): press("Tab")
+        press("ArrowDown")                                                   # find: the list begins with the worst
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=worst[0])
+        press("Enter")
+        page.wait_for_function("() => document.activeElement.classList.contains('vl-player')")
+        press("1")                                                           # correct
+        page.wait_for_selector(".vl-edit")
+        press("Control+s")                                                   # save
+        page.wait_for_function("() => document.querySelector('.vl-correction').textContent.includes('saved as')")
+        press("d")                                                           # done, and the next one that is not: the second is, so the third
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=worst[2])
+        assert "2 of 40 done" in page.inner_text(".vl-far") and "2 of 40 done" in page.inner_text(".vl-progress")
+        assert page.evaluate("() => document.activeElement.classList.contains('vl-player')") and len(pressed) - pressed.count("Tab") == 5 and pressed.count("Tab") <= 12, pressed
+        press("Shift+D")
+        page.wait_for_selector('.vl-player[data-state="doubtful"]')
+        press("p"), press("n")                                               # back over what is done, and forth to what is not
+        page.wait_for_function("t => document.querySelector('.vl-player h3').textContent === t", arg=worst[2])
+        page.locator('select[data-filter="marks"]').select_option("not done")
+        page.wait_for_function("() => document.querySelector('.vl-count').textContent === '38 of 40'")
+    assert marks.all()[worst[0]]["state"] == "done" and marks.all()[worst[2]]["state"] == "doubtful" and (home/"overlays/corrected.json").exists()

@@ -4,7 +4,7 @@ from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from valor_lab.core import ParameterError
-from valor_lab.labels import SegmentLabels, WeakLabels, audit, concat, from_audacity, read_segments, read_weak, runs, to_audacity
+from valor_lab.labels import Overlay, SegmentLabels, WeakLabels, audit, concat, from_audacity, read_segments, read_weak, runs, to_audacity
 from valor_lab.vocab import AVE, LLP
 
 HEAD, ROWS = "filename\tevent_labels\n", "filename\tonset\toffset\tevent_labels\n"
@@ -223,3 +223,13 @@ def test_a_table_of_many_rows_asks_for_the_lengths_of_all_clips_only_a_few_times
     monkeypatch.setattr(SegmentLabels, "segment_seconds", property(lambda self: asked.append(0) or lengths(self)))
     back = SegmentLabels.from_frame(table, labels.ids, durations=labels.durations)
     assert (back.audio == labels.audio).all() and (back.visual == labels.visual).all() and len(asked) <= 3 < len(table)
+
+@pytest.mark.parametrize("odd", ["a\tb", "a\x85b", "a\u2028b", "a\ud800b"])
+def test_what_could_not_be_read_back_is_not_written(tmp_path, odd):
+    from valor_lab.datasets import save_labels
+    on = np.ones((1, 10, 25), bool)
+    labels, overlay = SegmentLabels([odd], on, on), Overlay("mine", SegmentLabels([odd], on, on))
+    overlay.paint(odd, "Dog", "audio", 0, 2, False)
+    for write in (lambda: labels.to_csv(tmp_path/"a.csv", tmp_path/"v.csv"), lambda: labels.weak().to_csv(tmp_path/"w.csv"), lambda: save_labels(labels, "m", tmp_path), lambda: overlay.save(tmp_path)):
+        with pytest.raises(ParameterError, match="cannot hold"): write()
+    assert not list(tmp_path.rglob("*.csv")) and not list(tmp_path.rglob("*.json"))

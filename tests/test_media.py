@@ -511,3 +511,9 @@ def test_enormous_pictures_are_refused_before_one_is_decoded(tmp_path, size, wor
     else:
         assert read_clip(tmp_path/"big.mkv", 2, size=32).frames.shape == (2, 32, 32, 3)
         with pytest.raises(MediaError, match="give size="): read_clip(tmp_path/"big.mkv", 80)
+
+@pytest.mark.parametrize("name", [b"na\xefve.mp4", b"a\tb.mp4", "a\u2028b.mp4".encode(), b"a\nb.mp4"])
+def test_a_file_whose_name_no_list_can_hold_is_named(tmp_path, name):
+    from valor_lab.media import find_clips
+    for n in (b"good.mp4", name): open(os.path.join(os.fsencode(tmp_path), n), "wb").close()
+    with pytest.raises(ParameterError, match="a list of clips, and a store, cannot hold '.*': a tab, a line end or another"): find_clips(tmp_path)

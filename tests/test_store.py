@@ -374,6 +374,50 @@ def test_a_segment_that_its_stream_does_not_reach_is_missing_everywhere(tmp_path
 
 def test_nearest_of_nothing_is_nothing(): assert [len(x) for x in nearest([], np.ones(3, np.float32), 1., 5)] == [0, 0, 0]
 
+@pytest.mark.parametrize("key, value", [("audio", 7), ("audio", {"name": "x"}), ("n_segments", "ten"), ("n_segments", -1), ("n_segments", 10**12), ("n_segments", 9),
+    ("features", [1]), ("features", {"x": {"shape": [1e9], "modality": "audio"}}), ("visual", {"name": "eye", "fingerprint": "x", "scale": "no", "width": 3}),
+    ("visual", {"name": "eye", "fingerprint": "x", "scale": 1, "width": 4})])
+def test_settings_that_no_store_has_are_refused_in_a_sentence(tmp_path, key, value):
+    made(tmp_path/"s", both("a"))
+    disk.open_table(tmp_path/"s"/disk.TABLE).update_schema_metadata({"valor_lab": json.dumps(TEN | {key: value})}, replace=True)
+    with pytest.raises(ParameterError, match="not the settings of a store, see|is damaged: its columns lack"): FeatureStore.open(tmp_path/"s")
+    (tmp_path/"old").mkdir()
+    (tmp_path/"old/manifest.json").write_text(json.dumps(TEN | {"format": 1, key: value}))
+    if value != 9 and "width" not in str(value):
+        with pytest.raises(ParameterError): FeatureStore.open(tmp_path/"old").ids
+
+def test_ids_that_no_list_can_hold_are_refused_and_a_folder_of_any_name_is_not(tmp_path):
+    made(tmp_path/"s", both("a"))
+    for odd in ("a\tb", "a\u2028b", "na\udcefve"):
+        with pytest.raises(ParameterError, match="a store cannot hold"): add_rows(tmp_path/"s", [Row(odd)], TEN)
+    odd = row("b", "audio", visual="/na\udcefve/b.mp4 is empty")
+    odd.path = "/na\udcefve/b.mp4"
+    add_rows(tmp_path/"s", [odd], TEN)
+    s = FeatureStore.open(tmp_path/"s")
+    assert s.paths[1] == "/na\\udcefve/b.mp4" and "udcefve" in s.failures.reason[0]
+
+def test_of_two_who_begin_a_table_the_second_wipes_nothing(tmp_path):
+    import threading
+    from valor_lab.files import lock
+    path = tmp_path/"s"/disk.TABLE
+    path.parent.mkdir()
+    with lock(path):                                                          # the first one is at it
+        second = threading.Thread(target=disk.create_table, args=(path, disk.schema_of(TEN)))
+        second.start()
+        made(tmp_path/"s", both("a"))
+    second.join(60)
+    assert FeatureStore.open(tmp_path/"s").ids == ("a",) and disk.open_table(path).version == 2
+
+def test_a_file_that_somebody_tidies_away_does_not_stop_a_writer(tmp_path, monkeypatch):
+    made(tmp_path/"s", both("a"))
+    class Gone:
+        path = str(tmp_path/"gone")
+        def stat(self): raise FileNotFoundError(self.path)
+        def is_file(self): return True
+    real = os.scandir
+    monkeypatch.setattr(disk.os, "scandir", lambda p: [*real(p), Gone()])
+    assert add_rows(tmp_path/"s", both("b"), TEN) == (1, 0)
+
 # ---- kills
 
 def test_killed_writers_and_four_at_once_lose_and_double_nothing():

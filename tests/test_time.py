@@ -422,3 +422,31 @@ def test_a_transport_stream_is_unwrapped_for_the_browser_even_where_it_begins_in
         ours, theirs = (read_clip(Window(p, at, at + 4), 8, "centres", rate=None) for p, at in ((tmp_path/name, 2), (tmp_path/"copy.mp4", 2 + start)))
         assert kind == "video/mp4" and np.array_equal(seen(ours), seen(theirs)), name
         with av.open(str(tmp_path/"copy.mp4")) as f: assert next(p for p in f.demux(video=0) if p.size).is_keyframe
+
+
+class Turning(Eye):
+    "An eye whose scores turn with the seconds that it sees: an event is on for some of them."
+    def embed_clips(self, clips): return [np.array([[np.cos(second_seen(f)), np.sin(second_seen(f))] for f in c], np.float32) for c in clips]
+    def _embed_text(self, captions): return np.random.default_rng(len(captions)).normal(size=(len(captions), 2)).astype(np.float32)
+
+
+class Listening(Ear):
+    "The same for what it hears."
+    def embed_clips(self, clips, n): return [np.array([[np.cos(s), np.sin(s)] for s in x[:, 0]], np.float32) for x in super().embed_clips(clips, n)]
+    def _embed_text(self, captions): return Turning._embed_text(self, captions)
+
+
+def test_a_recording_put_together_has_the_labels_of_its_windows_and_their_sums(tmp_path):
+    from valor_lab.harvest import Thresholds, elaborate
+    file = film(tmp_path/"talk.mkv", np.arange(2*163)/2, (0, 150), 3, gop=20)             # 163 s; the sound ends at 150
+    store = harvest([file], Turning(), Listening(), tmp_path/"store", sampling="centres", progress=False, workers=0, window=10)
+    parts = elaborate(store.scores(), None, Thresholds(np.full(25, .2), np.full(25, .2)))
+    truth, sums = np.random.default_rng(0).random((2, len(parts), 10, 25)) < .3, []
+    counts = lambda said, true: [int((said & true).sum()), int((said & ~true).sum()), int((~said & true).sum())]
+    assert len(parts) == 17
+    for m, t in zip(("audio", "visual"), truth):
+        each = getattr(parts, m)
+        whole = put_together([10.*k for k in range(17)], each) > .5
+        assert each.any() and np.array_equal(whole, each.reshape(170, 25))
+        assert counts(whole, t.reshape(170, 25)) == np.sum([counts(a, b) for a, b in zip(each, t)], 0).tolist()
+    assert not parts.audio.reshape(170, 25)[150:].any() and parts.visual.reshape(170, 25)[150:163].any() and not parts.visual.reshape(170, 25)[163:].any()

@@ -32,6 +32,7 @@ def valor_train(
     from valor_lab import datasets, training
     datasets.known(dataset)
     preset = preset or _fitting(dataset, size)
+    training.plan_runs(preset, dataset, size, overrides, epochs)          # what cannot be trained is refused before a notebook starts
     before = {r.name for r in resolve(out).glob("*/config.toml")} if resolve(out).is_dir() else set()
     report = training.report_folder(f"train-{training.place(dataset, size)}")
     say(f"training {preset} on {dataset}; the executed notebook is {report/'train.ipynb'}")

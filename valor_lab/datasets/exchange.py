@@ -6,7 +6,7 @@
 __all__ = ['export_labels', 'kind_of', 'read_rows', 'import_labels']
 
 # %% ../../nbs/api/datasets/06_exchange.ipynb #a50f45c9
-import json, os, re
+import json, os, re, reprlib
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -202,7 +202,13 @@ def kind_of(path) -> str:
 
 def read_rows(f, path):
     "The rows of a file of a format; whatever shape a damaged one has, an error names the file and the tool."
-    try: return f.read(path)
+    try:
+        rows = f.read(path)
+        odd = [x for c in ("clip", "event", "modality") for x in rows[c] if not isinstance(x, str)]
+        if odd: raise ValueError(f"{reprlib.repr(odd[0])} where a name is expected")
+        odd = set(rows["modality"]) - {"", "audio", "visual", "both"}
+        if odd: raise ValueError(f"the modality {reprlib.repr(min(odd))}, expected audio, visual or both")
+        return rows
     except (ParameterError, ImportError): raise
     except Exception as e:
         raise ParameterError(f"{Path(path).name} is no file of {f.title} that can be read ({type(e).__name__}: {str(e)[:120]})") from None

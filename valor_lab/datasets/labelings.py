@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, fingerprint, resolve, safe_name
+from ..core import ParameterError, check_writable, fingerprint, resolve, safe_name
 from ..files import MissingFile, Overtaken, atomic_folder, kept, lock, mark, read_json, read_table, save_file, told, visible
 from ..labels import SegmentLabels
 from ..vocab import VOCABS, Vocab
@@ -27,10 +27,9 @@ def save_labels(
 ) -> Path:
     "Keep a labeling under a name: its tables in a folder of their own, then `about.json`, which names it, by one rename."
     folder, v = resolve(root)/"labels"/safe_name(name, "labels"), labels.vocab
+    check_writable(labels.ids, f"labels {name!r}")
     pointer, content = folder/"about.json", _content(labels)
     seen = mark(pointer) if seen is None else seen
-    if odd := next((i for i in labels.ids if re.search(r"[\x00-\x1f\x7f]", i)), None):
-        raise ParameterError(f"labels {name!r}: the id {odd!r} holds a tab, a line end or another character that no list can hold")
     clips = pd.DataFrame(dict(clip=labels.ids, duration=labels.segment_seconds * labels.n_segments))
     body = dict(n_segments=labels.n_segments, vocabulary=v.name, events=list(v.events), fingerprint=content, about=about or {},
                 files=f"{content}-{secrets.token_hex(4)}")

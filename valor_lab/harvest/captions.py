@@ -46,7 +46,7 @@ def read_captions(folder) -> dict:
     "Modality -> caption -> embedding, all that are kept beside the clips; `ParameterError` names a caption that is not what was written."
     path, out = Path(folder)/CAPTIONS, dict(audio={}, visual={})
     if not has_table(path): return out
-    with plain_errors(path): found = open_table(path).to_table()
+    with plain_errors(path): found = open_table(path, _schema()).to_table()
     values = [np.asarray(x.values, np.float32) if x.is_valid else None for x in found["embedding"]]
     keys, marks = found["id"].to_pylist(), found["mark"].to_pylist()
     bad = [k for k, x, m in zip(keys, values, marks) if x is None or _mark(k, x) != m]

@@ -14,7 +14,7 @@ import numpy as np
 from ..core import CannotWrite, ParameterError, half_name, need, sweep
 from ..files import read_json
 from .captions import keep_captions
-from .rows import FORMAT, TABLE, Row, arrays_of, batch_of, has_table, plain_errors, schema_of
+from .rows import FORMAT, TABLE, Row, arrays_of, batch_of, check_settings, has_table, plain_errors, schema_of
 
 # %% ../../nbs/api/harvest/07_convert.ipynb #d57eaaaa
 def _read(path):
@@ -44,7 +44,8 @@ def old_settings(folder) -> dict:
     except ParameterError as e: raise ParameterError(f"{path} is not a manifest ({e})") from None
     found = settings.get("format")
     if found != 1 or not {"n_segments", "audio", "visual", "features"} <= set(settings):
-        raise ParameterError(f"{path} is not the manifest of a store of version 0.1: expected format 1, found {found!r}")
+        raise ParameterError(f"{path} is not the manifest of a store of version 0.1: expected format 1, found {found!r:.100}")
+    check_settings(settings, path)
     return settings
 
 # %% ../../nbs/api/harvest/07_convert.ipynb #8017364a

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core import ParameterError, fingerprint, need, one_of
-from .rows import create_table, damaged, has_table, marks_of, merge_rows, open_table, plain_errors, read_batches
+from ..files import parse_json
+from .rows import check_columns, create_table, damaged, has_table, marks_of, merge_rows, open_table, plain_errors
+from .rows import read_batches
 from .scores import Scores
 
 # %% ../../nbs/api/harvest/08_kept.ipynb #7cda7847
@@ -73,7 +75,11 @@ class KeptScores:
     def __init__(self, path, vocab, ids=None, durations=None, source="", teachers=""):
         self.path, self.vocab, self.durations, self.source, self.teachers = Path(path), vocab, durations, source, teachers
         self.table = open_table(path)
-        self.about = json.loads(self.table.schema.metadata[b"valor_lab"])
+        said = (self.table.schema.metadata or {}).get(b"valor_lab", b"").decode(errors="replace")
+        self.about = about = parse_json(said, path, ("n_segments", "modalities"))
+        if type(about["n_segments"]) is not int or about["modalities"] not in (["audio"], ["visual"], ["audio", "visual"]):
+            raise ParameterError(f"{path} is damaged: it does not say what scores it holds; delete it, they are made again")
+        check_columns(self.table, _schema(about["n_segments"], vocab, about["modalities"]))
         with plain_errors(path): there = self.table.to_table(["id", "of"])
         self.place = {c: i for i, c in enumerate(there["id"].to_pylist())}
         self.of = there["of"].to_numpy()

@@ -16,7 +16,7 @@ import pandas as pd
 from ..core import ParameterError, atomic_path, check_ids
 from .. import files
 from ..labels import SegmentLabels
-from .rows import FORMAT, checked_rows
+from .rows import FORMAT, check_settings, checked_rows
 from .store import FeatureStore
 from ..vocab import LLP, Vocab
 
@@ -66,7 +66,12 @@ def read_note(root) -> dict:
     if not path.exists(): return RELEASED
     try: note = files.read_json(path, RELEASED)
     except ParameterError as e: raise ParameterError(f"{path} is not a note of export_published ({e})") from None
-    return note if note["visual"] else note | dict(visual=RELEASED["visual"])
+    note = note if note["visual"] is not None else note | dict(visual=RELEASED["visual"])
+    check_settings(dict(n_segments=note["n_segments"], audio=None, visual=note["visual"], features={}), path)
+    named = lambda x: isinstance(x, dict) and all(isinstance(v, list) and all(isinstance(i, str) for i in v) for v in x.values())
+    if not (named(note["left_out"]) and named(note["lacks"]) and {"audio", "visual"} <= set(note["lacks"])):
+        raise ParameterError(f"{path} is not a note of export_published: lacks and left_out must name clips")
+    return note
 
 # %% ../../nbs/api/harvest/12_published.ipynb #1e536cc5
 def open_published(

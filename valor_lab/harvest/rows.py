@@ -6,9 +6,9 @@
 __all__ = ['FORMAT', 'TABLE', 'LINKS', 'CLOSED', 'SMALL', 'IMPLIED', 'INDEXED', 'INDEX', 'FRAGMENTS', 'LARGE', 'has_store',
            'has_table', 'plain_errors', 'checked_rows', 'describe', 'settings_of', 'arrays_of', 'Row', 'marks_of',
            'small_marks', 'column_of', 'mark_of', 'small_columns', 'schema_of', 'lists_of', 'batch_of', 'open_table',
-           'create_table', 'can_link', 'settings_in', 'create_store', 'better', 'merge_rows', 'flush', 'add_rows',
-           'index_ids', 'tidy', 'read_batches', 'array_in', 'damaged', 'quoted', 'any_of', 'at_rows', 'rows_of',
-           'read_small', 'tried', 'forget']
+           'check_columns', 'create_table', 'can_link', 'settings_in', 'check_settings', 'create_store', 'better',
+           'merge_rows', 'flush', 'add_rows', 'index_ids', 'tidy', 'read_batches', 'array_in', 'damaged', 'quoted',
+           'any_of', 'at_rows', 'rows_of', 'read_small', 'tried', 'forget']
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #63404088
 import contextlib, functools, json, os, time
@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import CannotWrite, ParameterError, need, writing
+from ..core import CannotWrite, ParameterError, check_writable, need, writing
+from ..files import lock
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #197bbb15
 FORMAT, TABLE = 2, "clips.lance"   # of a store's files: a reader refuses others; the table in a store's folder
@@ -179,9 +180,11 @@ def lists_of(arrays, shape):
 def batch_of(rows, settings):
     "A list of `Row` as a record batch with its marks."
     pa, schema = need("pyarrow", "teachers"), schema_of(settings)
+    check_writable((r.id for r in rows), "a store")
+    plain = lambda text: text.encode("utf-8", "backslashreplace").decode()               # a folder's name may be in no alphabet
     at = lambda r, m, end: r.spans.get(m, (None, None))[end]
-    columns = dict(id=[r.id for r in rows], path=[r.path for r in rows], duration=[float(r.duration) for r in rows],
-                   reasons=[json.dumps(r.reasons, sort_keys=True, ensure_ascii=False) for r in rows])
+    columns = dict(id=[r.id for r in rows], path=[plain(r.path) for r in rows], duration=[float(r.duration) for r in rows],
+                   reasons=[json.dumps({m: plain(why) for m, why in r.reasons.items()}, sort_keys=True, ensure_ascii=False) for r in rows])
     for m in ("audio", "visual"): columns |= {f"{m}_{name}": [at(r, m, end) for r in rows] for end, name in enumerate(("start", "end"))}
     for c, _, shape in arrays_of(settings):
         arrays = [r.arrays.get(c) if r.arrays.get(c) is None else checked_rows(r.arrays[c], shape, missing=True) for r in rows]
@@ -192,19 +195,25 @@ def batch_of(rows, settings):
     return pa.record_batch([columns[n] for n in schema.names], schema=schema)
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #972cb4c6
-def open_table(path):
-    "The table at `path`, as it is now."
-    with plain_errors(path): return need("lance", "teachers").dataset(str(path))
+def open_table(path, schema=()):
+    "The table at `path`, as it is now; `ParameterError` unless it has the columns of `schema`."
+    with plain_errors(path): table = need("lance", "teachers").dataset(str(path))
+    check_columns(table, schema)
+    return table
+
+def check_columns(table, schema):
+    "Raise `ParameterError` unless a table has the columns of a schema."
+    there = {f.name: f.type for f in table.schema}
+    if odd := [f.name for f in schema if there.get(f.name) != f.type]:
+        raise ParameterError(f"{table.uri} is damaged: its columns lack {', '.join(odd[:5])}, or have another type for it")
 
 def create_table(path, schema):
     "An empty table, unless somebody was faster."
     pa, lance, path = need("pyarrow", "teachers"), need("lance", "teachers"), Path(path)
     with writing(path): path.parent.mkdir(parents=True, exist_ok=True)
     if not can_link(path.parent): raise CannotWrite(f"{path.parent}: {LINKS}")
-    with plain_errors(path):
-        try: lance.write_dataset(pa.Table.from_batches([], schema=schema), str(path), schema=schema, mode="create")
-        except OSError as e:
-            if "already exists" not in str(e): raise
+    with lock(path, wait=60, doing="begins it"), plain_errors(path):         # a second creator would wipe what the first one wrote
+        if not has_table(path): lance.write_dataset(pa.Table.from_batches([], schema=schema), str(path), schema=schema, mode="create")
 
 def can_link(folder) -> bool:
     "Whether files in `folder` can have two names, which makes a commit happen once; True if nothing can be written there at all."
@@ -224,7 +233,22 @@ def settings_in(table) -> dict:
     except ValueError: found = None
     said = found.get("format") if isinstance(found, dict) else "none"
     if said != FORMAT: raise ParameterError(f"{table.uri}: expected a store of format {FORMAT}, found {said}")
+    check_settings(found, table.uri)
+    check_columns(table, schema_of(found))
     return found
+
+def check_settings(found, where):
+    "Raise `ParameterError` unless these are settings as a store has them."
+    size = lambda n, most: type(n) is int and 0 < n <= most
+    number = lambda x: x is None or isinstance(x, (int, float)) and not isinstance(x, bool)
+    teacher = lambda t: t is None or isinstance(t, dict) and {"name", "fingerprint"} <= set(t) and size(t.get("width"), 2**16) \
+        and number(t.get("scale"))
+    shape = lambda s: isinstance(s, list) and all(size(n, 2**20) for n in s)
+    feature = lambda f: isinstance(f, str) or isinstance(f, dict) and f.get("modality") in ("audio", "visual") and shape(f.get("shape"))
+    of = found.get("features")
+    right = dict(n_segments=size(found.get("n_segments"), 2**20), features=isinstance(of, dict) and all(map(feature, of.values())),
+                 **{m: teacher(found.get(m)) for m in ("audio", "visual")})
+    if odd := [k for k in right if not right[k]]: raise ParameterError(f"{where}: not the settings of a store, see {', '.join(odd)}")
 
 IMPLIED = dict(alignment="published", segment_seconds=None, window=None)   # setting -> what stores were made with that do not say it
 
@@ -269,12 +293,17 @@ def merge_rows(path, batch, when=None, tries=50):
 def flush(path, since):
     "Wait until the files of a table that are newer than `since` are on the disk itself, where a power cut does not reach them."
     for folder in (p for p in Path(path).iterdir() if p.is_dir()):
-        new = [e.path for e in os.scandir(folder) if e.stat().st_mtime > since - 2 and e.is_file()]
+        new = [e.path for e in os.scandir(folder) if _is_new(e, since - 2)]
         for p in [*new, folder] if new else ():
             with contextlib.suppress(FileNotFoundError):                     # tidied away by somebody else
                 f = os.open(p, os.O_RDONLY)
                 try: os.fsync(f)
                 finally: os.close(f)
+
+def _is_new(entry, since):
+    "Whether a file is newer; no if somebody else took it away in the meantime."
+    try: return entry.is_file() and entry.stat().st_mtime > since
+    except FileNotFoundError: return False
 
 def add_rows(folder, rows, settings):
     "Add rows to the store in `folder`: `(added, replaced)`. When it returns they are on the disk, each once, whoever else writes."

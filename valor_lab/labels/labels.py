@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..grid import covered, length_finding, segment_lengths
-from ..core import ParameterError, atomic_path, check_ids
+from ..core import ParameterError, atomic_path, check_ids, check_writable
 from ..files import read_text
 from ..vocab import LLP, Vocab
 
@@ -351,8 +351,7 @@ def read_segments(
 def _write_rows(path, head, rows):
     "Write tab-separated lines, whole or not at all."
     rows = [[str(v) for v in r] for r in [head, *rows]]
-    if odd := next((v for r in rows for v in r if re.search(r"[\x00-\x1f\x7f]", v)), None):
-        raise ParameterError(f"{Path(path).name} cannot hold {odd!r}: a tab, a line end or another control character is in it")
+    check_writable((v for r in rows for v in r), Path(path).name)
     with atomic_path(path) as tmp: tmp.write_text("".join("\t".join(r) + "\n" for r in rows), encoding="utf-8")
 
 # %% ../../nbs/api/labels/00_labels.ipynb #e9603a4c
@@ -362,6 +361,7 @@ def to_csv(
     visual_csv,   # where the labels of the picture go
 ):
     "Write the official format: one line per event instance, times in seconds."
+    check_writable(self.ids, Path(audio_csv).name)
     df = self.to_frame()
     for modality, path in (("audio", audio_csv), ("visual", visual_csv)):
         rows = ((r.clip, f"{r.onset:.6g}", f"{r.offset:.6g}", r.event) for r in df[df.modality == modality].itertuples())

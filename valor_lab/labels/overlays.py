@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, fingerprint, one_of, resolve, safe_name
+from ..core import ParameterError, check_writable, fingerprint, one_of, resolve, safe_name
 from ..files import MissingFile, login, mark, read_json, save_file, visible
 from .labels import SegmentLabels
 
@@ -120,6 +120,7 @@ def save(self:Overlay,
     """Write the overlay as `NAME.json`; refuse to replace a file that changed since it was opened. What it was is kept:
     `valor_lab.files.kept`."""
     path = resolve(folder)/f"{self.name}.json"
+    check_writable({e["clip"] for e in self.edits}, path.name)
     body = dict(format=FORMAT, name=self.name, base=self.base, vocabulary=self.labels.vocab.name, n_segments=self.labels.n_segments,
                 seen=self.seen, edits=self.edits)
     text = json.dumps(body, indent=1, ensure_ascii=False).encode()

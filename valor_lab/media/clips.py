@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..core import ParameterError, resolve
+from ..core import ParameterError, check_writable, resolve
 from ..grid import Window, split_window_id
 
 # %% ../../nbs/api/media/03_clips.ipynb #90e6757f
@@ -113,9 +113,9 @@ def _clip_table(clips, folder):
         clips = _media_files(clips) if resolve(clips).is_dir() else [clips]
     if isinstance(clips, pd.DataFrame): return clips
     clips = list(getattr(clips, "ids", clips))
-    if folder is not None: return pd.DataFrame({"id": clips})
+    if folder is not None: return pd.DataFrame({"id": pd.Series(clips, dtype=object)})
     names = [c.id if isinstance(c, Window) else Path(c).stem for c in clips]
-    return pd.DataFrame({"id": names, "path": pd.Series(clips, dtype=object)})
+    return pd.DataFrame({"id": pd.Series(names, dtype=object), "path": pd.Series(clips, dtype=object)})
 
 # %% ../../nbs/api/media/03_clips.ipynb #51d4194a
 def _file(path):
@@ -136,6 +136,7 @@ def find_clips(
         raise ParameterError(f"a table of clips needs the columns id and path, or id and a folder of videos; found {', '.join(df.columns)}")
     if df["id"].isna().any(): raise ParameterError(f"row {int(df['id'].isna().argmax())} of the table of clips has no id")
     ids = list(map(str, df["id"]))
+    check_writable(ids, "a list of clips, and a store,")
     paths = _match_files(ids, folder) if folder is not None else [_file(p) for p in df["path"]]
     repeated = [i for i in dict.fromkeys(ids) if ids.count(i) > 1] if len(set(ids)) < len(ids) else []
     if repeated:

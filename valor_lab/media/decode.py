@@ -21,6 +21,9 @@ from .packets import LEAD, rewound, wind
 av, soxr = need("av", "media"), need("soxr", "media")
 
 # %% ../../nbs/api/media/02_decode.ipynb #4c1e1d72
+# one thread converts a picture: to wake others takes longer than the work
+_ALONE = {"threads": 1} if "threads" in (av.video.reformatter.VideoReformatter.reformat.__doc__ or "") else {}
+
 class _Pictures:
     "Collects the wanted pictures of one video stream, by their time stamps."
     def __init__(self, fps, size):
@@ -60,7 +63,8 @@ class _Pictures:
         shape = (frame.width, frame.height) if lies else (frame.height, frame.width)
         self.size = high, wide = _shape(self.size, *shape)                     # later pictures follow the first
         if lies: high, wide = wide, high
-        return _upright(self.converter.reformat(frame, wide, high, "rgb24", interpolation="BILINEAR").to_ndarray(), matrix)
+        picture = self.converter.reformat(frame, wide, high, "rgb24", interpolation="BILINEAR", **_ALONE)
+        return _upright(picture.to_ndarray(), matrix)
 
 # %% ../../nbs/api/media/02_decode.ipynb #4ce4afca
 def _display_matrix(frame):

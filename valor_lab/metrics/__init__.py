@@ -19,5 +19,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
                "t_quantile", "run_interval", "clip_covariance", "clip_interval", "share_interval", "event_intervals", "share_difference",
                "event_differences"],
     seeds=["clip_tables", "method_scores", "verdict", "method_differences"],
-    calibration=["made_up_truth", "made_up_run", "made_up_runs", "coverage", "event_coverage"],
+    calibration=["made_up_truth", "made_up_run", "made_up_runs", "coverage", "event_coverage", "made_up_videos", "detection_coverage"],
 ))

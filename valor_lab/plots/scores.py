@@ -158,12 +158,12 @@ def significance(
     ax=None,
     theme:str="light",
 ) -> Figure:
-    "Row minus column, in points; bold on a grey bed where the 95 % interval is clear of zero, and p among all pairs (`holm`) below 0.05."
+    "Row minus column, in points; bold on a grey bed where the interval is clear of zero, `holm` below 0.05, and `is` says a word."
     names, among = list(dict.fromkeys([*table["a"], *table["b"]])), table.get("holm", pd.Series(0., table.index))
     with canvas(ax, theme, 2.2 + (.75 if len(names) < 8 else .5) * len(names),
                 1.2 + (.38 if len(names) < 8 else .3) * len(names)) as (ax, look):
-        for r, p in zip(table.itertuples(), among):
-            i, j, sure = names.index(r.a), names.index(r.b), (r.low > 0 or r.high < 0) and p < .05
+        for r, p, w in zip(table.itertuples(), among, table.get("is", ["above"]*len(table))):
+            i, j, sure = names.index(r.a), names.index(r.b), (r.low > 0 or r.high < 0) and p < .05 and w in ("above", "below")
             for x, y, v in ((j, i, r.value), (i, j, -r.value)):
                 if sure: ax.add_patch(Rectangle((x - .5, y - .5), 1, 1, color=look["bed"], lw=0))
                 ax.text(x, y, f"{v:+.1f}", ha="center", va="center", weight="bold" if sure else "normal",

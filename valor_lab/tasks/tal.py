@@ -158,6 +158,7 @@ class _Detecting(_Batches):
     def evaluate(self, said, truth): return detection_scores(said.table, truth.select(said.ids))
     def per_clip(self, said, truth): raise ParameterError("mAP is no mean over videos; `resample` answers for any draw of them")
     def resample(self, said, truth, draws): return resampled_scores(match(said.table, truth.select(said.ids)), draws)
+    def rests_on(self, truth): return truth.spans.groupby("label").video.nunique().mean()      # mAP: each action on its own videos
 
 # %% ../../nbs/api/tasks/04_tal.ipynb #15e1c860
 class _Described(_Detecting):

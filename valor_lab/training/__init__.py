@@ -15,7 +15,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
             "resolved", "override", "to_toml", "read_config", "register_preset", "preset", "list_presets", "learning_rate"],
     runs=["Run", "open_run", "weights_mark", "vocab_dict", "identity", "write_json", "claim", "make_fabric", "environment",
           "score_splits", "run_predictions", "run_labels", "run_probabilities", "answers", "predict"],
-    results=["COLUMNS", "seed_table", "common_clips", "one_task", "score_runs", "compare_runs", "score_table", "by_protocol",
+    results=["COLUMNS", "seed_table", "common_clips", "one_task", "different_seeds", "score_runs", "compare_runs",
+             "score_table", "by_protocol",
              "list_runs", "PAPER_PROTOCOLS", "read_published", "beside_paper"],
     parsing=["parse_clips", "feature_maker", "teachers_like", "write_parsed"],
     capture=["alike", "can_capture", "CapturedStep", "captured_step"],
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     plans=["plan_runs", "judged", "train_all", "train_one"],
     comparison=["PRINTED", "SWEEPS", "training_seconds", "main_table", "clip_scores", "paired", "versus", "own_labels", "with_labels",
                 "change_table", "quality_table", "printed", "same_steps", "sweep_plan", "sweep_table", "most_changed"],
-    papers=["Section", "SECTIONS", "published_rows", "section", "row_command", "paper_table"],
+    papers=["Section", "SECTIONS", "PaperFigure", "FIGURES", "figure_command", "published_rows", "section", "row_command",
+            "paper_table"],
     records=["SAYS_NOTHING", "flat_record", "labels_name", "run_groups", "run_titles", "record_differences"],
 ))

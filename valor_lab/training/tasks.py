@@ -212,6 +212,7 @@ class Task:
     def resample(self, said, truth, draws) -> np.ndarray:
         "[n,K] the scores when clip i counts `draws[:,i]` times; here they are means over clips."
         return draws @ self.per_clip(said, truth)[list(self.scores)].to_numpy() / draws.sum(1, keepdims=True)
+    def rests_on(self, truth) -> float: return len(truth.ids)                                # how many clips a score is made of
 
     # the folder
     def describe(self, data) -> dict: return describe(data)

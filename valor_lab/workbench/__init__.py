@@ -11,7 +11,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     tuning=["GATES", "MODALITY", "LIVE_CLIPS", "PRESETS_FOLDER", "Tuning", "fill_unknown", "explaining", "event_f", "presets"],
     jobs=["FOLDER", "SESSION", "CHILDREN", "Job", "guardian", "launch", "guard", "reap", "list_jobs"],
-    page=["STILLS", "static", "bundle", "still", "show", "picture", "into_paper"],
+    page=["STILLS", "static", "bundle", "still", "show", "picture", "into_paper", "mark", "view_code", "read_view"],
     clipset=["MODALITIES", "STRIP", "UNKNOWN", "Clips", "padded", "invented", "invented_scores", "cells", "occurring", "heat",
              "score_range", "short_names", "implied_thresholds", "lanes", "media_file", "film", "peaks", "spectrogram",
              "alignment", "disagreement", "weak_words", "clip_scores", "clip_frame", "clip_masks", "first_picture"],
@@ -19,7 +19,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     player=["PART", "SCRIPTS", "Player", "media_of", "export"],
     table=["Column", "Table"],
     panel=["CALM", "ThresholdPanel", "event_curves", "one_event"],
-    bench=["widgets", "FIRST_LANES", "show_bench", "score_names", "spoken_score", "BrowseBench", "begin_tuning", "TuneBench", "flip_frame"],
+    bench=["widgets", "FIRST_LANES", "show_bench", "link_views", "score_names", "spoken_score", "BrowseBench", "begin_tuning",
+           "TuneBench", "flip_frame"],
     compare=["method_names", "method_titles", "Choice", "ALL", "NONE_CHOSEN", "NO_RECORD", "common", "compared", "method_scores",
              "method_frame", "compare_scores", "event_frame", "event_difference", "record_frame", "CompareBench"],
     launcher=["Launcher", "check_start", "job_title", "job_name", "runs_of", "job_curves", "job_runs", "progress_words", "show_launcher"],

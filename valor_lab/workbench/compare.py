@@ -13,7 +13,7 @@ import pandas as pd
 
 from .. import training
 from ..core import ParameterError, need
-from .bench import score_names, show_bench, spoken_score
+from .bench import link_views, score_names, show_bench, spoken_score
 from .clipset import Clips, clip_frame, clip_masks, clip_scores, disagreement, first_picture, weak_words
 from .page import show, static
 from .player import Player
@@ -221,6 +221,7 @@ class CompareBench:
         self.events.observe(lambda c: self.fill_events(), "switches")
         self.table.observe(lambda c: self.about and self.table.switch("show") == ALL and self.update(), "switches")
         self.table.observe(lambda c: setattr(self.player, "playlist", self.table.view.index), "version")
+        link_views(self.player, self.table, lambda: list(self.chosen), self.choice)
         self.update()
         self.player.show(self.table.view.index[0])
 

@@ -55,6 +55,7 @@ class Table(anywidget.AnyWidget):
     subtitle = traitlets.Bool(False).tag(sync=True)
     height = traitlets.Int(420).tag(sync=True)          # pixels
     note = traitlets.Unicode("").tag(sync=True)
+    progress = traitlets.List().tag(sync=True)          # [how many are done, of how many, in words]; empty: nobody counts
     figure = traitlets.Bool(False).tag(sync=True)       # whether there is a figure of it to be saved: `drawing` makes it
     empty = traitlets.Unicode("nothing to show").tag(sync=True)   # what stands where no row is
 

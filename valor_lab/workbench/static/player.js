@@ -1,10 +1,10 @@
 // The player: video, film strip, waveform and label lanes on one time axis. Python holds the state; see `Player` in
-// valor_lab.workbench. Each part (stage, time, axis, media, lanes, editing, hand and keys) is a file that can be read alone: it finds
+// valor_lab.workbench. Each part (stage, time, axis, media, lanes, editing, link, hand and keys) is a file that can be read alone: it finds
 // the player as `p`, adds its verbs to it, and says what it listens to (`p.listen`), begins with and ends with.
 function render({ model, el }) {
   const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); };
   const p = { model, get, put, clip: () => get("clip"), listen: [], begin: [], end: [] };
-  for (const part of [stageOf, timeOf, axisOf, mapOf, mediaOf, lanesOf, editingOf, handOf, keysOf]) part(p);
+  for (const part of [stageOf, timeOf, axisOf, mapOf, mediaOf, lanesOf, editingOf, linkOf, handOf, keysOf]) part(p);
   el.append(p.root);
 
   p.before = () => get("place").row > 0;
@@ -14,6 +14,13 @@ function render({ model, el }) {
     p.back.disabled = !p.before();
     p.forth.disabled = !p.after();
     p.counted.textContent = row < 0 ? "not in the list" : `${(row + 1).toLocaleString("en")} of ${of.toLocaleString("en")}`;
+  }
+  function marks() {                                     // how far a person is, where that is kept
+    const { state, words } = get("done") || {};
+    p.marks.hidden = !words;
+    p.far.textContent = [state && `this one is ${state}`, words].filter(Boolean).join(" · ");
+    p.doubt.setAttribute("aria-pressed", state === "doubtful");
+    p.root.dataset.state = state || "";
   }
   function newClip() {
     const c = p.clip();
@@ -32,7 +39,7 @@ function render({ model, el }) {
   };
   const asked = { see, play: () => p.toggle(), pause: () => p.toggle(false), focus: () => p.root.focus() };
   p.root.addEventListener("vl-do", e => asked[e.detail]?.());
-  p.listen.push(["change:clip", newClip], ["change:place", place]);
+  p.listen.push(["change:clip", newClip], ["change:place", place], ["change:done", marks]);
   for (const [k, f] of p.listen) model.on(k, f);
   const colours = () => { p.pens(); p.inks(); p.drawMedia(); p.drawPane(); p.paint(); };
   const plain = theme(p.root, colours), watched = watchKernel(model, p.root);
@@ -40,6 +47,7 @@ function render({ model, el }) {
   for (const f of p.begin) f();
   newClip();
   place();
+  marks();
   let width = 0;
   const resized = new ResizeObserver(() => { const w = p.ticks.clientWidth; if (w !== width) { width = w; p.drawMedia(); p.drawPane(); } });
   resized.observe(p.ticks);

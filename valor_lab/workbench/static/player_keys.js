@@ -1,7 +1,8 @@
 // The hand and the keyboard: a click seeks, a drag loops or zooms, and what each key does.
 const KEYS = [["space", "play, pause"], ["← →", "a segment back, forth"], ["shift ← →", "to a border of an event"],
   [", .", "a frame back, forth"],
-  ["home, end", "to the beginning, the end"], ["n p", "next, previous clip"], ["s, shift s", "faster, slower"], ["m", "mute"],
+  ["home, end", "to the beginning, the end"], ["n p", "next clip that is not done, previous clip"],
+  ["d", "done, and the next one", "edits"], ["shift d", "doubtful", "edits"], ["s, shift s", "faster, slower"], ["m", "mute"],
   ["l", "loop off"], ["+ − 0", "zoom in, out, whole clip"],
   ["e", "edit labels", "edits"], ["1 … 9", "paint a lane at the playhead; with shift: erase", "edits"],
   ["ctrl z, ctrl y", "undo, redo a stroke", "edits"], ["ctrl s", "save the strokes", "edits"], ["?", "these keys"],
@@ -57,7 +58,8 @@ function keysOf(p) {
   const arrows = dir => e => e.shiftKey ? jump(dir) : walk(dir);
   const plain = {
     ArrowRight: arrows(1), ArrowLeft: arrows(-1), Home: () => p.seek(0), End: () => p.seek(p.seconds()),
-    ",": () => frame(-1), ".": () => frame(1), n: () => step(1), p: () => step(-1), s: () => speed(1), S: () => speed(-1),
+    ",": () => frame(-1), ".": () => frame(1), n: () => get("done")?.words ? model.send({ do: "open_next" }) : step(1), p: () => step(-1),
+    d: () => model.send({ do: "done_next" }), D: () => model.send({ do: "mark", state: "doubtful" }), s: () => speed(1), S: () => speed(-1),
     l: () => put("span", null), m: () => put("muted", !get("muted")),
     "+": () => p.zoomBy(2), "=": () => p.zoomBy(2), "-": () => p.zoomBy(1 / 2), "−": () => p.zoomBy(1 / 2), 0: () => p.look(0, 1),
     e: () => { if (!p.edit.disabled) put("editing", !get("editing")); },

@@ -84,7 +84,8 @@ function mediaOf(p) {
   async function strip(jpeg) {
     drawFilm();
     if (!jpeg) return;
-    const mine = source, image = typeof jpeg === "string" ? await still(jpeg) : await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    const mine = source, bitmap = () => createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    const image = await (typeof jpeg === "string" ? still(jpeg) : bitmap());
     if (mine !== source) return;
     pictures.image = image;
     drawFilm();

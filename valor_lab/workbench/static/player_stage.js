@@ -20,6 +20,10 @@ function stageOf(p) {
   p.back = button("vl-previous", "previous clip", () => model.send({ do: "step", by: -1 }));
   p.forth = button("vl-next", "next clip", () => model.send({ do: "step", by: 1 }));
   p.counted = h("span", { class: "vl-quiet vl-counted" });
+  p.doneNext = button("vl-done", "done, next (d)", () => model.send({ do: "done_next" }));
+  p.doubt = button("vl-doubt", "doubtful (D)", () => model.send({ do: "mark", state: "doubtful" }));
+  p.far = h("span", { class: "vl-quiet vl-far", role: "status" });
+  p.marks = h("span", { class: "vl-marks" }, p.doneNext, p.doubt, p.far);
   p.loop = button("vl-loop", "", () => put("span", null));
   p.edit = button("vl-edit-button", "edit labels", () => put("editing", !get("editing")));
   p.spectrogram = button("vl-spectrum-button", "spectrogram", () => put("spectrogram", !get("spectrogram")));
@@ -28,6 +32,8 @@ function stageOf(p) {
     oninput: e => { const v = +e.target.value / 100; model.set("muted", false); put("volume", v); } });
   p.loudness = h("span", { class: "vl-quiet vl-loudness" });
   p.helpButton = button("vl-help-button", "keys (?)", () => p.help(), { "aria-expanded": false });
+  p.linkButton = button("vl-link-button", "link", () => p.link(), { "aria-expanded": false });
+  p.linkBox = h("span", { class: "vl-link", hidden: true });
   p.helpBox = h("dl", { class: "vl-help", hidden: true, tabindex: -1, "aria-label": "keys of the player" });
   p.paper = paperTools(model, { figures: true });
   p.listen.push(["msg:custom", p.paper.took]);
@@ -73,8 +79,8 @@ function stageOf(p) {
   p.legend = h("div", { class: "vl-legend" }, swatch("vl-right", "right, or no truth to compare"), swatch("vl-false", "false alarm"),
     swatch("vl-missed", "missed"), p.absent, p.heats, p.others);
 
-  const bar = h("div", { class: "vl-bar-of-buttons" }, p.play, p.speed, p.loop, p.back, p.forth, p.counted, p.edit, p.spectrogram,
-    h("span", { class: "vl-sound" }, p.quieter, p.volume, p.loudness), p.helpButton, p.paper.bar);
+  const bar = h("div", { class: "vl-bar-of-buttons" }, p.play, p.speed, p.loop, p.back, p.forth, p.counted, p.marks, p.edit, p.spectrogram,
+    h("span", { class: "vl-sound" }, p.quieter, p.volume, p.loudness), p.linkButton, p.linkBox, p.helpButton, p.paper.bar);
   const top = h("div", { class: "vl-top" }, h("div", { class: "vl-screen" }, p.video, p.excuse),
     h("div", { class: "vl-side" }, p.title, p.notes, bar, p.clock));
   p.root = h("div", { class: "vl vl-player", tabindex: 0, role: "group", "aria-label": "clip player" },

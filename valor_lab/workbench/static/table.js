@@ -20,9 +20,10 @@ function render({ model, el }) {
   const list = h("div", { class: "vl-scroll", tabindex: 0, role: "grid" }, headings, sizer);
   const nothing = h("p", { class: "vl-quiet vl-nothing", role: "status" });
   const note = h("div", { class: "vl-quiet vl-table-note" });
+  const bar = h("i"), far = h("span", { class: "vl-quiet" }), progress = h("div", { class: "vl-progress", hidden: true }, h("div", { class: "vl-progress-bar" }, bar), far);
   const paper = paperTools(model, { tables: true, figures: get("figure") });
   const root = h("div", { class: "vl vl-table" }, h("div", { class: "vl-title" }, title, h("span", { class: "vl-more" }, left, right), paper.bar),
-    controls, list, nothing, note);
+    progress, controls, list, nothing, note);
   el.append(root);
 
   // ---- headings, and what lies out of view
@@ -52,6 +53,12 @@ function render({ model, el }) {
     note.textContent = get("note");
     note.hidden = !get("note");
     edges();
+  }
+  function drawProgress() {
+    const [done, of, words] = get("progress");
+    progress.hidden = !words;
+    bar.style.width = `${100 * (done || 0) / (of || 1)}%`;
+    far.textContent = words || "";
   }
   function edges() {                                     // which columns are out of view, on which side
     const seen = list.getBoundingClientRect(), fixed = headings.querySelector(".vl-main").getBoundingClientRect().right;
@@ -210,11 +217,12 @@ function render({ model, el }) {
   const shaped = () => { head(); drawControls(); again(); };
   const listen = [["msg:custom", arrived], ["change:version", renew], ["change:sort", () => { head(); drawControls(); }],
     ["change:filters", drawControls], ["change:text", drawControls], ["change:switches", drawControls], ["change:columns", shaped],
-    ["change:title", head], ["change:note", head], ["change:empty", draw], ["change:selected", select]];
+    ["change:title", head], ["change:note", head], ["change:empty", draw], ["change:progress", drawProgress], ["change:selected", select]];
   for (const [k, f] of listen) model.on(k, f);
   const plain = theme(root), watched = watchKernel(model, root);
   head();
   drawControls();
+  drawProgress();
   draw();
   let width = 0;
   const resized = new ResizeObserver(() => { if (root.clientWidth === width) return; width = root.clientWidth; head(); again(); });
