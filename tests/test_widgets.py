@@ -221,11 +221,11 @@ def test_an_overlay_that_does_not_fit_is_a_sentence_and_no_fault(tmp_path, monke
     o.save(d/"overlays")
     truth = c.labelings["truth"]
     fresh = w.Clips({}, c.weak, partial=True, name="llp")
-    _gather(fresh, {"val": (c.weak, truth, None)}, d, "small", None)
+    _gather(fresh, {"val": (c.weak, truth, None)}, d, "small", None, c.weak)
     assert fresh.labelings["mine"].audio[0, :, LLP.index("Dog")].all() and fresh.corrected == {"mine": "truth"} and not fresh.complaints
     truth.audio[0, 0, 0] ^= True                                   # somebody changed what was corrected
     fresh = w.Clips({}, c.weak, partial=True, name="llp")
-    _gather(fresh, {"val": (c.weak, truth, None)}, d, "small", None)
+    _gather(fresh, {"val": (c.weak, truth, None)}, d, "small", None, c.weak)
     assert "mine" not in fresh.labelings and "not those that were corrected" in fresh.complaints[0]
 
 

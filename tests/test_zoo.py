@@ -104,3 +104,20 @@ def test_the_repeated_convolutions_of_mm_pyramid_must_agree():
     state = released("mm-pyramid", model)
     state["MMP.capture.vnetwork.0.net.0.weight"] = state["MMP.capture.vnetwork.0.net.0.weight"] + 1
     with pytest.raises(ParameterError, match="should repeat"): from_published(state, n_heads=2)
+
+TOGETHER = {"ppl": "", "mgn": "", "mm-pyramid": "", "mm-cse": "", "nrep": "", "cmpae": "not pooled", "coleaf": "not pooled", "leap": "label_embeddings"}      # docs/choosing.md
+
+@pytest.mark.parametrize("backbone", TOGETHER)
+@pytest.mark.parametrize("name", ["han", "valor"])
+def test_a_method_takes_any_network_or_is_refused_in_words(tmp_path, backbone, name):
+    from test_train import toy_set
+    from valor_lab.training import fit, override, preset
+    from valor_lab.vocab import LLP
+    sizes = {k: v for k, v in SMALL[backbone].items() if k not in D and k != "d_label"} if backbone in SMALL else dict(d_model=16)
+    config = override(preset(name), dict(backbone=backbone, epochs=1, warmup=0, batch_size=4, network=sizes))
+    data, val, test = (toy_set(8, seed=s, widths=(12, 12, 12), vocab=LLP) for s in (1, 2, 3))
+    train = lambda: fit(config, data, tmp_path/"r", val, test, device="cpu", progress=False)
+    if not (why := TOGETHER[backbone]):
+        assert train().config.backbone == backbone
+        return
+    with pytest.raises(ParameterError, match=why): train()

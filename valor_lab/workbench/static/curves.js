@@ -34,14 +34,15 @@ function curvePlot(root, data, view) {
     g.textAlign = "left"; g.fillText(`epoch ${x0}`, L, H - 4);
     g.textAlign = "right"; if (x1 > x0) g.fillText(String(x1), R, H - 4);
     g.strokeStyle = css(root, "--vl-line"); g.strokeRect(L, T, R - L, B - T);
+    const ends = shown.map(l => l.s.findLast(ok)).filter(ok), high = ends.some(v => Y(v) < (T + B) / 2);
     const path = (x, y) => { let pen = false; g.beginPath(); x.forEach((v, k) => { if (!ok(y[k])) { pen = false; return; } g[pen ? "lineTo" : "moveTo"](X(v), Y(y[k])); pen = true; }); g.stroke(); };
     shown.forEach((l, i) => {
       g.setLineDash(DASHES[i % 4]); g.strokeStyle = g.fillStyle = i % 2 ? quiet : ink;
       if (view.keep) { g.globalAlpha = .28; g.lineWidth = 1; path(l.x, l.y); g.globalAlpha = 1; }
       g.lineWidth = 1.6; path(l.x, l.s);
       if (l.x.length === 1 && ok(l.s[0])) { g.beginPath(); g.arc(X(l.x[0]), Y(l.s[0]), 3, 0, 7); g.fill(); }
-      const y = T + 13 + 13 * i;
-      if (y < B) { g.textAlign = "right"; g.fillText(l.name, R - 26, y); g.beginPath(); g.moveTo(R - 22, y - 4); g.lineTo(R - 4, y - 4); g.stroke(); }
+      const y = high ? B - 6 - 13 * (shown.length - 1 - i) : T + 13 + 13 * i;         // where the lines do not end
+      if (y < B && y > T + 8) { g.textAlign = "right"; g.fillText(l.name, R - 26, y); g.beginPath(); g.moveTo(R - 22, y - 4); g.lineTo(R - 4, y - 4); g.stroke(); }
     });
     g.setLineDash([]);
     if (at === null) return;
