@@ -7,7 +7,7 @@ __all__ = ['OPTIONS', 'TRIES', 'QUIET', 'HOME', 'Engine', 'find_engine', 'check_
            'serve', 'free_ports', 'loopback', 'ray_node', 'ray_cluster', 'check_nodes', 'private_folder',
            'slurm_parameters', 'run_all', 'stream']
 
-# %% ../nbs/api/04_engines.ipynb #2ec98211
+# %% ../nbs/api/04_engines.ipynb #66071d15
 import contextlib, functools, importlib, importlib.util, json, os, secrets, shutil, socket, stat, subprocess, sys
 import tempfile, threading, time, traceback
 from collections import deque
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .core import ParameterError, load_plugins, one_of, read_settings, workspace
 
-# %% ../nbs/api/04_engines.ipynb #098ba83a
+# %% ../nbs/api/04_engines.ipynb #c16033fd
 OPTIONS = {   # engine -> its options and what they are without a word
     "local": dict(processes=0, cpus=1),                       # 0: in this process, one after the other
     "ray": dict(address="", processors=0, cpus=1),            # no address: a cluster of this machine alone; 0: all its processors
@@ -33,7 +33,7 @@ class Engine:
     def __str__(self): return self.name + (":" + ",".join(f"{k}={v}" for k, v in self.options.items()) if self.options else "")
     here = property(lambda self: self.name == "local" and not self.processes, doc="True: nothing leaves this process")
 
-# %% ../nbs/api/04_engines.ipynb #a7e56dc5
+# %% ../nbs/api/04_engines.ipynb #a6b977dd
 def find_engine(
     said=None,   # "ray:address=HOST:PORT,cpus=2", an `Engine`, or None: what valor.toml says
 ) -> Engine:
@@ -52,7 +52,7 @@ def find_engine(
         if options.get(key, least) < least: raise ParameterError(f"engine {name!r}: {key}={options[key]}, expected {least} or more")
     return Engine(name, options)
 
-# %% ../nbs/api/04_engines.ipynb #7874c5b2
+# %% ../nbs/api/04_engines.ipynb #d1aafe4c
 def check_engine(said=None) -> Engine:
     "The engine, if work can be given to it from here."
     engine = find_engine(said)
@@ -75,7 +75,7 @@ def _reach(address, seconds=5):
         raise ParameterError(f"engine 'ray': no cluster answers at {address} ({e.strerror or e}); start one there with "
                              f"`ray start --head --port={port}`, or name another") from None
 
-# %% ../nbs/api/04_engines.ipynb #88b270b8
+# %% ../nbs/api/04_engines.ipynb #add75df6
 def call(
     function:str,     # "module:function"
     arguments:dict,
@@ -104,7 +104,7 @@ def answer(function:str, text:str) -> str:
 class WorkFailed(ParameterError):
     "Some pieces of work failed; the others are done."
 
-# %% ../nbs/api/04_engines.ipynb #a744545f
+# %% ../nbs/api/04_engines.ipynb #cf1121ed
 def _results(answers):
     "What the pieces of work returned; `WorkFailed` says how many did not, and the first reason."
     found = [json.loads(a) for a in answers]
@@ -119,7 +119,7 @@ def _results(answers):
 
 def _fault(said): return json.dumps(dict(fault=said))
 
-# %% ../nbs/api/04_engines.ipynb #d0e23fbd
+# %% ../nbs/api/04_engines.ipynb #a67f27c7
 TRIES = 3   # how often a piece of work whose process died is given out
 
 def _environment(cpus):
@@ -137,7 +137,7 @@ def serve():
     os.dup2(2, 1)                                          # what the work prints is no answer
     for line in sys.stdin: print(answer(*json.loads(line)), file=out, flush=True)
 
-# %% ../nbs/api/04_engines.ipynb #124c0fa3
+# %% ../nbs/api/04_engines.ipynb #a7b2d9c2
 def _ask(worker, function, text):
     "The answer of a worker; '' if it is dead."
     try:
@@ -171,7 +171,7 @@ def _in_processes(function, texts, engine, told):
         for p in workers.values(): p.stdin.close(), p.wait(), p.stdout.close()
     return answers
 
-# %% ../nbs/api/04_engines.ipynb #96ceed56
+# %% ../nbs/api/04_engines.ipynb #8f2508bc
 QUIET = dict(RAY_USAGE_STATS_ENABLED="0", RAY_DATA_DISABLE_PROGRESS_BARS="1", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
 
 # a loopback address that Ray does not turn into the one by which others see this machine, as it does with 127.0.0.1
@@ -235,7 +235,7 @@ def _help_start(folder, me):
         if not port.exists():
             with contextlib.suppress(OSError): port.write_text("-1")
 
-# %% ../nbs/api/04_engines.ipynb #bfb35574
+# %% ../nbs/api/04_engines.ipynb #51ccb0d6
 @contextlib.contextmanager
 def ray_cluster(said="ray"):
     "Ray, connected. What is started here ends with the block; a connection that was there before stays."
@@ -260,7 +260,7 @@ def ray_cluster(said="ray"):
         check_nodes(ray)
         yield ray
 
-# %% ../nbs/api/04_engines.ipynb #5619950b
+# %% ../nbs/api/04_engines.ipynb #7d9c6358
 def _look(package):
     "What a node has: travels as it stands, since the node may lack the package."
     import importlib, platform
@@ -286,7 +286,7 @@ def check_nodes(ray, package="valor_lab", seconds=60):
         if version != mine:
             raise ParameterError(f"engine 'ray': the node {name} has {package} {version}, this machine {mine}; use one version")
 
-# %% ../nbs/api/04_engines.ipynb #65f98518
+# %% ../nbs/api/04_engines.ipynb #bfd13376
 def _on_ray(function, texts, engine, gpus, told):
     "Each text as a task; Ray gives it out again where a worker or a node dies."
     with ray_cluster(engine) as ray:
@@ -301,7 +301,7 @@ def _on_ray(function, texts, engine, gpus, told):
             told(1)
     return answers
 
-# %% ../nbs/api/04_engines.ipynb #db796057
+# %% ../nbs/api/04_engines.ipynb #d1d20f3c
 def private_folder(parent) -> Path:
     "A new folder that nobody else can enter, in `parent`, which only its owner may write to."
     parent = Path(parent)
@@ -321,7 +321,7 @@ def slurm_parameters(engine:Engine, pieces:int) -> dict:
     said = dict(slurm_partition=engine.partition, slurm_account=engine.account, slurm_array_parallelism=min(engine.jobs, pieces))
     return cores | {k: v for k, v in said.items() if v}
 
-# %% ../nbs/api/04_engines.ipynb #276ac2c2
+# %% ../nbs/api/04_engines.ipynb #d091a151
 def _on_slurm(function, texts, engine, folder, told):
     "An array of jobs; those that were killed are submitted again."
     submitit, answers, left = importlib.import_module("submitit"), [None]*len(texts), list(range(len(texts)))
@@ -349,7 +349,7 @@ def _result_of(job):
         lines = [line.strip() for line in str(e).splitlines() if line.strip() and not line.startswith(("-", "="))]
         return None, next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else type(e).__name__)[:300]
 
-# %% ../nbs/api/04_engines.ipynb #43600dd6
+# %% ../nbs/api/04_engines.ipynb #7bbc2964
 def run_all(
     function:str,       # "module:function"
     calls,              # a dict of arguments for each piece of work
@@ -366,7 +366,7 @@ def run_all(
     if engine.processes: return _results(_in_processes(function, texts, engine, told))
     return _results([(answer(function, t), told(1))[0] for t in texts])
 
-# %% ../nbs/api/04_engines.ipynb #54fedf40
+# %% ../nbs/api/04_engines.ipynb #2c27a2ea
 def _first(function, shared, batch): return call(function, dict(shared=shared, batch=batch))
 
 class _Second:
@@ -408,7 +408,7 @@ class _Flow:
         for actor in self.busy:
             while self.busy[actor] < 2 and self.found: self.use(actor, k := min(self.found), self.found.pop(k))
 
-# %% ../nbs/api/04_engines.ipynb #510d3131
+# %% ../nbs/api/04_engines.ipynb #d7102b54
 def _collect(self):
     "Take what is ready."
     errors = self.ray.exceptions
@@ -452,7 +452,7 @@ def _singly(self, ref):
         except self.ray.exceptions.RayError: found += call(self.broken, dict(shared=self.shared, batch=[item]))
     self.use(actor, k, self.ray.put(found))
 
-# %% ../nbs/api/04_engines.ipynb #9005fb24
+# %% ../nbs/api/04_engines.ipynb #ff92d487
 def stream(
     first:str,      # "module:function" of (shared, batch), which returns a list
     second:str,     # "module:function" of (shared), which returns what is called with that list, and lives on
