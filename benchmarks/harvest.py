@@ -6,19 +6,44 @@ Without --videos the demo set in data/demo is taken, small before tiny. The harv
 on the clock, and on a busy one the neighbours do not count. "JPEGs and wav" is the plain way: dump 8 pictures a second and a wav file, load ten of the pictures and the sound, ask the same teachers. The
 store of 10,000 clips has the sizes of CLIP ViT-L/14 and CLAP and random numbers; opening it and moving a threshold are measured on the clock, the median of many and the slowest.
 """
-import argparse, contextlib, itertools, json, tempfile, time
+import argparse, contextlib, itertools, json, tempfile, time, wave
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from decode import dumped
+from PIL import Image
+import av
 from valor_lab.demo import demo_teachers
 from valor_lab.harvest import FORMAT, FeatureStore, LiveLabels, Row, Scores, add_rows, begin_store, harvest, tidy
-from valor_lab.media import decode as media
+import valor_lab.media as media
 from valor_lab.core import find_data
 from valor_lab.labels import SegmentLabels, WeakLabels
 from valor_lab.vocab import LLP
+
+
+def plain_pipeline(path, folder):
+    "What the published features were made from: a dump of 8 JPEGs a second and a wav file, then ten of the pictures and the sound read back."
+    with av.open(str(path)) as file:
+        file.streams.video[0].thread_count = 1
+        due, count = 0., 0
+        for frame in file.decode(video=0):
+            if frame.time < due: continue
+            frame.to_image().save(folder/f"{count:08d}.jpg", quality=95)
+            due, count = due + 1/8, count + 1
+    with av.open(str(path)) as file, wave.open(str(folder/"sound.wav"), "wb") as out:
+        out.setnchannels(1), out.setsampwidth(2), out.setframerate(48_000)
+        resampler = av.AudioResampler("s16", "mono", 48_000)
+        for frame in file.decode(audio=0):
+            for part in resampler.resample(frame): out.writeframes(part.to_ndarray().tobytes())
+    names = sorted(folder.glob("*.jpg"))
+    frames = np.stack([np.asarray(Image.open(names[i])) for i in np.round(np.linspace(0, len(names) - 1, 10)).astype(int)])
+    with wave.open(str(folder/"sound.wav")) as f: audio = np.frombuffer(f.readframes(f.getnframes()), np.int16).astype(np.float32)/32_768
+    return frames, audio
+
+
+def dumped(path):
+    with tempfile.TemporaryDirectory() as d: return plain_pipeline(path, Path(d))
 
 
 class Timed:

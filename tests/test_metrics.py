@@ -160,6 +160,18 @@ def test_an_event_in_fewer_than_ten_clips_has_a_value_and_no_interval():
     assert other.loc[seen, "p"] == 1 and (other["holm"].dropna() >= other["p"].dropna()).all()
 
 
+def test_a_pooled_score_that_rests_on_a_few_clips_has_no_interval():
+    truth, pred, other = (random_labels(40, seed=s, density=.05) for s in (2, 1, 3))
+    for x in (truth, pred, other): x.visual[:] = x.audio
+    truth.visual[:7, 0, 3], truth.audio[:7, 0, 3] = True, False                     # seven clips with something that is only seen
+    pred.visual[:3, 0, 3] = True
+    other.visual[:3, 0, 3] = False
+    table, d = M.bootstrap(M.nonaligned_scores, pred, truth, n=50), M.bootstrap_difference(M.nonaligned_scores, pred, other, truth, n=50)
+    assert table.loc["visible_only", ["low", "high"]].isna().all() and np.isfinite(table.loc["visible_only", "value"])
+    assert d.loc["visible_only", ["low", "high", "p", "holm"]].isna().all()
+    assert M.bootstrap(M.fidelity, pred, truth, n=50)[["low", "high"]].notna().all(axis=None)
+
+
 def test_quantiles_are_those_of_the_tables():
     stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(0)

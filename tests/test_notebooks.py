@@ -8,7 +8,7 @@ from valor_lab.core import ParameterError
 from valor_lab.training import check_parameters, report_folder
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(p for p in (ROOT/"nbs").glob("*.ipynb") if p.stem != "calibration")    # a simulation: it has no parameters
+NOTEBOOKS = sorted((ROOT/"nbs").glob("*.ipynb"))
 
 def cells(path):
     "The parameters cell, and the cell that checks them."

@@ -61,13 +61,32 @@ def test_optimum_is_that_of_tune_under_the_gate_in_force():
     assert tuning.thresholds.clap[LLP.index("Dog")] == tune(scores, truth, None).clap[LLP.index("Dog")]
 
 
-def test_without_truth_there_is_agreement_and_no_optimum():
+def test_without_truth_the_claims_of_an_open_gate_are_judged_and_nothing_rewards_bad_labels():
     scores, truth, weak = example()
     tuning = Tuning(scores, None, weak)
-    assert "F" not in tuning.numbers() and tuning.numbers().agreement.between(0, 100).all() and "no truth" in tuning.warning
-    with pytest.raises(ParameterError, match="truth"): tuning.apply("optimum")
-    implied = tuning.labels.weak().mask
-    assert np.isclose(tuning._agreement()[1], 200 * (implied & weak.mask).sum() / (implied.sum() + weak.mask.sum()))
+    claimed = np.any([(getattr(scores, m) > tuning.value[m]).any(1) for m in ("audio", "visual")], 0)
+    said = tuning.numbers()["F clips"]
+    assert "F" not in tuning.numbers() and said.between(0, 100).all() and "no truth" in tuning.warning
+    assert np.isclose(tuning._agreement()[1], 200 * (claimed & weak.mask).sum() / (claimed.sum() + weak.mask.sum()))
+    tuning.apply("optimum")                                                  # what the weak labels suggest
+    best, hints = tuning._agreement()[1], tuning.suggested()
+    there = hints.dropna()
+    assert len(there) and (there.low <= there.threshold).all() and (there.threshold <= there.high).all() and (there.F_low <= there.F + 1e-9).all()
+    for e in scores.vocab.events:
+        for t in ("clip", "clap"): tuning.move(e, t, -1e6)
+    assert tuning._agreement()[1] < 100 and tuning._agreement()[1] <= best
+    with pytest.raises(ParameterError, match="weak labels"): Tuning(scores).apply("optimum")
+
+
+def test_keep_as_writes_the_labels_beside_the_thresholds(tmp_path):
+    from valor_lab.datasets import load_labels, save_labels
+    scores, truth, weak = example(split="val")
+    tuning = Tuning(scores, truth, weak, split="val")
+    tuning.save_with_labels("mine", tmp_path/"thresholds")
+    assert presets(tmp_path/"thresholds") == ["mine"] and (load_labels("mine", tmp_path).audio == tuning.labels.audio).all()
+    save_labels(truth, "by-hand", tmp_path)
+    with pytest.raises(ParameterError, match="no thresholds made"): tuning.save_with_labels("by-hand", tmp_path/"thresholds")
+    assert presets(tmp_path/"thresholds") == ["mine"]
 
 
 def test_presets_carry_where_they_come_from_and_warn_on_their_own_split(tmp_path):

@@ -14,7 +14,7 @@ FLOORS = [                                                      # from the groun
     ["tasks", "workbench"], ["cli"]]
 ORDER = {                                                       # inside a wing, from the ground up
     "": FLOORS[0],
-    "labels": ["labels", "overlays"],
+    "labels": ["labels", "overlays", "marks", "agreement"],
     "media": ["files", "packets", "decode", "clips", "copies"],
     "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
     "metrics": ["avvp", "detection", "intervals", "seeds", "calibration"],

@@ -53,9 +53,8 @@ def known(name:str, root="data") -> str:
                              "folder "
                              "otherwise")
     if mine is not None: describe_set(name, root), _register_described(name, root)
-    elif name in _DESCRIBED and resolve(root) == _DESCRIBED[name]: _forget_described(name)       # its file is gone
-    if name not in HOW: one_of("dataset", name, [*HOW, *list_descriptions(root)])
-    return name
+    if mine is not None or name in HOW and name not in _DESCRIBED: return name
+    return one_of("dataset", name, [*(n for n in HOW if n not in _DESCRIBED), *list_descriptions(root)])
 
 _DESCRIBED = {}   # data set -> the data folder in which its file was seen last
 
@@ -63,17 +62,16 @@ def _register_described(name, root):
     register_dataset(name, load_own, {}, read_own, stock=stock_own)
     HOW[name]["annotations"], _DESCRIBED[name] = f"It is made by: valor new {name}", resolve(root)
 
-def _forget_described(name):
-    for table in (LOADERS, HOW, READERS, STOCKS, _DESCRIBED): table.pop(name, None)
-
 def is_described(name:str, root="data") -> bool:
     "Whether a data set is one that its `dataset.toml` describes."
     return known(name, root) in _DESCRIBED
 
 def root_of(name:str, root="data"):
     "The data folder of a described data set: `root`, or where it was seen last; of others `root`."
-    known(name, _DESCRIBED.get(name, root) if find_description(name, root) is None else root)
-    return _DESCRIBED[name] if name in _DESCRIBED and find_description(name, root) is None else root
+    seen = _DESCRIBED.get(name)
+    if seen is not None and find_description(name, root) is None and find_description(name, seen) is not None: root = seen
+    known(name, root)
+    return root
 
 def media_of(name:str, ids, root="data", size="small") -> dict:
     "Clip -> media file, or the window of one, for the clips of a data set that have one."

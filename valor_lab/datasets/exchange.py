@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['export_labels', 'kind_of', 'read_rows', 'import_labels']
 
-# %% ../../nbs/api/datasets/06_exchange.ipynb #a50f45c9
+# %% ../../nbs/api/datasets/06_exchange.ipynb #2c640587
 import json, os, re, reprlib
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -18,7 +18,7 @@ from ..files import parse_json, read_bytes, read_text
 from ..labels import SegmentLabels
 from .formats import CLIPS, FORMATS, Format, event_rows, fit_events, joined, named_back, tagged, told_time, untagged
 
-# %% ../../nbs/api/datasets/06_exchange.ipynb #fe745652
+# %% ../../nbs/api/datasets/06_exchange.ipynb #4dd07ee9
 def _save_json(x, path):
     with atomic_path(path) as tmp: tmp.write_text(json.dumps(x, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -43,7 +43,7 @@ def _read_activitynet(path):
 
 FORMATS["activitynet"] = Format("JSON of ActivityNet and UnAV-100", ".json", _write_activitynet, _read_activitynet)
 
-# %% ../../nbs/api/datasets/06_exchange.ipynb #8215f49f
+# %% ../../nbs/api/datasets/06_exchange.ipynb #7d5e7d69
 def _write_labelstudio(rows, clips, path):
     tasks = []
     for c in clips.itertuples():
@@ -57,9 +57,11 @@ def _write_labelstudio(rows, clips, path):
 def _read_labelstudio(path):
     name, out = Path(path).name, []
     for t in _open_json(path, list):
-        data = t.get("data", {}) if isinstance(t, dict) else {}
+        if not isinstance(t, dict) or not isinstance(t.get("data"), dict):
+            raise ParameterError(f"{name}: a task of Label Studio has 'data'; found {t!r:.60}")
+        data = t["data"]
         clip = data.get("clip") or next((unquote(str(v)).split("?")[0] for k, v in data.items() if isinstance(v, str) and "." in v), "")
-        for a in t.get("annotations") or t.get("completions") or () if data else ():
+        for a in t.get("annotations") or t.get("completions") or ():
             for r in a.get("result", ()):
                 v, labels = r.get("value", {}), next((r["value"][k] for k in ("labels", "timelinelabels", "hypertextlabels")
                                                       if k in r.get("value", {})), None)
@@ -73,7 +75,7 @@ def _read_labelstudio(path):
 
 FORMATS["labelstudio"] = Format("Label Studio", ".json", _write_labelstudio, _read_labelstudio)
 
-# %% ../../nbs/api/datasets/06_exchange.ipynb #74a2123b
+# %% ../../nbs/api/datasets/06_exchange.ipynb #3ae7c9c0
 def _write_via(rows, clips, path):
     attribute = {k: dict(aname=m, anchor_id="FILE1_Z2_XY0", type=1, desc="", options={}, default_option_id="") for k,
                  m in (("1", "audio"), ("2", "visual"), ("3", "both"))}
@@ -185,7 +187,7 @@ def _said(f, rows, clips):
     elif f.lacks and f.lacks != CLIPS: out.append(f.lacks)
     return out
 
-# %% ../../nbs/api/datasets/06_exchange.ipynb #d2d8a016
+# %% ../../nbs/api/datasets/06_exchange.ipynb #ee3edf2a
 def kind_of(path) -> str:
     "Which format a file has."
     path = Path(path)
@@ -200,10 +202,10 @@ def kind_of(path) -> str:
     if path.suffix.lower() == ".tsv": return "dcase"
     return "llp" if len(first) > 1 and "event_labels" in first else "csv"
 
-def read_rows(f, path):
+def read_rows(f, path, events=None):
     "The rows of a file of a format; whatever shape a damaged one has, an error names the file and the tool."
     try:
-        rows = f.read(path)
+        rows = f.read(path, events) if f.asks else f.read(path)
         odd = [x for c in ("clip", "event", "modality") for x in rows[c] if not isinstance(x, str)]
         if odd: raise ValueError(f"{reprlib.repr(odd[0])} where a name is expected")
         odd = set(rows["modality"]) - {"", "audio", "visual", "both"}
@@ -221,10 +223,12 @@ def import_labels(
     parts=None,           # clip -> (recording, second at which it begins)
 ):                        # (SegmentLabels, sentences about rows that were not used, sentences about what was assumed)
     "Labels of another tool on the grid of these clips."
-    found, said = [], []
+    found, said, strange = [], [], []
     for path in _all_files(paths, kind):
         f = FORMATS[one_of("kind", kind or kind_of(path), FORMATS)]
-        rows = named_back(read_rows(f, path), ids)
+        rows = read_rows(f, path, vocab.events)
+        strange += rows.attrs.get("odd", [])
+        rows = named_back(rows, ids)
         if f.each: rows = rows.assign(clip=[unquote(c) for c in rows["clip"]])
         bare = rows.modality == ""
         if bare.any():
@@ -232,9 +236,9 @@ def import_labels(
             rows = rows.assign(modality=np.where(bare, own, rows.modality))
             said.append(f"{Path(path).name} does not say heard or seen: taken as {'both' if own == 'both' else own}")
         found.append(rows)
-    rows = pd.concat(found, ignore_index=True) if found else event_rows([])
+    rows = pd.concat([r.assign() for r in found], ignore_index=True) if found else event_rows([])
     labels, odd = fit_events(rows, ids, vocab, n_segments, durations, parts)
-    return labels, odd, said
+    return labels, strange + odd, said
 
 def _all_files(paths, kind):
     "Every file that is named, or lies in a folder that is."

@@ -99,7 +99,7 @@ class _Places:
             if key and (found := self.own.get(plain_words(key)) or self.recordings.get(plain_words(key))): return found
         return []
 
-# %% ../../nbs/api/datasets/05_formats.ipynb #a9b73c5b
+# %% ../../nbs/api/datasets/05_formats.ipynb #2363a4d6
 @dataclass(frozen=True)
 class Format:
     "One way to write labels."
@@ -110,6 +110,7 @@ class Format:
     each:bool = False     # one file for each clip
     modality:bool = True  # whether it says heard or seen; where not, there is a file for each
     lacks:str = ""        # what it cannot hold, in words
+    asks:bool = False     # whether reading takes the names of the events, too
 
 FORMATS = {}   # kind -> Format
 
@@ -122,7 +123,7 @@ def untagged(label:str):
     m = MODALITIES.get(word.rstrip(":").casefold())
     return (m, rest.strip()) if m in ("audio", "visual") and rest.strip() else ("", label.strip())
 
-# %% ../../nbs/api/datasets/05_formats.ipynb #27aeb7de
+# %% ../../nbs/api/datasets/05_formats.ipynb #85702dbe
 def _write_table(path, head, rows, separator):
     with atomic_path(path) as tmp, open(tmp, "w", encoding="utf-8", newline="") as f:
         w = csv.writer(f, delimiter=separator, lineterminator="\n", quoting=csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE,
@@ -132,15 +133,17 @@ def _write_table(path, head, rows, separator):
 def _write_csv(rows, clips, path):
     _write_table(path, ROWS, ((*r[:3], *map(short_time, r[3:])) for r in rows[ROWS].itertuples(index=False)), ",")
 
-def _read_csv(path):
-    sheet = read_sheet(path)
+def _read_csv(path, events=None):
+    "Any table with onsets; rows that were not understood are in `.attrs`."
+    sheet = read_sheet(path, events)
     if not sheet.timed: raise ParameterError(f"{Path(path).name}: no columns for onset and offset; found {'; '.join(sheet.taken)}")
-    if sheet.odd: raise ParameterError(sheet.odd[0])
-    return event_rows((r.clip, e, "" if r.modality == "both" else r.modality, r.onset, r.offset) for r in sheet.rows for e in r.events)
+    rows = event_rows((r.clip, e, "" if r.modality == "both" else r.modality, r.onset, r.offset) for r in sheet.rows for e in r.events)
+    rows.attrs["odd"] = sheet.odd
+    return rows
 
-FORMATS["csv"] = Format("tidy CSV", ".csv", _write_csv, _read_csv)
+FORMATS["csv"] = Format("tidy CSV", ".csv", _write_csv, _read_csv, asks=True)
 
-# %% ../../nbs/api/datasets/05_formats.ipynb #ae35460f
+# %% ../../nbs/api/datasets/05_formats.ipynb #9075716b
 def _tab_rows(path, head):
     "`(line, cells by heading)` of a tab-separated file with these headings."
     lines = read_text(path, 256 << 20).lstrip("\ufeff").splitlines()
@@ -192,7 +195,7 @@ def named_back(df, ids) -> pd.DataFrame:
     back = {_segment_id(c, {}): c for c in ids}
     return df.assign(clip=[back.get(c, c) if c not in set(ids) else c for c in df["clip"]]) if len(df) else df
 
-# %% ../../nbs/api/datasets/05_formats.ipynb #721d1cac
+# %% ../../nbs/api/datasets/05_formats.ipynb #ff0fd435
 def _write_audacity(rows, clips, path):
     rows = rows.sort_values(["onset", "offset"], kind="stable")
     with atomic_path(path) as tmp:

@@ -197,13 +197,14 @@ def batch_of(rows, settings):
 # %% ../../nbs/api/harvest/05_rows.ipynb #972cb4c6
 def open_table(path, schema=()):
     "The table at `path`, as it is now; `ParameterError` unless it has the columns of `schema`."
-    with plain_errors(path): table = need("lance", "teachers").dataset(str(path))
-    check_columns(table, schema)
+    with plain_errors(path):
+        table = need("lance", "teachers").dataset(str(path))
+        check_columns(table, schema)
     return table
 
 def check_columns(table, schema):
     "Raise `ParameterError` unless a table has the columns of a schema."
-    there = {f.name: f.type for f in table.schema}
+    there = {f.name: f.type for f in table.schema}                          # read here, so that a damaged one shows at once
     if odd := [f.name for f in schema if there.get(f.name) != f.type]:
         raise ParameterError(f"{table.uri} is damaged: its columns lack {', '.join(odd[:5])}, or have another type for it")
 

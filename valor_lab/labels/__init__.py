@@ -13,4 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
             "audit", "length_findings", "concat", "to_audacity", "from_audacity"],
     overlays=["FORMAT", "EDIT_COLUMNS", "Overlay", "login", "clip_fingerprint", "open_overlay", "list_overlays", "overlay_base",
               "overlay_clips",              "corrected_labelings"],
+    marks=["STATES", "Marks", "keep_strokes", "left_strokes", "take_up", "forget_strokes", "save_as"],
+    agreement=["RULES", "agreements", "differences", "resolved_labels"],
 ))

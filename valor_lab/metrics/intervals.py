@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..core import ParameterError
 from ..labels import SegmentLabels
-from .avvp import MODALITIES, align, event_scores, metric_parts
+from .avvp import MODALITIES, align, event_scores, fidelity, metric_parts, nonaligned_scores
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #8dc66f25
 def resamples(n_clips, n, seed, budget=96_000_000):
@@ -58,7 +58,16 @@ def bootstrap(
     x = statistics(align(pred, truth), truth)
     if metric is event_scores: return event_intervals(pred, truth)
     drawn = np.concatenate([values(w @ x) for w in resamples(len(x), n, seed)])
-    return pd.DataFrame(dict(value=values(x.sum(0)), **interval(drawn)), _index(keys(truth.vocab)))
+    table = pd.DataFrame(dict(value=values(x.sum(0)), **interval(drawn)), _index(keys(truth.vocab)))
+    return _without_few(metric, table, ["low", "high"], x)
+
+def _without_few(metric, table, bounds, *statistics):
+    "No interval of a pooled F that rests on fewer than `LEAST` clips: events only seen may occur in three."
+    if metric not in (fidelity, nonaligned_scores): return table
+    x = sum(s[:, s.shape[1]//3:] for s in statistics)                                               # [N,2·k] claimed, then true
+    few = (x[:, :len(table)] + x[:, len(table):] > 0).sum(0) < LEAST
+    table.loc[few, bounds] = np.nan
+    return table
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #8ece23bf
 def bootstrap_difference(
@@ -82,8 +91,10 @@ def bootstrap_difference(
         done, below, above, known = done + len(d), below + (d <= 0).sum(0), above + (d >= 0).sum(0), known + (~np.isnan(d)).sum(0)
         if done >= n and (np.minimum(below, above) >= 10).all(): break
     p = np.minimum(1, 2*np.minimum(below + 1, above + 1)/(np.maximum(known, 1) + 1))
-    return pd.DataFrame(dict(value=values(a.sum(0)) - values(b.sum(0)), **interval(np.concatenate(drawn)), p=p, holm=holm(p)),
-                        _index(keys(truth.vocab)))
+    table = pd.DataFrame(dict(value=values(a.sum(0)) - values(b.sum(0)), **interval(np.concatenate(drawn)), p=p),
+                         _index(keys(truth.vocab)))
+    if not (a == b).all(): table = _without_few(metric, table, ["low", "high", "p"], a, b)
+    return table.assign(holm=holm(table["p"]))
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #c008214f
 def holm(

@@ -20,7 +20,7 @@ from ..core import ParameterError, atomic_path, one_of, resolve, safe_name, work
 from ..files import lock, visible
 from ..datasets import LISTS, describe_set, is_described, list_labels, load_dataset, load_labels, media_of
 from ..datasets import read_split, root_of, save_labels
-from ..labels import concat
+from ..labels import concat, list_overlays, open_overlay, overlay_base
 
 
 # %% ../../nbs/api/training/07_recipes.ipynb #d5bca9ed
@@ -197,15 +197,29 @@ def choose_labels(
     data = replace(data, labels_from=labels)
     if labels.startswith("run:"): return replace(data, labels=load_labels("train", _run_folder(labels[4:]), data.vocab).select(data.ids))
     known, presets = list_labels(root), [p.stem for p in visible(resolve(root)/"thresholds", "*.toml")]
-    if labels in known: return replace(data, labels=load_labels(labels, root, data.vocab).select(data.ids))
+    if labels in known:
+        kept = load_labels(labels, root, data.vocab)
+        if labels not in presets or set(data.ids) <= set(kept.ids): return replace(data, labels=kept.select(data.ids))
+    if labels not in presets and labels in (over := list_overlays(resolve(root)/"overlays")): return _corrected(data, labels, root, gate)
     if labels not in presets:
-        raise ParameterError(f"labels={labels!r} is neither a labeling ({', '.join(known) or 'there is none'}) "
+        raise ParameterError(f"labels={labels!r} is neither a labeling ({', '.join([*known, *over]) or 'there is none'}) "
                              f"nor a set of thresholds ({', '.join(presets) or 'there is none'})")
     if data.scores is None:
         raise ParameterError(f"labels={labels!r} are thresholds, and {data.name} has no feature store to apply them to: harvest it first")
     from valor_lab import harvest
     thresholds = harvest.Thresholds.load(resolve(root)/"thresholds"/f"{labels}.toml", data.vocab)
     return replace(data, labels=harvest.elaborate(data.scores, data.weak if gate == "weak" else None, thresholds))
+
+def _corrected(data, name, root, gate):
+    "`data` with the labels that an overlay corrects; it may correct another overlay."
+    folder = resolve(root)/"overlays"
+    base = overlay_base(name, folder)
+    own = dict(truth=data.truth, harvested=data.labels) | {"weak label, copied": None}
+    below = own[base] if base in own else choose_labels(data, base, root, gate).labels
+    if base == "weak label, copied" and data.labels is not None:
+        below = replace(data.weak.copied(data.labels.n_segments), durations=data.labels.durations)
+    if below is None: raise ParameterError(f"labels={name!r} correct {base!r}, which is not here")
+    return replace(data, labels=open_overlay(name, below, folder=folder).apply())
 
 def _run_folder(name):
     "The folder of a run whose labels are asked for by name: it holds a run, and lies in the workspace unless it is named in full."

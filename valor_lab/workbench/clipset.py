@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MODALITIES', 'MUCH', 'STRIP', 'UNKNOWN', 'Clips', 'padded', 'invented', 'invented_scores', 'cells', 'occurring',
            'heat', 'score_range', 'short_names', 'implied_thresholds', 'lanes', 'media_file', 'greyed', 'film', 'peaks',
-           'spectrogram', 'alignment', 'disagreement', 'weak_words', 'clip_scores', 'clip_frame', 'clip_masks',
-           'first_picture']
+           'spectrogram', 'alignment', 'uncertainty', 'disagreement', 'weak_words', 'clip_scores', 'clip_frame',
+           'clip_masks', 'first_picture']
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #fed1533d
 import io, os, re
@@ -362,6 +362,28 @@ def alignment(labels:SegmentLabels) -> np.ndarray:
     return np.select([~heard & ~seen, ~seen, ~heard, both], ["no events", "only heard", "only seen", "aligned"], "partly aligned")
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #786908c2
+def uncertainty(clips) -> np.ndarray:
+    """[N] how much a clip is worth a look, 0 to 1: how near its scores lie to the thresholds, and how much its labelings differ; NaN
+    without
+    either."""
+    parts, rows = [], None
+    if clips.scores is not None and clips.thresholds:
+        near = []
+        for m, t in clips.thresholds.items():
+            x, t = getattr(clips.scores, m), np.asarray(t, float)
+            spread = np.nanstd(np.where(np.isfinite(x), x, np.nan), (0, 1)) + 1e-9
+            near.append(np.exp(-np.abs(x - t)/spread).reshape(len(x), -1))
+        rows = np.concatenate(near, 1)
+        rows = np.sort(np.where(np.isfinite(rows), rows, 0), 1)[:, -10:].mean(1)              # its ten most doubtful answers
+        place = {c: n for n, c in enumerate(clips.scores.ids)}
+        parts.append(np.array([rows[place[c]] if c in place else np.nan for c in clips.ids]))
+    said = [n for n in clips.labelings if n != clips.truth and n not in clips.corrected and n not in ("weak label, copied", "nothing yet")]
+    if len(said) > 1:
+        y = np.stack([np.concatenate([clips.labelings[n].audio, clips.labelings[n].visual], 2) for n in said]).mean(0)
+        any_ = ((y > 0) & (y < 1)).sum((1, 2))/np.maximum((y > 0).sum((1, 2)), 1)             # of the claimed segments, those not all claim
+        parts.append(any_)
+    return np.nanmean(np.stack(parts), 0) if parts else np.full(len(clips), np.nan)
+
 def disagreement(a:SegmentLabels, b:SegmentLabels) -> np.ndarray:
     "[N] how many (segment, event, modality) two labelings mark differently."
     return (a.audio != b.audio).sum((1, 2)) + (a.visual != b.visual).sum((1, 2))

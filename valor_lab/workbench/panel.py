@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, need
+from ..core import ParameterError, need, resolve
 from ..harvest import Scores, curves, own_thresholds
 from ..labels import SegmentLabels, WeakLabels
 from .page import into_paper, picture, static, still
@@ -62,10 +62,14 @@ def _events(self):
     "Histograms and marks; they change with the gate."
     t, hist, own = self.tuning, self.tuning.histograms(), own_thresholds(self.tuning.vocab)
     best, number = t.optimum(), lambda x: None if not np.isfinite(x) else float(x)
+    hints = t.suggested() if t.truth is None else None
+    def sure(m, e):
+        if hints is None or not np.isfinite((r := hints.loc[(e, m)]).threshold): return ""
+        return f"95 % of resamples of the clips: {r.low:.1f} to {r.high:.1f}; F of clips {r.F:.0f} ({r.F_low:.0f} to {r.F_high:.0f})"
     def side(m, c):
         h = hist[m]
         return dict(on=h["on"][c].tolist(), off=h["off"][c].tolist(), low=float(h["low"][c]), high=float(h["high"][c]),
-                    published=number(own.of(m)[c]), optimum=None if best is None else number(best[m][c]))
+                    published=number(own.of(m)[c]), optimum=None if best is None else number(best[m][c]), sure=sure(m, t.vocab.events[c]))
     row = lambda c, e: dict(event=e, doubt=self.doubts.get(e, ""), clip=side("visual", c), clap=side("audio", c))
     self.events = [row(c, e) for c, e in enumerate(t.vocab.events)]
 
@@ -80,11 +84,12 @@ def _update(self, settled:bool=True):
     "Numbers and handles after something moved."
     t, n = self.tuning, self.tuning.numbers()
     with_truth = t.truth is not None
-    main, change = (n.F, n.change) if with_truth else (n.agreement if "agreement" in n else n.changed * np.nan, n.changed)
+    main, change = (n.F, n.change) if with_truth else (n["F clips"] if "F clips" in n else n.changed * np.nan, n.changed)
     with self.hold_sync():
         self.thresholds = dict(clip=t.value["visual"].round(4).tolist(), clap=t.value["audio"].round(4).tolist())
         self.numbers = dict(main=_plain(main), change=_plain(change), **_words(t, with_truth), sums=_sums(t, n),
-                            can_undo=bool(t.done), can_redo=bool(t.undone), has_optimum=with_truth,
+                            can_undo=bool(t.done), can_redo=bool(t.undone), has_optimum=with_truth or t.weak is not None,
+                            best="optimum" if with_truth else "suggested",
                             note=t.warning or CALM, warns=bool(t.warning), saved=_saved_set(t), unsaved=_moved_since(t),
                             message=self.message, settled=settled, serial=self.numbers.get("serial", 0) + 1)
     self.message = ""
@@ -96,10 +101,10 @@ def _plain(x): return [float(v) if np.isfinite(v) else None for v in x]      # t
 _WITH_TRUTH = dict(main_label="F, %", change_label="±saved", change_digits=1,
                   main_says="F over the event's audible and visible segments, percent",
                   change_says="difference to the saved thresholds, points of F")
-_WITHOUT = dict(main_label="agree, %", change_label="changed", change_digits=0,
-               main_says="F between the weak label that the segments imply and the list's, percent",
+_WITHOUT = dict(main_label="F clips, %", change_label="changed", change_digits=0,
+               main_says="F of the clips that any segment claims, without a gate, against the listed ones, percent",
                change_says="segments that differ from the saved thresholds",
-               sums_say="no truth here: what changes, and the agreement (F) of the implied with the listed weak labels")
+               sums_say="no truth here: what changes, and how nearly the clips that are claimed without a gate are the listed ones (F)")
 
 def _words(t, with_truth):
     "Headings and explanations with truth and without."
@@ -113,7 +118,7 @@ def _sums(t, n) -> list:
     "The large numbers above the table."
     changed = dict(name="changed", text=f"{int(n.changed.sum()):,}", below="segments since saved")
     if t.truth is None:
-        agreement = t.weak is not None and dict(name="agreement", text=f"{t._agreement()[1]:.1f} %", below="with the weak label")
+        agreement = t.weak is not None and dict(name="F of clips", text=f"{t._agreement()[1]:.1f} %", below="no gate, weak labels")
         return [changed, agreement] if agreement else [changed]
     interval = lambda r: f"{r.low:.1f} – {r.high:.1f}" if np.isfinite(r.low) else "interval at rest"
     below = lambda r: f"{interval(r)} · {r.value - r.saved:+.1f}".replace("-", "−")
@@ -140,7 +145,8 @@ def act(self:ThresholdPanel, do:str, m:dict) -> bool:
     elif do == "undo": t.undo()
     elif do == "redo": t.redo()
     elif do == "save":
-        self.message = f"saved as {t.save(m['name'], self.folder).name}"
+        keep = t.save_with_labels if resolve(self.folder).name == "thresholds" else t.save      # beside data/labels, with the labels
+        self.message = f"saved as {keep(m['name'], self.folder).name}"
         if t.ungated: self.message += f"; training cannot use it, because no list speaks of {', '.join(t.ungated)}"
     elif do == "load": t.load(m["name"], self.folder)
     elif do in ("caption", "new_event"): describe(self, do, event, m)
@@ -220,7 +226,7 @@ def _panel_figure(self, n:int=6):
 # %% ../../nbs/api/workbench/07_panel.ipynb #4e440ab9
 def _panel_table(self, whole=False):
     "Thresholds and numbers of each event, as a paper prints them."
-    words = dict(clip="CLIP threshold", clap="CLAP threshold", F="F, %", change="±saved", agreement="agreement, %",
+    words = dict(clip="CLIP threshold", clap="CLAP threshold", F="F, %", change="±saved", **{"F clips": "F of clips, %"},
                  changed="changed segments")
     n = self.tuning.numbers()
     out = n[[k for k in words if k in n]].rename(columns=words)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .. import datasets, methods, models, training
-from ..grid import Grid, labelled_seconds, rules_differ
+from ..grid import Grid, Window, labelled_seconds, rules_differ
 from ..core import ParameterError, fingerprint, one_of, resolve
 from ..labels import SegmentLabels, WeakLabels, audit, concat, length_findings
 from ..labels import list_overlays, open_overlay, overlay_base, overlay_clips
@@ -157,8 +157,9 @@ def _scores(store, weak, given):
     return replace(given[0], ids=ids, audio=join("audio"), visual=join("visual"), durations=join("durations"))
 
 # %% ../../nbs/api/workbench/04_sources.ipynb #4b34c4a2
-def _gather(clips, parts, root, size, runs_folder, weak):
-    "Every labeling on the disk that speaks of some of these clips, in the order of the lanes."
+def _gather(clips, parts, root, size, runs_folder, weak=None):
+    "Every labeling on the disk that speaks of some of these clips, in the order of the lanes. `weak`: the list, if it says nothing."
+    weak = clips.weak if weak is None else weak
     for kind, name in ((1, "truth"), (2, clips.harvested)):
         if some := [p[kind] for p in parts.values() if p[kind] is not None]: clips.add(name, concat(*some), True)
     own, said = training.place(clips.name, size), []
@@ -237,6 +238,7 @@ def _lengths(store, files, most=100):
     if store is not None: return dict(zip(store.ids, store.durations))
     out = {}
     for i, path in files.items() if len(files) <= most else ():
+        if isinstance(path, Window): continue                                # a recording's last window is short by its nature
         try: out[i] = measure(path)[1]
         except MediaError: pass                                               # the list says elsewhere what is wrong with it
     return out

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GATES', 'MODALITY', 'LIVE_CLIPS', 'PRESETS_FOLDER', 'Tuning', 'fill_unknown', 'move', 'undo', 'redo', 'event_f',
-           'numbers', 'sums', 'optimum', 'apply', 'set_gate', 'flips', 'warning', 'save', 'adopt', 'load', 'presets',
-           'rescored', 'histograms', 'explaining']
+           'numbers', 'sums', 'suggested', 'optimum', 'apply', 'set_gate', 'flips', 'warning', 'save',
+           'save_with_labels', 'adopt', 'load', 'presets', 'rescored', 'histograms', 'explaining']
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #907fcde4
 import datetime
@@ -17,7 +17,8 @@ import pandas as pd
 
 from ..core import ParameterError, one_of, resolve, safe_name
 from ..files import Overtaken, kept, mark, visible
-from ..harvest import Scores, gate_of, TEACHER, Thresholds, own_thresholds, tune
+from ..datasets import label_origin, list_labels, save_labels
+from ..harvest import Scores, gate_of, TEACHER, Thresholds, own_thresholds, suggestions, tune
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import MODALITIES
 from ..metrics import interval, pooled_f, resamples
@@ -98,9 +99,11 @@ def _count(self, c, on) -> np.ndarray:   # [N,3,3]
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #6f22f676
 def _implied(self, c):
-    "In how many clips the segments imply event `c` as the list says; in how many they imply it; in how many the list does."
+    """In how many clips the scores claim event `c` as the list says; in how many they claim it; in how many the list does.
+
+    The gate is left open: under the list's own gate every label agrees with the list."""
     if self.listed is None: return np.zeros(3, int)
-    implied = (self.on["audio"][c] | self.on["visual"][c]) @ np.ones(self.labels.n_segments, np.float32) > 0
+    implied = np.any([(self.score[m][c] > self.value[m][c]).any(1) for m in TEACHER], 0)
     return np.array([(implied & self.listed[c]).sum(), implied.sum(), self.listed[c].sum()])
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #1b00fac4
@@ -185,7 +188,7 @@ def numbers(self:Tuning) -> pd.DataFrame:
         out["F"] = event_f(self.total)
         out["change"] = out.F - event_f(self.saved_count)
         out.loc[list(self.ungated), ["F", "change"]] = np.nan
-    elif self.weak is not None: out["agreement"] = self._agreement()[0]
+    elif self.weak is not None: out["F clips"] = self._agreement()[0]
     return out
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #6a3f72a7
@@ -198,7 +201,7 @@ def _changed(self):
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #10bcb928
 def _agreement(self):
-    "F between the weak label that the harvested segments imply and the weak label of the list: per event, and pooled."
+    "Clip-level F of the ungated claims against the weak labels, in percent: per event, and pooled."
     f = lambda x: np.where(x[..., 1] + x[..., 2] > 0, 200 * x[..., 0] / np.maximum(x[..., 1] + x[..., 2], 1), 100.)
     return f(self.implied), float(f(self.implied.sum(0)))
 
@@ -226,9 +229,18 @@ def _weights(self):
 Tuning.numbers, Tuning.sums, Tuning._changed, Tuning._agreement, Tuning._weights = numbers, sums, _changed, _agreement, _weights
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #3250a4b9
+def suggested(self:Tuning) -> pd.DataFrame:
+    "What the weak labels suggest, with intervals over clips: see `harvest.suggestions`; None without weak labels."
+    if self.weak is None: return None
+    if getattr(self, "hints", None) is None: self.hints = suggestions(self.scores, self.weak.select(self.scores.ids))
+    return self.hints
+
 def optimum(self:Tuning) -> dict:
-    "The exact optimum under this gate, `audio` and `visual` [C]; None without truth."
-    if self.truth is None: return None
+    "The exact optimum under this gate, `audio` and `visual` [C]; without truth what the weak labels suggest; None without either."
+    if self.truth is None:
+        if (hints := self.suggested()) is None: return None
+        pick = lambda m: hints.xs(m, level="modality").threshold.reindex(list(self.vocab.events)).to_numpy()
+        return {m: np.where(np.isnan(pick(m)), self.saved.of(m), pick(m)) for m in TEACHER}
     if self.best is None:
         gate = {GATES[0]: self.weak, GATES[1]: self.predicted, GATES[2]: None}[self.gate]
         found = tune(self.scores, self.truth, gate, self.split)
@@ -237,14 +249,14 @@ def optimum(self:Tuning) -> dict:
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #a91284b5
 def apply(self:Tuning,
-    what:str,           # "published" (the vocabulary's own) or "optimum"
+    what:str,           # "published" (the vocabulary's own) or "optimum"; without truth that is what the weak labels suggest
     event:str=None,     # None: all events
     teacher:str=None,   # None: both
 ):
     "Apply published or optimal thresholds, as one step."
     own = one_of("what", what, ("published", "optimum")) == "published"
     source = {m: own_thresholds(self.vocab).of(m) for m in TEACHER} if own else self.optimum()
-    if source is None: raise ParameterError("an optimum needs clips with truth; these have none")
+    if source is None: raise ParameterError("an optimum needs clips with truth or weak labels; these have neither")
     new, rows = _state(self), slice(None) if event is None else [self.vocab.index(event)]
     for m in TEACHER if teacher is None else [MODALITY[one_of("teacher", teacher, MODALITY)]]:
         known = np.isfinite(source[m][rows])
@@ -259,7 +271,7 @@ def set_gate(self:Tuning, gate:str):
     _restart(self)
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #11281805
-Tuning.optimum, Tuning.apply, Tuning.set_gate = optimum, apply, set_gate
+Tuning.optimum, Tuning.suggested, Tuning.apply, Tuning.set_gate = optimum, suggested, apply, set_gate
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #f74930a1
 def flips(self:Tuning) -> pd.DataFrame:
@@ -279,7 +291,9 @@ Tuning.flips = flips
 def warning(self:Tuning) -> str:
     "What to bear in mind about these numbers, in one or two sentences."
     t, name = self.thresholds, f"{self.split}, the split in view" if self.split else "the clips in view"
-    bare = "These clips have no truth: shown are the segments that change, and the agreement with the weak label."
+    bare = ("These clips have no truth: shown are the segments that change, and how nearly the claimed clips, without a gate, are the "
+            "listed ones.")
+    if self.weak is None: bare = "Nobody has labelled these clips: shown are the segments that change."
     out = bare if self.truth is None else ""
     tuned = set(t.provenance.get("clips", ())) & set(self.scores.ids) or self.split and t.provenance.get("split") == self.split
     if tuned and self.truth is not None: out = f"These thresholds were tuned on {name}. Scores on it flatter them."
@@ -307,6 +321,15 @@ def save(self:Tuning,
     return path
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #9cad0b2c
+def save_with_labels(self:Tuning, name:str, folder=PRESETS_FOLDER):
+    "Save the thresholds, and beside them the labels that they make of the clips in view, so that browse, compare and train have both."
+    root = resolve(folder).parent
+    if name in list_labels(root) and "thresholds" not in label_origin(name, root):
+        raise ParameterError(f"there are labels {name!r} already, which no thresholds made: choose another name")
+    path, made = self.save(name, folder), self.thresholds.provenance
+    save_labels(self.labels, name, root, dict(thresholds={k: v for k, v in made.items() if k != "clips"}, split=self.split, gate=self.gate))
+    return path
+
 def adopt(self:Tuning, thresholds:Thresholds, name:str=""):
     "Make a set of thresholds the present and the saved one."
     self._remember()
@@ -342,7 +365,7 @@ def _by(path):
     return f", saved by {last[0]['who']} at {last[0]['when'][:16].replace('T', ' ')} UTC" if last else ""
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #dbff1d17
-Tuning.warning, Tuning.save, Tuning.adopt, Tuning.load = property(warning), save, adopt, load
+Tuning.warning, Tuning.save, Tuning.save_with_labels, Tuning.adopt, Tuning.load = property(warning), save, save_with_labels, adopt, load
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #13a95275
 def _wider(x, n): return np.concatenate([x, np.zeros((*x.shape[:-1], n), bool)], -1)

@@ -105,7 +105,7 @@ function render({ model, el }) {
     }
     sums.replaceChildren(...n.sums.map(s => h("div", { "data-sum": s.name }, h("small", { text: s.name }), h("b", { text: s.text }), h("small", { text: s.below }))), h("div", { class: "vl-what", text: n.sums_say }));
     heads.replaceChildren(...["event", "CLIP score (visual)", "θ CLIP", "CLAP score (audio)", "θ CLAP", n.main_label, n.change_label].map(t => h("span", { text: t, title: t.startsWith("θ") ? "threshold on the score" : null })));
-    undo.disabled = !n.can_undo; redo.disabled = !n.can_redo; optimum.disabled = !n.has_optimum; optimum.title = n.has_optimum ? "" : "needs clips with truth";
+    undo.disabled = !n.can_undo; redo.disabled = !n.can_redo; optimum.disabled = !n.has_optimum; optimum.textContent = `all to ${n.best || "optimum"} ▲`; optimum.title = n.has_optimum ? "" : "needs clips with truth or weak labels";
     note.textContent = n.note;
     note.classList.toggle("vl-calm", !n.warns);            // there is always a sentence, so that nothing below it jumps when it changes
     saved.textContent = `±saved is against ${n.saved}`;
@@ -138,8 +138,8 @@ function render({ model, el }) {
     if (i < 0) return;
     const e = get("events")[i], parts = Object.entries(TEACHERS).map(([t, [who, modality]]) => {
       canvases[t] = h("canvas", { role: "img", "aria-label": `precision, recall and F of ${event} over the ${who} threshold` });
-      const apply = what => e[t][what] === null ? null : h("button", { class: `vl-apply-${what}`, "data-teacher": t, text: `${what} ${e[t][what].toFixed(1)} ${what === "published" ? "△" : "▲"}`, onclick: () => send({ do: "apply", what, event: i, teacher: t }) });
-      return h("div", {}, canvases[t], h("div", { class: "vl-bar-of-buttons" }, h("span", { class: "vl-quiet", text: `${who}, ${modality}` }), apply("published"), apply("optimum")));
+      const apply = what => e[t][what] === null ? null : h("button", { class: `vl-apply-${what}`, "data-teacher": t, title: what === "optimum" ? e[t].sure || null : null, text: `${what === "optimum" ? get("numbers").best || what : what} ${e[t][what].toFixed(1)} ${what === "published" ? "△" : "▲"}`, onclick: () => send({ do: "apply", what, event: i, teacher: t }) });
+      return h("div", {}, canvases[t], h("div", { class: "vl-bar-of-buttons" }, h("span", { class: "vl-quiet", text: `${who}, ${modality}` }), apply("published"), apply("optimum")), e[t].sure ? h("small", { class: "vl-quiet", text: e[t].sure }) : null);
     });
     detail.append(h("h4", { text: event }), ...parts);
     if (get("captions").length) {

@@ -1,0 +1,351 @@
+"""One's own clips: from a folder and a spreadsheet to a data set, harvested, trained and parsed by commands alone."""
+import json, os, shutil, string
+from pathlib import Path
+
+import numpy as np, pandas as pd, pytest
+from hypothesis import given, settings, strategies as st
+
+from valor_lab.core import ParameterError
+from valor_lab.datasets import (clip_files, describe_set, export_labels, fit_events, event_rows, import_labels, inventory, is_described, known, load_dataset,
+                                load_labels, made_captions, new_dataset, read_description, read_sheet, read_split, FORMATS)
+from valor_lab.labels import SegmentLabels
+from valor_lab.vocab import LLP, Vocab
+
+TOML = 'segment_seconds = 1.0\nwindow = 10.0\nmedia = "videos"\n[events.Dog]\n[splits]\ntrain = "weak.csv"\n'
+
+
+def sound(path, seconds=3., rate=8000):
+    import wave
+    with wave.open(str(path), "wb") as w: w.setnchannels(1), w.setsampwidth(2), w.setframerate(rate), w.writeframes(bytes(round(seconds*rate)*2))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    "An empty workspace, with a folder of three sounds beside it."
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path/"ws"))
+    (tmp_path/"ws/data").mkdir(parents=True), (tmp_path/"clips").mkdir()
+    for n, s in (("Küche 1", 3), ("kitchen_camera_001", 4), ("kitchen_camera_002", 12)): sound(tmp_path/f"clips/{n}.wav", s)
+    return tmp_path
+
+
+def table(home, text, coding="utf-8", name="weak.csv"):
+    (home/name).write_bytes(text.encode(coding))
+    return home/name
+
+
+def weak_of(home, name="kitchen"):
+    weak, _ = read_split(name, "train")
+    return {c: set(weak.events(c)) for c in weak.ids}
+
+
+# the file
+
+@pytest.mark.parametrize("change,why", [
+    (lambda t: t.replace("window", "windows"), "windows"), (lambda t: "n_segments = 10\n" + t, "n_segments"), (lambda t: t.replace("1.0", "-1"), "segment_seconds"),
+    (lambda t: t.replace("1.0", "true"), "segment_seconds"), (lambda t: t.replace("10.0", "nan"), "window"), (lambda t: t.replace("10.0", "10.5"), "10.5"),
+    (lambda t: t.replace("[events.Dog]", "[events]"), "no events"), (lambda t: t.replace('"weak.csv"', '"../../secret.csv"'), "leads out"),
+    (lambda t: t.replace('"weak.csv"', '"/etc/passwd"'), "leads out"), (lambda t: t.replace('"videos"', '"/etc"'), "media_folders"),
+    (lambda t: t.replace("[events.Dog]", "[events.Dog]\nclap = 3"), "clap"), (lambda t: t.replace("[events.Dog]", "[events.Dog]\ncolour = 'red'"), "colour"),
+    (lambda t: t.replace("[events.Dog]", "[events.Dog]\nthresholds = { clip = 'high' }"), "clip"), (lambda t: t.replace("train =", "dev ="), "dev"),
+    (lambda t: t + "[truth]\nval = 'x.csv'\n", "val"), (lambda t: t + "[features]\naudio = 'store'\n", "visual"), (lambda t: t + "[features]\naudio = 'shop'\nvisual = 'store'\n", "shop"),
+    (lambda t: "n = [\n" + t, "dataset.toml"), (lambda t: t.replace("[events.Dog]", '[events."a\\tb"]'), "line end")])
+def test_a_file_that_says_something_wrong_is_refused_with_its_name_and_what_was_found(home, change, why):
+    folder = home/"ws/data/kitchen"
+    folder.mkdir()
+    (folder/"dataset.toml").write_text(change(TOML))
+    with pytest.raises(ParameterError, match="dataset.toml") as e: describe_set("kitchen")
+    assert why in str(e.value)
+
+
+def test_both_segment_seconds_and_n_segments_is_an_error_that_says_both(home):
+    folder = home/"ws/data/kitchen"
+    folder.mkdir()
+    (folder/"dataset.toml").write_text("n_segments = 10\n" + TOML)
+    with pytest.raises(ParameterError, match="segment_seconds and n_segments"): load_dataset("kitchen")
+
+
+@pytest.mark.parametrize("name", ["llp", "demo", "ave", "thumos14"])
+def test_two_sets_of_one_name_are_an_error_that_names_the_file(home, name):
+    (home/"ws/data"/name).mkdir()
+    (home/"ws/data"/name/"dataset.toml").write_text(TOML)
+    with pytest.raises(ParameterError, match="two data sets.*dataset.toml"): known(name)
+
+
+EVENTS = ['Say "hi"', "A/B", "v1.2", "Türklingel", "Knock, loud", "a;b|c", "= 1+1", "O'Neil", "日本", "back\\slash", "#x", "[brackets]"]
+
+
+def test_events_may_hold_quotes_dots_slashes_and_any_letter(home):
+    rows = "file\tlabel\n" + "".join(f"Küche 1\t{e}\n" for e in EVENTS if '"' not in e) + 'Küche 1\t"Say ""hi"""\n'
+    given_ = [json.dumps(e, ensure_ascii=False).replace('\\"', '""').replace("\\\\", "\\") for e in EVENTS]
+    begun = new_dataset("kitchen", home/"clips", table(home, rows), given_)
+    assert begun.events == tuple(EVENTS) and not begun.rows
+    assert weak_of(home)["Küche 1_0_10"] == set(EVENTS) and describe_set("kitchen").vocab.events == tuple(EVENTS)
+    for e in EVENTS: assert all(len(c) > len(e) for c in made_captions(e))
+
+
+def test_new_refuses_to_write_over_what_is_there_and_over_a_known_name(home):
+    new_dataset("kitchen", home/"clips", None, "Dog")
+    before = (home/"ws/data/kitchen/dataset.toml").read_bytes()
+    with pytest.raises(ParameterError, match="--force"): new_dataset("kitchen", home/"clips", None, "Cat")
+    assert (home/"ws/data/kitchen/dataset.toml").read_bytes() == before
+    new_dataset("kitchen", home/"clips", None, "Cat", force=True)
+    assert describe_set("kitchen").vocab.events == ("Cat",)
+    with pytest.raises(ParameterError, match="already the name"): new_dataset("llp", home/"clips", None, "Cat", force=True)
+
+
+def test_media_outside_are_used_only_if_valor_toml_names_them(home):
+    new_dataset("kitchen", home/"clips", None, "Dog")
+    assert str(home/"clips") in (home/"ws/valor.toml").read_text() and len(clip_files(describe_set("kitchen"), ["Küche 1_0_10"])) == 1
+    (home/"ws/valor.toml").write_text('# mine\nengine = "local"\n[x]\n'.replace("[x]\n", ""))
+    os.utime(home/"ws/data/kitchen/dataset.toml")
+    with pytest.raises(ParameterError, match="media_folders"): describe_set("kitchen")
+    new_dataset("kitchen", home/"clips", None, "Dog", force=True)
+    assert (home/"ws/valor.toml").read_text().count("# mine") == 1 and describe_set("kitchen").media == home/"clips"
+
+
+# the table
+
+def test_what_excel_exports_is_understood(home):
+    text = "Dateiname;Ereignisse;Beginn (s);Ende (s);Bemerkung\r\nKüche 1.MOV;Dog;0,5;2,25;x\r\nC:\\clips\\kitchen_camera_002.wav;rain;10,0;12;\r\n"
+    begun = new_dataset("kitchen", home/"clips", table(home, text, "utf-8-sig"), "Dog,Rain")
+    weak, truth = read_split("kitchen", "train")
+    assert not begun.rows and begun.files == ["kitchen_camera_001"] and "decimal comma" in " ".join(begun.taken)
+    assert weak_of(home) == {"Küche 1_0_10": {"Dog"}, "kitchen_camera_002_0_10": set(), "kitchen_camera_002_10_20": {"Rain"}}
+    assert truth.audio[0, :, 0].tolist() == [True, True, *[False]*8] and truth.visual[2, :, 1].sum() == 2
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_every_usual_coding_is_read(home, coding):
+    new_dataset("kitchen", home/"clips", table(home, "file;label\nKüche 1;Tür\n", coding), "Tür")
+    assert weak_of(home)["Küche 1_0_10"] == {"Tür"}
+
+
+def test_a_row_without_a_file_and_a_file_without_a_row_are_named(home):
+    begun = new_dataset("kitchen", home/"clips", table(home, "file,label\nKüche 1,Dog\nkitchen_camera_00,Dog\nkitchen_camera_001,Cow\n"), "Dog,Cat")
+    assert [r.split(":")[0] for r in sorted(begun.rows)] == ["weak.csv, line 3", "weak.csv, line 4"] and "'Cow'" in "".join(begun.rows)
+    assert sorted(begun.files) == ["kitchen_camera_001", "kitchen_camera_002"] and set(weak_of(home)) == {"Küche 1_0_10"}
+
+
+def test_without_labels_nobody_has_said_anything(home):
+    new_dataset("kitchen", home/"clips", None, "Dog,Rain")
+    d = describe_set("kitchen")
+    assert not d.weak and d.parts == 10 and set(weak_of(home)) == {"Küche 1_0_10", "kitchen_camera_001_0_10", "kitchen_camera_002_0_10", "kitchen_camera_002_10_20"}
+    assert set(inventory("kitchen").what) == {"clips", "weak labels", "truth", "recordings", "teachers' embeddings"}
+
+
+NAMES = ["Küche 1", "kitchen_camera_001", "kitchen_camera_002", "a.b", "2024-01-01 12.30", "b, c"]
+WORDS = ["Dog", "Rain", "Baby cry", "Knock, loud", "Tür"]
+
+
+@st.composite
+def tables(draw):
+    "Rows that a person means, and the text of a table that says so in some dialect."
+    rows = draw(st.lists(st.tuples(st.sampled_from([*NAMES, "nobody"]), st.lists(st.sampled_from(WORDS), unique=True, max_size=3)), min_size=1, max_size=8))
+    separator, sign = draw(st.sampled_from(";,\t")), draw(st.sampled_from([", ", ",", ";", "|", " | "]))
+    by_event, ending, odd_case = draw(st.booleans()), draw(st.sampled_from(["", ".wav", ".MP4"])), draw(st.booleans())
+    head = draw(st.sampled_from([("filename", "event_labels"), ("Datei", "Klasse"), ("ID", "Labels"), ("Video Name", "Tags")]))
+    quote = lambda c: '"' + c.replace('"', '""') + '"' if any(s in c for s in (separator, '"', "\n")) else c
+    written = lambda e: e.upper().replace(" ", "_") if odd_case else e
+    lines = [separator.join(head)]
+    for name, events in rows:
+        cells = [[e] for e in events] or [[]] if by_event else [events]
+        lines += [separator.join((quote(name + ending), quote(sign.join(map(written, c))))) for c in cells]
+    text = draw(st.sampled_from(["\n", "\r\n"])).join([*lines, ""])
+    return rows, text, draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+
+
+@settings(max_examples=150)
+@given(made=tables())
+def test_what_is_written_is_what_was_meant_or_the_row_is_named(made, tmp_path_factory):
+    from valor_lab.datasets import Recordings
+    rows, text, coding = made
+    path = tmp_path_factory.getbasetemp()/"made.csv"
+    path.write_bytes(text.encode(coding))
+    here = Recordings(NAMES)
+    sheet = read_sheet(path, WORDS, lambda c: here.find(c) is not None)
+    meant = {}
+    for name, events in rows: meant.setdefault(name, set()).update(events)
+    found, lost = {}, set()
+    for r in sheet.rows:
+        place = here.find(r.clip)
+        (lost.add("nobody") if place is None else found.setdefault(place[0], set()).update(r.events))
+    assert found == {n: e for n, e in meant.items() if n != "nobody"} and bool(lost) == ("nobody" in meant) and not sheet.odd
+
+
+# formats
+
+@settings(max_examples=60)
+@given(kind=st.sampled_from(sorted(FORMATS)), seed=st.integers(0, 10**6), T=st.integers(1, 12), seconds=st.sampled_from([.5, 1., 10/3, 60.]))
+def test_labels_come_back_from_every_format_exact_to_the_grid(kind, seed, T, seconds, tmp_path_factory):
+    rng, n = np.random.default_rng(seed), 3
+    vocab = Vocab("own", EVENTS, EVENTS, EVENTS, *np.full((2, len(EVENTS)), np.nan))
+    ids, y = ["Küche 1", "clip_0_10", "x y.z"], rng.random((2, n, T, len(EVENTS))) < .3
+    some = SegmentLabels(ids, *y, vocab, np.full(n, T*seconds))
+    written, _ = export_labels(some, kind, tmp_path_factory.mktemp("out")/"labels")
+    again, odd, _ = import_labels(written, ids, vocab, T, some.durations)
+    assert not odd and (again.audio == some.audio).all() and (again.visual == some.visual).all()
+
+
+FOREIGN = {   # how other tools write these labels, as their documents show it
+    "dcase.tsv": "filename\tonset\toffset\tevent_label\nfilm.wav\t0.0\t2.04\tDog\nfilm.wav\t5.0\t6.0\tSpeech\nother.wav\t\t\t\n",
+    "strong.tsv": "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\nfilm\t0.000\t2.040\tDog\nfilm\t5.000\t6.000\tSpeech\n",
+    "unav.json": json.dumps(dict(version="UnAV-100", database=dict(film=dict(subset="train", duration="10.0", annotations=[
+        dict(segment=["0.0", "2.0"], label="Dog", label_id="3"), dict(segment=["5.0", "6.0"], label="Speech", label_id="0")])))),
+    "ls.json": json.dumps([dict(id=1, data=dict(audio="/data/upload/1/film.wav"), annotations=[dict(result=[
+        dict(id="a", from_name="label", to_name="audio", type="labels", value=dict(start=0, end=2.0, channel=0, labels=["Dog"])),
+        dict(id="b", from_name="label", to_name="audio", type="labels", value=dict(start=5, end=6.0, channel=0, labels=["Speech"])),
+        dict(id="c", from_name="mood", to_name="audio", type="choices", value=dict(choices=["good"]))])])]),
+    "via.json": json.dumps(dict(project=dict(pname="x"), config={}, attribute={"1": dict(aname="event", type=4, options={"0": "Dog", "1": "Speech"})},
+                                file={"1": dict(fid="1", fname="film.mp4", type=4, loc=1, src="")}, view={"1": dict(fid_list=["1"])},
+                                metadata={"1_a": dict(vid="1", flg=0, z=[0, 2], xy=[], av={"1": "0"}), "1_b": dict(vid="1", flg=0, z=[5, 6], xy=[], av={"1": "1"})})),
+    "film.txt": "0.000000\t2.000000\tDog\n\\\t100\t200\n5.000000\t6.000000\tSpeech\n",
+    "film.vtt": "WEBVTT - made elsewhere\n\nNOTE a note\n\n1\n00:00.000 --> 00:02.000 align:start\n<v Ann>Dog\n\n00:00:05.000 --> 00:00:06.000\nSpeech\n"}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_of_other_tools_are_read(tmp_path, name):
+    (tmp_path/name).write_text(FOREIGN[name])
+    labels, odd, said = import_labels([tmp_path/name], ["film"], LLP, 10)
+    assert not odd and said and "heard or seen" in said[0]
+    assert np.flatnonzero(labels.audio_visual[0, :, LLP.index("Dog")]).tolist() == [0, 1] and labels.audio_visual[0, 5, 0] and labels.audio.sum() == 3
+
+
+def test_an_elan_file_made_by_hand_is_read_by_its_tiers(tmp_path):
+    pympi = pytest.importorskip("pympi")
+    eaf = pympi.Elan.Eaf()
+    for tier, value in (("audio", "Dog"), ("Dog", "x"), ("seen", "Speech")):
+        eaf.add_tier(tier), eaf.add_annotation(tier, 0, 1000, value)
+    eaf.to_file(str(tmp_path/"film.eaf"))
+    labels, odd, said = import_labels([tmp_path/"film.eaf"], ["film"], LLP, 10)
+    assert labels.audio[0, 0, LLP.index("Dog")] and labels.visual[0, 0, 0] and "'x'" in odd[0]
+
+
+@pytest.mark.parametrize("name,text", [("x.json", "{"), ("x.json", "[1]"), ("x.json", '{"database": {"a": {"annotations": [{"segment": [1], "label": "Dog"}]}}}'),
+                                       ("x.vtt", "hello"), ("x.eaf", "<a/>"), ("x.txt", "0\tone\tDog\n"), ("x.tsv", "a\tb\n"), ("x.pdf", "%PDF")])
+def test_a_file_that_is_not_what_it_seems_is_named(tmp_path, name, text):
+    (tmp_path/name).write_text(text)
+    with pytest.raises(ParameterError, match="x\\."): import_labels([tmp_path/name], ["film"], LLP, 10)
+
+
+def test_windows_leave_as_one_recording_and_come_back_as_windows(tmp_path):
+    ids, parts = ["film_0_10", "film_10_20"], {"film_0_10": ("film", 0.), "film_10_20": ("film", 10.)}
+    y = np.zeros((2, 10, 25), bool)
+    y[0, 8:], y[1, :3] = True, True
+    some = SegmentLabels(ids, y, y.copy())
+    written, _ = export_labels(some, "audacity", tmp_path/"out", parts=parts)
+    assert [p.name for p in written] == ["film.txt"] and "8.000000\t13.000000\taudio Dog" in written[0].read_text()
+    again, odd, _ = import_labels(written, ids, LLP, 10, parts=parts)
+    assert not odd and (again.audio == y).all()
+
+
+# the story: commands alone
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory):
+    "Fourteen recordings and an export of Excel, in a workspace, harvested; made once."
+    pytest.importorskip("torch"), pytest.importorskip("av")
+    from own_recordings import EVENTS as events, render, spreadsheet
+    from valor_lab.cli import main
+    base, mp = tmp_path_factory.mktemp("story"), pytest.MonkeyPatch()
+    render(base/"clips", int(os.environ.get("VALOR_LONG", 40))), spreadsheet(base/"weak.csv")
+    mp.delenv("VALOR_ROOT", raising=False)
+    assert main(["init", str(base/"ws")]) == 0
+    mp.chdir(base/"ws")
+    assert main(["new", "data/kitchen", "--videos", str(base/"clips"), "--labels", str(base/"weak.csv"), "--events", ",".join(events)]) == 0
+    assert main(["harvest", "kitchen", "--demo", "--quiet"]) == 0
+    yield base
+    mp.undo()
+
+
+def test_the_harvest_of_fourteen_recordings_keeps_each_with_what_it_has(kitchen):
+    data = load_dataset("kitchen", features="own")
+    assert len(data) == len(data.weak) and data.labels is not None and data.scores is not None and data.findings is None
+    lacks = set(zip(data.missing["clip"], data.missing["what"]))
+    assert {("silent film_0_10", "own audio"), ("Tonspur_0_10", "own visual"), ("field_0_10", "own visual")} <= lacks
+    place = {c: n for n, c in enumerate(data.ids)}
+    assert np.isnan(data.features["audio"][place["silent film_0_10"]]).all() and np.isnan(data.features["audio"][place["short_0_10"]][3:]).all()
+    assert not data.labels.audio[place["short_0_10"], 3:].any() and (data.labels.weak().mask <= data.weak.mask).all()
+
+
+def test_browse_shows_every_clip_from_its_own_second_of_the_recording(kitchen):
+    from valor_lab.grid import Window
+    from valor_lab.workbench import load_clips
+    clips = load_clips("kitchen", "train")
+    assert set(clips.files) == set(clips.ids) and clips.files["hall one_10_20"].start == 10 and isinstance(clips.files["short_0_10"], Window)
+    assert not clips.complaints and "harvested" in clips.labelings and clips.truth is None and clips.duration("short_0_10") == 10
+
+
+def test_two_corrected_segments_reach_the_training_and_elan(kitchen, capsys):
+    from valor_lab.cli import main
+    from valor_lab.labels import Overlay
+    from valor_lab.workbench import load_clips
+    clips = load_clips("kitchen", "train")
+    o = Overlay("kitchen-mended", clips.labelings["harvested"], "harvested", "Ada")
+    base = clips.labelings["harvested"].select(["quiet_0_10"])
+    for m in ("audio", "visual"): assert o.paint("quiet_0_10", "Dog", m, 0, 2)
+    o.save()
+    mended = load_clips("kitchen", "train").labelings["kitchen-mended"]
+    assert mended.select(["quiet_0_10"]).audio[0, :2, 0].all() and not base.audio[0, :2, 0].any()
+    assert main(["train", "kitchen", "--preset", "han,valor", "--labels", "kitchen-mended", "--epochs", "2", "--overrides", "d_model = 16\nd_ff = 16\nn_heads = 2"]) == 0
+    notebook = next(Path("reports").glob("*/train.ipynb")).read_text()
+    assert "No validation split with truth" in notebook and "No test split with truth" in notebook and "Traceback" not in notebook
+    capsys.readouterr()
+    assert main(["labels", "export", "kitchen-mended", "--set", "kitchen", "--as", "elan", "--to", "eaf"]) == 0
+    assert main(["labels", "import", "eaf", "--set", "kitchen", "--as", "back"]) == 0
+    back = load_labels("back").select(mended.ids)
+    assert (back.audio == mended.audio).all() and (back.visual == mended.visual).all()
+
+
+def test_a_new_recording_is_parsed_as_the_store_was_made(kitchen, capsys):
+    from valor_lab.cli import main
+    from valor_lab.training import feature_maker, open_run
+    run = next(p.parent for p in sorted(Path("runs").glob("*valor-kitchen*/config.toml")))
+    shutil.copy(kitchen/"clips/hall one.mp4", kitchen/"new one.mp4")
+    assert main(["parse", str(kitchen/"new one.mp4"), "--run", run.name, "--out", "parsed"]) == 0
+    labels = load_labels("parsed")
+    assert labels.ids == ("new one",) and labels.n_segments == 20 and not labels.audio[0, 14:].any()
+    assert main(["labels", "export", "parsed", "--as", "elan"]) == 0 and Path("parsed-elan/new one.eaf").is_file()
+    data, files = load_dataset("kitchen", features="own"), clip_files(describe_set("kitchen"), ["hall one_10_20"])
+    made = feature_maker("own", "kitchen", "cpu", open_run(run).data["made"])(files["hall one_10_20"])[1]
+    n = data.ids.index("hall one_10_20")
+    for m in ("audio", "visual"): np.testing.assert_allclose(made[m], data.features[m][n], atol=2e-3)
+
+
+def test_a_set_without_weak_labels_opens_and_its_gate_is_open(kitchen):
+    from valor_lab.cli import main
+    from valor_lab.workbench import begin_tuning, load_clips
+    assert main(["new", "bare", "--videos", str(kitchen/"clips"), "--events", "Dog,Cello", "--force"]) == 0
+    clips = load_clips("bare", "train")
+    assert clips.weak is None and list(clips.labelings) == ["nothing yet"] and len(clips.files) == len(clips)
+    shutil.copytree("data/stores/kitchen", "data/stores/bare", dirs_exist_ok=True)
+    tuning = begin_tuning(load_clips("bare", "train"))
+    assert tuning.gates() == ["none"] and tuning.labels.audio.any()
+
+
+# what version 0.1 left
+
+def test_a_workspace_of_version_0_1_opens_where_it_was(tmp_path, monkeypatch):
+    "Labelings with their tables beside about.json, overlays and thresholds under data/, as 0.1 wrote them."
+    from valor_lab.core import fingerprint
+    from valor_lab.harvest import Thresholds, own_thresholds
+    from valor_lab.labels import Overlay, WeakLabels, list_overlays, open_overlay
+    from valor_lab.workbench import load_clips, presets
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    weak = WeakLabels([f"clip{i:07d}_0_10" for i in range(3)], np.eye(3, 25))
+    (tmp_path/"data/llp").mkdir(parents=True)
+    for f in ("AVVP_train.csv", "AVVP_val_pd.csv", "AVVP_test_pd.csv"): weak.to_csv(tmp_path/"data/llp"/f)
+    weak.copied().to_csv(tmp_path/"data/llp/AVVP_eval_audio.csv", tmp_path/"data/llp/AVVP_eval_visual.csv")
+    some, old = weak.copied(), tmp_path/"data/labels/mine"
+    old.mkdir(parents=True)
+    some.to_frame().to_csv(old/"events.csv", index=False)
+    pd.DataFrame(dict(clip=some.ids, duration=10.)).to_csv(old/"clips.csv", index=False)
+    body = dict(n_segments=10, vocabulary="llp", events=list(LLP.events), fingerprint=fingerprint(list(some.ids), some.audio, some.visual), about={})
+    (old/"about.json").write_text(json.dumps(body))
+    o = Overlay("mended", some, "truth", "Ada")
+    o.paint(weak.ids[0], "Dog", "audio", 0, 2)
+    (tmp_path/"data/overlays").mkdir()
+    (tmp_path/"data/overlays/mended.json").write_text(json.dumps(dict(format=1, name="mended", base="truth", vocabulary="llp", n_segments=10, seen=o.seen, edits=o.edits)))
+    own_thresholds(LLP).save(tmp_path/"data/thresholds/first.toml")
+    clips = load_clips("llp", "val")
+    assert {"truth", "mine", "mended"} <= set(clips.labelings) and not clips.complaints and presets("data/thresholds") == ["first"]
+    assert clips.labelings["mended"].audio[0, :2, LLP.index("Dog")].all() and list_overlays() == ["mended"]
