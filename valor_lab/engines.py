@@ -269,7 +269,7 @@ def _look(package):
 
 _look.__module__ = "__main__"
 
-def check_nodes(ray, package="valor_lab", seconds=60):
+def check_nodes(ray, package="valor_lab", seconds=240):
     "Raise `ParameterError` for the first node that lacks the package, or has another version of it."
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
     mine, waiting = getattr(importlib.import_module(package), "__version__", "") if importlib.util.find_spec(package) else "", {}
@@ -281,7 +281,8 @@ def check_nodes(ray, package="valor_lab", seconds=60):
         ready, _ = ray.wait(list(waiting), timeout=seconds)
         if not ready: raise ParameterError(f"engine 'ray': the node {next(iter(waiting.values()))} does not answer within {seconds} s")
         name = waiting.pop(ready[0])
-        version, why = ray.get(ready[0])
+        try: version, why = ray.get(ready[0])
+        except ray.exceptions.RayError: continue                                # it went away meanwhile
         if version is None: raise ParameterError(f"engine 'ray': the node {name} cannot import {package} ({why}); install it there")
         if version != mine:
             raise ParameterError(f"engine 'ray': the node {name} has {package} {version}, this machine {mine}; use one version")
