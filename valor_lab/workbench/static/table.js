@@ -183,7 +183,11 @@ function render({ model, el }) {
   }
   function arrived(m, buffers) {
     paper.took(m, buffers);
-    if (m.kind === "rows" && m.version === get("version")) { m.rows.forEach((r, k) => rows.set(m.from + k, r)); draw(); }
+    if (m.kind === "rows" && m.version === get("version")) {
+      m.rows.forEach((r, k) => rows.set(m.from + k, r));
+      draw();
+      root.dataset.ready = m.version;                    // these rows are drawn: benchmarks wait for it
+    }
     if (m.kind === "row") bring(m.row);
     if (m.kind !== "picture") return;
     wanted.delete(m.id);
