@@ -116,3 +116,51 @@ def test_opening_the_library_or_asking_for_an_engine_loads_neither_ray_nor_submi
             "e.run_all('math:sqrt', [dict()][:0]); print([m for m in ('ray', 'submitit', 'torch') if m in sys.modules])")
     env = dict(os.environ, PYTHONPATH=str(HERE.parent))
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout.strip() == "[]"
+
+
+def test_runs_trained_by_an_engine_have_the_weights_of_one_after_the_other(tmp_path, monkeypatch):
+    "What travels is text; the processes themselves are tried above and by benchmarks/engines.py."
+    torch = pytest.importorskip("torch")
+    from valor_lab.training import Splits, override, plan_runs, plans, recipes, toy_set, train_all
+    sets = dict(train=toy_set(48, 1), val=toy_set(24, 2), test=toy_set(24, 3))
+    monkeypatch.setattr(recipes, "load_splits", lambda dataset, root, size, features, labels: sets)
+    asked = []
+    def run_here(function, calls, engine, folder, gpus, told):
+        asked.extend(calls)
+        return [engines.call(function, json.loads(json.dumps(c))) for c in calls if told(1) is None]
+    monkeypatch.setattr(plans, "run_all", run_here)
+    plan = {n: (override(c, dict(epochs=2)), m) for n, (c, m) in plan_runs("han,valor", "demo", "tiny").items()}
+    how = dict(seeds=(0, 1), name="toy", device="cpu", progress=False)
+    splits = Splits("demo", tmp_path, "tiny")
+    one = train_all(plan, splits, tmp_path/"one", **how)
+    many = train_all(plan, splits, tmp_path/"many", engine="local:processes=2", **how)
+    assert len(asked) == 4 and {c["source"]["dataset"] for c in asked} == {"demo"}
+    for n in one:
+        for a, b in zip(one[n], many[n]):
+            x, y = a.model().state_dict(), b.model().state_dict()
+            assert a.name == b.name and all(torch.equal(x[k], y[k]) for k in x)
+    train_all(plan, splits, tmp_path/"many", engine="local:processes=2", **how)
+    assert len(asked) == 4                                  # what is finished is not asked for again
+
+
+def test_splits_that_only_this_process_knows_are_refused_by_an_engine(tmp_path):
+    pytest.importorskip("torch")
+    from valor_lab.training import plan_runs, toy_set, train_all
+    sets = dict(train=toy_set(8, 1), val=toy_set(8, 2), test=None)
+    with pytest.raises(ParameterError, match="these splits stand in this process alone"):
+        train_all(plan_runs("han", "demo", "tiny"), lambda features: sets, tmp_path, engine="local:processes=2", device="cpu")
+
+
+def test_the_launcher_refuses_an_engine_that_is_not_there(tmp_path):
+    pytest.importorskip("anywidget")
+    from valor_lab.workbench.launcher import check_start
+    fixed = dict(dataset="demo", size="tiny", data_root=str(tmp_path), out=str(tmp_path))
+    with pytest.raises(ParameterError, match="no cluster answers"): check_start(fixed, "han", engine="ray:127.0.0.1:9")
+    with pytest.raises(ParameterError, match="engine='rya' is not known"): check_start(fixed, "han", engine="rya")
+
+
+def test_the_command_takes_an_engine_and_refuses_a_wrong_one_before_the_teachers_are_loaded(tmp_path, capsys):
+    from valor_lab.cli import main
+    (tmp_path/"a.mp4").touch()
+    assert main(["harvest", str(tmp_path/"a.mp4"), "--out", str(tmp_path/"out"), "--demo", "--engine", "ray:127.0.0.1:9"]) == 2
+    assert "no cluster answers at 127.0.0.1:9" in capsys.readouterr().err and not (tmp_path/"out").exists()

@@ -320,3 +320,32 @@ def test_a_set_without_weak_labels_opens_and_its_gate_is_open(kitchen):
     shutil.copytree("data/stores/kitchen", "data/stores/bare", dirs_exist_ok=True)
     tuning = begin_tuning(load_clips("bare", "train"))
     assert tuning.gates() == ["none"] and tuning.labels.audio.any()
+
+
+# what version 0.1 left
+
+def test_a_workspace_of_version_0_1_opens_where_it_was(tmp_path, monkeypatch):
+    "Labelings with their tables beside about.json, overlays and thresholds under data/, as 0.1 wrote them."
+    from valor_lab.core import fingerprint
+    from valor_lab.harvest import Thresholds, own_thresholds
+    from valor_lab.labels import Overlay, WeakLabels, list_overlays, open_overlay
+    from valor_lab.workbench import load_clips, presets
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    weak = WeakLabels([f"clip{i:07d}_0_10" for i in range(3)], np.eye(3, 25))
+    (tmp_path/"data/llp").mkdir(parents=True)
+    for f in ("AVVP_train.csv", "AVVP_val_pd.csv", "AVVP_test_pd.csv"): weak.to_csv(tmp_path/"data/llp"/f)
+    weak.copied().to_csv(tmp_path/"data/llp/AVVP_eval_audio.csv", tmp_path/"data/llp/AVVP_eval_visual.csv")
+    some, old = weak.copied(), tmp_path/"data/labels/mine"
+    old.mkdir(parents=True)
+    some.to_frame().to_csv(old/"events.csv", index=False)
+    pd.DataFrame(dict(clip=some.ids, duration=10.)).to_csv(old/"clips.csv", index=False)
+    body = dict(n_segments=10, vocabulary="llp", events=list(LLP.events), fingerprint=fingerprint(list(some.ids), some.audio, some.visual), about={})
+    (old/"about.json").write_text(json.dumps(body))
+    o = Overlay("mended", some, "truth", "Ada")
+    o.paint(weak.ids[0], "Dog", "audio", 0, 2)
+    (tmp_path/"data/overlays").mkdir()
+    (tmp_path/"data/overlays/mended.json").write_text(json.dumps(dict(format=1, name="mended", base="truth", vocabulary="llp", n_segments=10, seen=o.seen, edits=o.edits)))
+    own_thresholds(LLP).save(tmp_path/"data/thresholds/first.toml")
+    clips = load_clips("llp", "val")
+    assert {"truth", "mine", "mended"} <= set(clips.labelings) and not clips.complaints and presets("data/thresholds") == ["first"]
+    assert clips.labelings["mended"].audio[0, :2, LLP.index("Dog")].all() and list_overlays() == ["mended"]

@@ -67,5 +67,6 @@ function curvePlot(root, data, view) {
     if (by) { point((at ?? (by > 0 ? x0 - 1 : x1 + 1)) + by); e.preventDefault(); }
   });
   requestAnimationFrame(draw);
+  box.redraw = draw;
   return box;
 }

@@ -89,7 +89,7 @@ function render({ model, el }) {
   for (const [k, f] of listen) model.on(k, f);
   ownKeys(root, () => false);
   const watched = watchKernel(model, root);
-  const plain = theme(root, curves);
+  const plain = theme(root, () => { for (const p of plots.children) p.redraw(); });   // what the pointer shows stays
   for (const f of [draw, drawLog, drawRuns, curves]) f();
   return () => { clearInterval(timer); for (const [k, f] of listen) model.off(k, f); plain(); watched(); };
 }
