@@ -186,3 +186,9 @@ def test_settings_with_endless_numbers_or_depth_are_refused_in_a_sentence(tmp_pa
     (tmp_path/"valor.toml").write_text(text)
     with pytest.raises(ParameterError) as e: read_settings(tmp_path)
     assert len(str(e.value)) < 1000
+
+@pytest.mark.parametrize("where", ["/proc/valor/x.txt", "FILE/x.txt", "n" * 300 + "/x.txt"])
+def test_a_place_that_can_hold_no_file_is_refused_in_a_sentence(tmp_path, where):
+    (tmp_path/"FILE").write_text("not a folder")
+    with pytest.raises(ParameterError, match="cannot be written"): core.atomic_path(tmp_path/where).__enter__()
+    with pytest.raises(ParameterError, match="cannot be written"): files.atomic_folder(tmp_path/where).__enter__()

@@ -381,3 +381,7 @@ def test_thresholds_found_event_by_event_are_those_of_the_whole_table(seed):
     if not np.isnan(score).all():
         whole = best_threshold(count(*map(flat, (score, true, gate))))[0]
         assert common_threshold(score, true, gate) == (np.nanmax(score) + 1 if np.isnan(whole) else whole)
+
+@pytest.mark.parametrize("odd", ["12.5", 1 + 2j, None, np.datetime64("2026-01-01"), True])
+def test_thresholds_that_are_no_numbers_are_refused(odd):
+    with pytest.raises(ParameterError, match="numbers"): Thresholds([odd] * len(LLP), np.zeros(len(LLP)))

@@ -190,14 +190,21 @@ def writing(path):
     try: yield
     except CannotWrite: raise
     except OSError as e:
-        folder = next((p for p in Path(path).absolute().parents if p.is_dir()), Path("/"))
+        folder = next((p for p in Path(path).absolute().parents if os.path.isdir(p)), Path("/"))
         full = e.errno in _FULL or e.errno is None and shutil.disk_usage(folder).free < 1 << 20      # NumPy says only how much it wrote
         if full:
             raise CannotWrite(f"{path} was not written, the disk of {folder} is full: make room there and do it again. What was there "
                               "before is untouched") from e
         if e.errno in _CLOSED and folder.exists() and not os.access(folder, os.W_OK):
             raise CannotWrite(f"{path} cannot be written: {folder} is read-only for you ({e.strerror})") from e
+        if e.filename is not None and _near(e.filename, path):
+            raise CannotWrite(f"{path} cannot be written: {e.filename}: {e.strerror}. Choose another place") from e
         raise
+
+def _near(name, path):
+    "Whether an error about `name` is about `path`, a folder above it, or a file beside it."
+    name, path = Path(os.path.abspath(os.fsdecode(name))), Path(os.path.abspath(path))
+    return name == path or name in path.parents or name.parent == path.parent
 
 
 # %% ../nbs/api/00_core.ipynb #b65bbf9e

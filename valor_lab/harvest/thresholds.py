@@ -34,7 +34,9 @@ class Thresholds:
 
     def __post_init__(self):
         for t in ("clip", "clap"):
-            x = np.array(getattr(self, t), np.float64)
+            x = np.asarray(getattr(self, t))
+            if x.dtype.kind not in "iuf": raise ParameterError(f"{t}: thresholds are numbers, found values of the kind {x.dtype}")
+            x = x.astype(np.float64)
             if x.shape != (len(self.vocab),):
                 raise ParameterError(f"{t} has shape {x.shape}, expected one threshold for each of {len(self.vocab)} events")
             setattr(self, t, x)

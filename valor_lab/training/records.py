@@ -40,7 +40,7 @@ def run_groups(runs:list) -> dict:   # title -> runs, by seed
         same = (*sorted((k, str(v)) for k, v in records[r.path].items() if k != "seed"), str(r.data))     # labels of one name may differ
         groups.setdefault(same, []).append(r)
     by_preset, out = {}, {}
-    for members in groups.values(): by_preset.setdefault(records[members[0].path]["preset"], []).append(members)
+    for members in groups.values(): by_preset.setdefault(records[members[0].path].get("preset", ""), []).append(members)
     for preset, alike in by_preset.items():
         firsts = [records[members[0].path] for members in alike]
         for members, record in zip(alike, firsts):

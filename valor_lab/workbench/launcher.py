@@ -17,7 +17,7 @@ from ..engines import check_engine
 from ..files import read_table, read_toml, visible
 from .jobs import STATES, Job, SameJob, gpus, list_jobs, launch
 from .page import into_paper, static, still
-from ..training import Run, find_task, plan_runs, presets_for, run_titles
+from ..training import Run, find_task, presets_for, run_titles
 from .tuning import presets
 
 anywidget, traitlets = need("anywidget", "lab"), need("traitlets", "lab")
@@ -57,6 +57,7 @@ def check_start(fixed:dict, preset:str, labels="", overrides="", epochs=None, se
     here = check_engine(engine or None).name == "local"
     if here and device.startswith("cuda") and not gpus():
         raise ParameterError(f"device={device!r}: no GPU can be used here; choose 'cpu' or 'auto'")
+    from valor_lab.training import plan_runs                              # with torch, which the page does without until here
     plan_runs(preset, fixed["dataset"], fixed["size"], overrides, epochs, fixed["data_root"])
     return [int(s) for s in numbers]
 
