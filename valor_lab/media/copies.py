@@ -6,7 +6,7 @@
 __all__ = ['av', 'MOST', 'needs_copy', 'copied_packets']
 
 # %% ../../nbs/api/media/04_copies.ipynb #cfdf5652
-import io
+import io, os
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -27,9 +27,15 @@ def needs_copy(
 ) -> bool:
     "Whether a browser could not play a clip out of its file."
     if isinstance(path, Window): return True
-    with open_media(path) as file: name = file.format.name
-    if Path(path).stat().st_size > MOST: return False
+    try: stat = os.stat(path)
+    except OSError: stat = None                                        # opening it says what is wrong
+    name = _format_of(path, *((stat.st_size, stat.st_mtime_ns) if stat else (0, 0)))
+    if stat.st_size > MOST: return False
     return name.split(",")[0] in _WRAPPED or name.startswith("mov") and zero_of_file(path) > .05
+
+@lru_cache(4096)
+def _format_of(path, size, changed):
+    with open_media(path) as file: return file.format.name
 
 
 # %% ../../nbs/api/media/04_copies.ipynb #71d79b73

@@ -7,6 +7,7 @@ __all__ = ['av', 'LEAD', 'Stamps', 'Reel', 'timed_packets', 'clock_may_jump', 'r
            'measure']
 
 # %% ../../nbs/api/media/01_packets.ipynb #dac5b97a
+import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -244,6 +245,16 @@ def zero_of_file(
     audio_stream=None,   # number of the stream of sound
 ) -> float:
     "Where the axis of a file begins, in seconds of its own clock; from its first packets."
+    return _zero_of_file(path, *_state(path), video_stream, audio_stream)
+
+def _state(path):
+    "What changes when a file changes; of a file that is not there, nothing."
+    try: return (s := os.stat(path)).st_size, s.st_mtime_ns
+    except OSError: return 0, 0
+
+@lru_cache(4096)
+def _zero_of_file(path, size, changed, video_stream, audio_stream):
+    "The same of a file as it is now: pages ask for each clip that they show."
     with open_media(path) as file:
         return _zero(file, (choose_stream(file, path, "video", video_stream), choose_stream(file, path, "audio", audio_stream)))
 
