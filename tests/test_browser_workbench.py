@@ -433,8 +433,8 @@ def test_a_caption_and_a_new_event_are_scored_again_and_doubted(chromium, lab):
         was = page.evaluate(bins, event)
         page.fill(".vl-clip-caption", "a photograph of a zebra")
         page.click(".vl-rescore")
-        page.wait_for_function("() => document.querySelector('.vl-doubt')?.textContent.includes('means nothing to the demo teachers')")
-        assert "zebra" in page.inner_text(".vl-doubt") and page.evaluate(bins, event) != was
+        page.wait_for_function("() => document.querySelector('.vl-detail .vl-doubt')?.textContent.includes('means nothing to the demo teachers')")
+        assert "zebra" in page.inner_text(".vl-detail .vl-doubt") and page.evaluate(bins, event) != was
         page.fill(".vl-new-event", "Zebra"), page.fill(".vl-clap-caption", "the sound of hooves")
         page.click(".vl-add-event")
         page.wait_for_selector('.vl-tr[data-event="Zebra"]')
