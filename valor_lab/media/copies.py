@@ -6,7 +6,7 @@
 __all__ = ['av', 'MOST', 'needs_copy', 'copied_packets']
 
 # %% ../../nbs/api/media/04_copies.ipynb #cfdf5652
-import io, os
+import io
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from ..core import need
 from ..grid import Window
 from .files import MediaError, open_media
-from .packets import rewound, wind, zero_of_file
+from .packets import file_state, rewound, wind, zero_of_file
 
 av = need("av", "media")
 
@@ -27,10 +27,8 @@ def needs_copy(
 ) -> bool:
     "Whether a browser could not play a clip out of its file."
     if isinstance(path, Window): return True
-    try: stat = os.stat(path)
-    except OSError: stat = None                                        # opening it says what is wrong
-    name = _format_of(path, *((stat.st_size, stat.st_mtime_ns) if stat else (0, 0)))
-    if stat.st_size > MOST: return False
+    name = _format_of(path, *(state := file_state(path)))
+    if state[0] > MOST: return False
     return name.split(",")[0] in _WRAPPED or name.startswith("mov") and zero_of_file(path) > .05
 
 @lru_cache(4096)
