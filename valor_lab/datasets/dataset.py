@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..core import ParameterError, find_data, load_extension, one_of, resolve, safe_name
 from .description import find_description, list_descriptions
-from .features import FEATURES, Dataset, feature_files, find_features, how_made, left_out, other_lengths, read_feature
+from .features import FEATURES, Dataset, feature_files, find_features, how_made, left_out, other_lengths, read_feature, words_of
 from .labelings import list_labels, load_labels
 from .own import clip_files, describe_set, load_own, read_own, stock_own
 from ..media import find_clips, short_name
@@ -192,6 +192,7 @@ def _load_avvp(name, root, split, features, labels, size, revision):
     data = Dataset(tuple(ids), weak.select(ids), truth and truth.select(ids), None, reader(ids, folder/"pooled"/f"{split}"),
                    weak.vocab, None, f"demo ({size})" if name == "demo" else name, split, len(weak), missing)
     if features == "store": data.made = how_made(store, dict(audio="store", visual="store"))
+    data.words = words_of(store, weak.vocab)
     if store is not None and set(ids) <= set(store.ids): data.scores = store.select(ids).scores(weak.vocab)
     data.findings = other_lengths(store, ids, data.truth)
     data.labels, lack = _dense_labels(name, root, size, folder, ids, labels, weak.vocab)

@@ -20,7 +20,7 @@ from ..labels import SegmentLabels, WeakLabels
 from ..media import MediaError, find_clips, measure, short_name
 from .description import Description, find_description, read_description
 from .exchange import import_labels
-from .features import Dataset, find_parts, how_made, left_out, other_lengths
+from .features import Dataset, find_parts, how_made, left_out, other_lengths, words_of
 from .labelings import list_labels, load_labels
 from .tables import plain_words, read_sheet
 
@@ -152,6 +152,7 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
         else: data.missing = pd.concat([missing, left_out([(c, "harvested labels") for c in lack], d.folder)], ignore_index=True)
     if not d.window: data.findings = other_lengths(store, ids, data.truth)       # the last window of a recording is short by its nature
     data.made = how_made(store, _kinds(d, features)) if features else None
+    data.words = words_of(store, d.vocab)
     if not d.weak and data.labels is not None: data.weak = data.labels.weak()      # nobody has said it: what the labels imply
     return data
 

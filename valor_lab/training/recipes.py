@@ -53,8 +53,9 @@ def recipe(dataset:str, root="data") -> Recipe:
 
 # %% ../../nbs/api/training/07_recipes.ipynb #6d5af6b0
 DEMO_SIZES = {   # overrides for the demo set; "full": none
-    "tiny":  dict(d_model=32, d_ff=64, epochs=4, schedule="cosine", warmup=2, batch_size=8, lr=2e-3, min_lr=2e-5),
-    "small": dict(d_model=128, d_ff=256, epochs=30, schedule="cosine", warmup=5, batch_size=16, lr=2e-3, min_lr=2e-5),
+    "tiny":  dict(d_model=32, d_ff=64, epochs=4, schedule="cosine", warmup=2, batch_size=8, lr=2e-3, min_lr=2e-5, d_class=8, n_levels=2,
+                  n_decoder=1, depth_audio=1, depth_visual=1, depth_cross=1),
+    "small": dict(d_model=128, d_ff=256, epochs=30, schedule="cosine", warmup=5, batch_size=16, lr=2e-3, min_lr=2e-5, d_class=32),
     "full":  {}}
 
 def presets_for(dataset:str, root="data") -> list:
