@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 F = torch.nn.functional
 from torch.autograd import gradcheck
 
-from test_train import toy_set
+from test_train import TOY, toy_set
 from test_zoo import D, SMALL
 from valor_lab import models
 from valor_lab.core import ParameterError
@@ -56,7 +56,8 @@ def small(name, **more):
     c = preset(name)
     sizes = {k: v for k, v in SMALL.get(c.backbone.removesuffix("-pair"), dict(d_model=16, n_heads=2, d_ff=16)).items()
              if k not in D and k != "d_label"}
-    if c.backbone in ("cmpae", "coleaf"): sizes["frames"] = 1
+    sizes |= {"cmpae": dict(frames=1), "coleaf": dict(frames=1), "mm-cse": dict(n_layers=1), "mm-pyramid": dict(n_levels=2),
+              "leap": dict(n_levels=2), "mgn": dict(depth_audio=1, depth_visual=1, depth_cross=1)}.get(c.backbone, {})
     if name == "lsld": sizes = dict(d_model=16, d_ff=16, n_layers=2)
     return override(c, dict(epochs=2, batch_size=4, network=c.network | sizes) | more)
 
@@ -77,22 +78,20 @@ def test_a_preset_trains_and_resumes_to_the_last_bit(tmp_path, name):
     said = predict(whole, test, device="cpu")
     assert (said.audio == run_labels(whole).audio).all()
 
-LEARNT = {"mgn": 50, "mm-pyramid": 90, "mm-pyramid-fixed": 90}   # MGN hardly localises: its specification, section 9
+HEART = {"mm-pyramid-fixed": 60, "mgn": 100, "leap": 120, "mm-cse": 100, "cmpae": 60, "coleaf": 60, "nrep": 240, "lsld": 80}   # steps
 
-@pytest.mark.parametrize("name", ["mm-pyramid-fixed", "mgn", "leap", "mm-cse", "cmpae", "coleaf", "nrep", "lsld"])
+@pytest.mark.parametrize("name", HEART)
 def test_eight_clips_are_learnt_by_heart(tmp_path, name):
-    data, *_ = splits()
-    guided = name in ("mm-pyramid-fixed", "mgn", "cmpae", "coleaf")
-    config = small(name, epochs=200 if name == "nrep" else 100, batch_size=8, lr=1e-2, schedule="constant", optimizer="adam",
-                   **(dict(contrast=0., removal_warmup="code", ratios="published") if name in ("cmpae", "coleaf") else {}))
-    run = fit(config, data, tmp_path/name, data, data, device="cpu", progress=False)
-    loss = run.metrics["loss/total"]
-    clips = lambda x: {m: getattr(x, m).any(1) for m in ("audio", "visual")}
-    said, true = clips(run_labels(run)), clips(data.truth)
-    right = {m: (said[m] == true[m]).mean() for m in said}
-    print(name, loss.iloc[0], loss.iloc[-1], right, run.scores["test"]["segment/type"])
-    assert loss.iloc[-5:].mean() < .7*loss.iloc[:2].mean()
-    assert run.scores["test"]["segment/type"] > (40 if guided else 80)
+    "Those that train on dense labels know every second; the others learn from the clip's label, and know what is in the clip."
+    guided = name in ("mm-pyramid-fixed", "mgn", "cmpae", "coleaf", "mm-cse")      # MM-CSE looks at time through the clip's mean alone
+    data = replace(toy_set(8, vocab=LLP if name in ("cmpae", "coleaf") else TOY), words=np.eye(3, 7, dtype=np.float32))
+    config = small(name, epochs=HEART[name], batch_size=8, lr=5e-3, schedule="constant", select="last",
+                   **(dict(dropout=0.) if name in ("leap", "mm-cse", "lsld") else {}))
+    run = fit(config, data, tmp_path/name, test=None if name == "cmpae" else data, device="cpu", progress=False, save_every=99.)
+    loss, said = run.metrics["loss/total"], predict(run, data, "gates_45" if name == "cmpae" else None, device="cpu")
+    right, score = (said.weak().mask == data.weak.mask).mean(), avvp_scores(said, data.truth)["segment/type"]
+    assert loss.iloc[-5:].mean() < .6*loss.iloc[0], (loss.iloc[0], loss.iloc[-1])
+    assert right > .9 if guided else score > 90, (right, score)
 
 def test_the_two_copies_of_nrep_learn_one_after_the_other_and_are_kept_apart(tmp_path):
     data, val, test = splits()

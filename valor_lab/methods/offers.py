@@ -91,7 +91,7 @@ DENOISE_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
 # %% ../../nbs/api/methods/00_offers.ipynb #53af8b60
 _TENTHS = dict(optimizer="adam", beta1=.9, weight_decay=0., clip_norm=0., schedule="step", ties="last", seed=1)     # every ten epochs
 _QUARTERS = dict(_STEPS, lr=5e-4, step_epochs=6, step_factor=.25, batch_size=128)
-_LSLD = dict(_STEPS, lr=2e-4, step_epochs=6, step_factor=.25, batch_size=32, epochs=20, seed=6, select="event/audio",
+_LSLD = dict(_STEPS, objective="valor", lr=2e-4, step_epochs=6, step_factor=.25, batch_size=32, epochs=20, seed=6, select="event/audio",
              options=dict(weight_audio=3.), network=dict(_NET_2020, n_layers=4, visual_head_dropout=.5))
 
 NETWORK_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
