@@ -20,7 +20,7 @@ from ..labels import SegmentLabels, WeakLabels
 from ..media import MediaError, find_clips, measure, short_name
 from .description import Description, find_description, read_description
 from .exchange import import_labels
-from .features import Dataset, find_parts, how_made, left_out, other_lengths
+from .features import KEPT, LACKS, Dataset, find_parts, how_made, left_out, other_lengths
 from .labelings import list_labels, load_labels
 from .tables import plain_words, read_sheet
 
@@ -157,12 +157,26 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
 
 def _kinds(d, features):
     "Modality -> where its features come from."
-    return d.features if one_of("features", features, ("own", "store")) == "own" else dict(audio="store", visual="store")
+    one_of("features", features, ("own", "store", "own-frames", "own-tokens", "own-places"))
+    return dict(audio="store", visual="store") if features == "store" else d.features
+
+def _kept(d, features, n_segments):
+    "Refuse a kind that is not pooled, in one sentence, where the set does not have it."
+    if features not in KEPT: return
+    part, kind = d.features[KEPT[features]], features.removeprefix("own-")
+    shape = None if part == "store" else part[1]
+    if kind == "frames": has = shape is not None and len(shape) == 2 and shape[0] > n_segments and shape[0] % n_segments == 0
+    else: has = shape is not None and (len(shape) == 4 if kind == "places" else shape[0] == 64)
+    if not has:
+        raise ParameterError(f"{d.name} has no {kind}: its {KEPT[features]} features are "
+                             f"{'the store’s, one for each segment' if shape is None else list(shape)}, and this takes {LACKS[kind]}; name them "
+                             f"under [features] {KEPT[features]} in {d.folder.name}/dataset.toml")
 
 def _own_features(d, ids, features, store):
     if features is None: return np.ones(len(ids), bool), left_out([], d.folder), lambda ids, cache: {}
-    has, lack, reader = find_parts(_kinds(d, features), d.folder, ids, store, features, whole=False,
-                                   n_segments=parts_of_clip(d, ids, store))
+    n_segments = parts_of_clip(d, ids, store)
+    _kept(d, features, n_segments)
+    has, lack, reader = find_parts(_kinds(d, features), d.folder, ids, store, features, whole=False, n_segments=n_segments)
     if store is not None and len(lack):                                            # the harvest knows why
         why = {(r.id, r.modality): r.reason for r in store.failures.itertuples()}
         lack["reason"] = [r.reason or why.get((r.clip, r.what.split()[-1]), "") for r in lack.itertuples()]
