@@ -117,7 +117,7 @@ def read_feature(
 
 # %% ../../nbs/api/datasets/04_features.ipynb #969ad6d1
 def _pool(x, n_segments=None, kept=False):
-    "Bring one clip's features to segments: by their number of rows, or to so many, whose number divides that of the rows; `kept`: leave it."
+    "Bring one clip's features to segments: by their number of rows, or to so many, which divide the rows; `kept`: leave it."
     if n_segments and len(x) % n_segments and not (kept and len(x) == 64):
         raise ParameterError(f"{len(x)} rows of features cannot be brought to {n_segments} segments")
     if kept: return x
@@ -182,7 +182,8 @@ def rows_kept(
             for start in range(1, n, 64):            # so many at a time are in memory
                 at = range(start, min(n, start + 64))
                 for i, x in zip(at, pool.map(make, at)):
-                    if x.shape != first.shape: raise ParameterError(f"{source}: files of different shapes {sorted({first.shape, x.shape})}")
+                    if x.shape != first.shape:
+                        raise ParameterError(f"{source}: files of different shapes {sorted({first.shape, x.shape})}")
                     out[i] = x
         return out
     shape = n, *first.shape
@@ -208,7 +209,8 @@ LACKS = {   # a kind that is not pooled -> what it takes, in words
 def find_features(name, folder, ids, features, store):
     "`(has[N], missing, reader)`: which clips have every feature, what the others lack, and a function that reads them."
     if features is None: return np.ones(len(ids), bool), left_out([], folder), lambda ids, cache: {}
-    if name == "demo" and features in ("tokens", "places", "frames"): raise ParameterError(f"the demo set has no {features}: {LACKS[features]}")
+    if name == "demo" and features in LACKS:
+        raise ParameterError(f"the demo set has no {features}: {LACKS[features]}")
     parts = dict(audio="store", visual="store") if features == "store" else dict(FEATURES[one_of("features", features,
                                                                                                  [*FEATURES, "store"])])
     if name == "demo" and features == "clipclap": parts = dict(audio="store", visual="store", motion=FEATURES["simple"]["motion"])

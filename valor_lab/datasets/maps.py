@@ -29,22 +29,25 @@ def open_rows(
     with file:
         try: x = _array(h5, file, path.name, name)
         except ParameterError: raise
-        except Exception as e: raise ParameterError(f"{path.name}: no array that can be read ({type(e).__name__}: {str(e)[:80]})") from None
+        except Exception as e:
+            raise ParameterError(f"{path.name}: no array that can be read ({type(e).__name__}: {str(e)[:80]})") from None
         if x.shape[1:] != tuple(shape) or x.ndim != len(shape) + 1:
-            raise ParameterError(f"{path.name}: {x.name.strip('/')} has the shape {list(x.shape)}, expected {['N', *shape]}".replace("'N'", "N"))
+            want = ", ".join(map(str, ("N", *shape)))
+            raise ParameterError(f"{path.name}: {x.name.strip('/')} has the shape {list(x.shape)}, expected [{want}]")
         yield x
 
 def _array(h5, file, where, name):
     names = list(file)[:10]
     name = name or ("avadataset" if "avadataset" in file else names[0] if len(names) == 1 else "")
-    if name not in file: raise ParameterError(f"{where}: no array {name or 'avadataset'!r}; it holds {', '.join(map(repr, names)) or 'nothing'}")
+    if name not in file:
+        raise ParameterError(f"{where}: no array {name or 'avadataset'!r}; it holds {', '.join(map(repr, names)) or 'nothing'}")
     if not isinstance(file.get(name, getlink=True), h5.HardLink): raise ParameterError(f"{where}: {name!r} is a link, expected an array")
     x = file[name]
     if not isinstance(x, h5.Dataset): raise ParameterError(f"{where}: {name!r} is a group, expected an array")
     if x.is_virtual or x.external: raise ParameterError(f"{where}: {name!r} lies in other files, which are not opened")
     if x.dtype.kind not in "fiu": raise ParameterError(f"{where}: {name!r} holds {x.dtype}, expected numbers")
     odd = [x.id.get_create_plist().get_filter(i)[0] for i in range(x.id.get_create_plist().get_nfilters())]
-    if any(k > 5 for k in odd) and not set(odd) <= {1, 2, 3, 4, 5, 6, 32000}:
+    if not set(odd) <= {1, 2, 3, 4, 5, 6, 32000}:                              # HDF5's own, and h5py's lzf
         raise ParameterError(f"{where}: {name!r} is packed by a plug-in, which is not loaded")
     if x.chunks and int(np.prod(x.chunks))*x.dtype.itemsize > 1 << 30: raise ParameterError(f"{where}: {name!r} has parts of over 1 GB")
     return x
@@ -63,7 +66,8 @@ def read_rows(
     with open_rows(path, shape, name) as x:
         if count is not None and len(x) != count:
             raise ParameterError(f"{path.name}: {len(x):,} rows, expected {count:,}: one for each line of Annotations.txt")
-        if rows and not 0 <= min(rows) <= max(rows) < len(x): raise ParameterError(f"{path.name}: no row {max(rows)}; it has {len(x):,}")
+        if rows and not 0 <= min(rows) <= max(rows) < len(x):
+            raise ParameterError(f"{path.name}: no row {max(rows)}; it has {len(x):,}")
         def make(i):
             half = np.asarray(x[rows[i]], np.float32)
             if not np.isfinite(half).all() or np.abs(half).max(initial=0) > 65504:
@@ -71,4 +75,5 @@ def read_rows(
             return half.astype(np.float16)
         if not rows: return np.zeros((0, *shape), np.float16)
         said = path.stat()
-        return rows_kept(len(rows), make, cache, fingerprint([path.name, said.st_size, said.st_mtime_ns], rows, list(shape), name), path.name)
+        state = fingerprint([path.name, said.st_size, said.st_mtime_ns], rows, list(shape), name)
+        return rows_kept(len(rows), make, cache, state, path.name)

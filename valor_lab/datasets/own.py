@@ -165,12 +165,12 @@ def _kept(d, features, n_segments):
     if features not in KEPT: return
     part, kind = d.features[KEPT[features]], features.removeprefix("own-")
     shape = None if part == "store" else part[1]
-    if kind == "frames": has = shape is not None and len(shape) == 2 and shape[0] > n_segments and shape[0] % n_segments == 0
-    else: has = shape is not None and (len(shape) == 4 if kind == "places" else shape[0] == 64)
-    if not has:
+    fits = dict(frames=lambda s: len(s) == 2 and s[0] > n_segments and s[0] % n_segments == 0, places=lambda s: len(s) == 4,
+                tokens=lambda s: s[0] == 64)
+    if shape is None or not fits[kind](shape):
         raise ParameterError(f"{d.name} has no {kind}: its {KEPT[features]} features are "
-                             f"{'the store’s, one for each segment' if shape is None else list(shape)}, and this takes {LACKS[kind]}; name them "
-                             f"under [features] {KEPT[features]} in {d.folder.name}/dataset.toml")
+                             f"{'the store’s, one for each segment' if shape is None else list(shape)}, and this takes {LACKS[kind]}; "
+                             f"name them under [features] {KEPT[features]} in {d.folder.name}/dataset.toml")
 
 def _own_features(d, ids, features, store):
     if features is None: return np.ones(len(ids), bool), left_out([], d.folder), lambda ids, cache: {}

@@ -42,7 +42,8 @@ def register_recipe(name:str, recipe:Recipe) -> Recipe:
     return recipe
 
 # %% ../../nbs/api/training/07_recipes.ipynb #6849f204
-OWN = dict.fromkeys(("classic", "clipclap", "simple"), "own") | {k: f"own-{k}" for k in LACKS}   # a described data set has the features that its file names
+# a described data set has the features that its file names
+OWN = dict.fromkeys(("classic", "clipclap", "simple"), "own") | {k: f"own-{k}" for k in LACKS}
 
 def recipe(dataset:str, root="data") -> Recipe:
     "The recipe of a data set; one that was registered without is for parsing, with the presets as they are."
