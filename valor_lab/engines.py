@@ -172,6 +172,7 @@ def _in_processes(function, texts, engine, told):
     return answers
 
 # %% ../nbs/api/04_engines.ipynb #8f2508bc
+# environment of Ray: no reports to elsewhere, no bars, GPUs left as they are
 QUIET = dict(RAY_USAGE_STATS_ENABLED="0", RAY_DATA_DISABLE_PROGRESS_BARS="1", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
 
 # a loopback address that Ray does not turn into the one by which others see this machine, as it does with 127.0.0.1
