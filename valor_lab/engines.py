@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OPTIONS', 'TRIES', 'QUIET', 'HOME', 'Engine', 'find_engine', 'check_engine', 'call', 'packed', 'answer', 'WorkFailed',
-           'serve', 'free_ports', 'loopback', 'ray_node', 'ray_cluster', 'check_nodes', 'private_folder',
-           'slurm_parameters', 'run_all', 'stream']
+           'serve', 'free_ports', 'loopback', 'ray_node', 'ray_cluster', 'check_nodes', 'ready_engine',
+           'private_folder', 'slurm_parameters', 'run_all', 'stream']
 
 # %% ../nbs/api/04_engines.ipynb #66071d15
 import contextlib, functools, importlib, importlib.util, json, os, secrets, shutil, socket, stat, subprocess, sys
@@ -41,7 +41,7 @@ def find_engine(
     if isinstance(said, Engine): return said
     name, _, rest = str(said or read_settings().engine).strip().partition(":")
     known, options = OPTIONS[one_of("engine", name, OPTIONS)], {}
-    if rest and "=" not in rest and name == "ray": rest = f"address={rest}"
+    if rest and "=" not in rest.split(",")[0] and name == "ray": rest = f"address={rest}"
     for pair in filter(None, (p.strip() for p in rest.split(","))):
         key, _, value = pair.partition("=")
         kind = type(known[one_of(f"option of engine {name!r}", key.strip(), known)])
@@ -69,11 +69,28 @@ def check_engine(said=None) -> Engine:
 def _reach(address, seconds=5):
     "Refuse the address of a cluster at which nobody answers."
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit(): raise ParameterError(f"engine 'ray': address {address!r}, expected HOST:PORT")
-    try: socket.create_connection((host, int(port)), seconds).close()
-    except OSError as e:
-        raise ParameterError(f"engine 'ray': no cluster answers at {address} ({e.strerror or e}); start one there with "
-                             f"`ray start --head --port={port}`, or name another") from None
+    if "/" in host: raise ParameterError(f"engine 'ray': address {address!r}, expected HOST:PORT of the cluster's head, without ray://")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ParameterError(f"engine 'ray': address {address!r}, expected HOST:PORT")
+    said = []
+    asking = threading.Thread(target=lambda: said.append(_answers(host.strip("[]"), int(port), seconds)), daemon=True)
+    asking.start(), asking.join(seconds + 2)             # a name may take long to be looked up
+    if why := said[0] if said else "timed out":
+        raise ParameterError(f"engine 'ray': no cluster answers at {address} ({why}); start one there with "
+                             f"`ray start --head --port={port}`, or name another")
+
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])     # how gRPC begins; its server answers in kind
+
+def _answers(host, port, seconds):
+    "Why there is no cluster; '' if something there speaks as a cluster does."
+    try:
+        with socket.create_connection((host, port), seconds) as s:
+            if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"): return ""
+            s.settimeout(seconds)
+            s.sendall(_HELLO)
+            return "" if s.recv(9)[3:4] == b"\4" else "what listens there is no Ray"
+    except (OSError, UnicodeError) as e: return getattr(e, "strerror", None) or str(e)
+
 
 # %% ../nbs/api/04_engines.ipynb #add75df6
 def call(
@@ -195,6 +212,7 @@ def ray_node(
     env=None,        # from `loopback`, the same for all nodes of a cluster
     cpus=1,          # threads of each worker
     tries=3,         # how often it is started
+    meanwhile=None,  # called while it starts
     **options,       # of `ray start`, such as num_cpus=2
 ):                   # yields (address, process)
     "A node of Ray on the loopback address, as long as the block lasts."
@@ -204,6 +222,7 @@ def ray_node(
         for left in range(tries - 1, -1, -1):
             p, at, said, me = _start_node(Path(folder), address, _environment(cpus) | env, options)
             try:
+                if meanwhile: meanwhile()
                 while p.poll() is None and "Ray runtime started" not in said.read_text(): _help_start(env["VALOR_RAY"], me), time.sleep(.1)
             except BaseException: p.terminate(); raise               # stopped by hand
             if p.poll() is None: break
@@ -221,12 +240,18 @@ def _start_node(folder, address, env, options):
     me, (port, *ports) = secrets.token_hex(28), free_ports(5)
     names = "dashboard-agent-grpc-port", "dashboard-agent-listen-port", "metrics-export-port", "runtime-env-agent-port"
     told = dict(zip(names, ports)) | {"node-ip-address": HOME} | {k.replace("_", "-"): v for k, v in options.items()}
-    begins = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats",
+    begins = ["--head", f"--port={port}", "--include-dashboard=false", "--no-monitor", f"--temp-dir={folder}"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", "--include-log-monitor=false",
                *([f"--address={address}"] if address else begins), *(f"--{k}={v}" for k, v in told.items())]
-    said, env = folder/f"said-{port}", env | dict(RAY_OVERRIDE_NODE_ID_FOR_TESTING=me)
+    said, env = folder/f"said-{port}", env | dict(RAY_OVERRIDE_NODE_ID_FOR_TESTING=me, PYTHONPATH=_lighter(folder, env["PYTHONPATH"]))
     with open(said, "w") as log: p = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     return p, address or f"{HOME}:{port}", said, me
+
+def _lighter(folder, path):
+    "`path`, on which a grammar of web addresses is not found: five processes of Ray would read it for a second each, and use it never."
+    (folder/"light").mkdir(exist_ok=True)
+    (folder/"light"/"rfc3987_syntax.py").write_text("raise ImportError('left out, see valor_lab.engines')\n")
+    return f"{folder/'light'}{os.pathsep}{path}"
 
 def _help_start(folder, me):
     "Say for a node's dashboard agent, as it will itself later, that it listens nowhere: the node dies if that takes it 15 seconds."
@@ -244,12 +269,12 @@ def ray_cluster(said="ray"):
         address, env = engine.address, QUIET
         already = "ray" in sys.modules and sys.modules["ray"].is_initialized()
         if not already:
-            if not address:
-                env, many = loopback(), dict(num_cpus=engine.processors) if engine.processors else {}
-                address, _ = stack.enter_context(ray_node(env=env, cpus=engine.cpus, **many))
+            env, many = (env, {}) if address else (loopback(), dict(num_cpus=engine.processors) if engine.processors else {})
             before = {k: os.environ.get(k) for k in env}
             stack.callback(lambda: [os.environ.pop(k, None) if v is None else os.environ.update({k: v}) for k, v in before.items()])
-            os.environ.update(env)
+            os.environ.update(env)                                              # before Ray is imported
+            opened = lambda: importlib.import_module("ray")
+            if not address: address, _ = stack.enter_context(ray_node(env=env, cpus=engine.cpus, meanwhile=opened, **many))
         ray = importlib.import_module("ray")
         if not already:
             try: ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
@@ -286,6 +311,13 @@ def check_nodes(ray, package="valor_lab", seconds=240):
         if version is None: raise ParameterError(f"engine 'ray': the node {name} cannot import {package} ({why}); install it there")
         if version != mine:
             raise ParameterError(f"engine 'ray': the node {name} has {package} {version}, this machine {mine}; use one version")
+
+def ready_engine(said=None) -> Engine:
+    "The engine, if its cluster lets us in and each of its nodes has this package: a wrong one is refused before anything else is made."
+    engine = check_engine(said)
+    if engine.name == "ray" and engine.address:
+        with ray_cluster(engine): pass
+    return engine
 
 # %% ../nbs/api/04_engines.ipynb #bfd13376
 def _on_ray(function, texts, engine, gpus, told):
