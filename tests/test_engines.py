@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from valor_lab import engines
+from valor_lab import engines, nodes
 from valor_lab.core import ParameterError
 from valor_lab.engines import WorkFailed, check_engine, find_engine, private_folder, run_all
 
@@ -226,10 +226,10 @@ def test_a_node_without_the_package_or_with_another_version_is_named_in_one_sent
     for name in ("ray", "ray.util", "ray.util.scheduling_strategies"): monkeypatch.setitem(sys.modules, name, ModuleType(name))
     sys.modules["ray.util.scheduling_strategies"].NodeAffinitySchedulingStrategy = lambda node, soft: node
     good = (__version__, "n")
-    engines.check_nodes(FakeRay(a=good, b=good, went=OSError()))
+    nodes.check_nodes(FakeRay(a=good, b=good, went=OSError()))
     for said, why in (((None, "No module named 'valor_lab'"), "the node b:1 cannot import valor_lab .*install it there"),
                       (("0.0.1", "b"), f"the node b:1 has valor_lab 0.0.1, this machine {__version__}")):
-        with pytest.raises(ParameterError, match=why) as e: engines.check_nodes(FakeRay(a=good, b=said))
+        with pytest.raises(ParameterError, match=why) as e: nodes.check_nodes(FakeRay(a=good, b=said))
         assert "\n" not in str(e.value)
 
 
