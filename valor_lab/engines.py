@@ -141,7 +141,8 @@ TRIES = 3   # how often a piece of work whose process died is given out
 
 def _worker(cpus):
     command = [sys.executable, "-m", "valor_lab.engines", "serve"]
-    return subprocess.Popen(command, text=True, encoding="utf-8", stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=worker_environment(cpus))
+    return subprocess.Popen(command, text=True, encoding="utf-8", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            env=worker_environment(cpus))
 
 def serve():
     "A worker: read a line, do what it says, answer with a line. Ends when nobody is left to ask."
