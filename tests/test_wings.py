@@ -9,7 +9,7 @@ import valor_lab
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT/"valor_lab"
 FLOORS = [                                                      # from the ground up; wings of one floor do not know each other
-    ["core", "files", "vocab", "grid", "engines"],
+    ["core", "files", "vocab", "grid", "nodes", "engines"],
     ["labels", "media", "models"], ["metrics"], ["harvest", "methods", "plots"], ["demo", "datasets"], ["training"],
     ["tasks", "workbench"], ["cli"]]
 ORDER = {                                                       # inside a wing, from the ground up
