@@ -115,7 +115,8 @@ class Unaligned(PresenceAbsence):
         out = super().state_dict()
         for m, r in self.references.items():
             out |= {f"{m}.{k}": v for k, v in r.state_dict().items()}
-            for i, s in self.optimizers[m].state_dict()["state"].items(): out |= {f"{m}-adam.{i}.{k}": torch.as_tensor(v) for k, v in s.items()}
+            for i, moments in self.optimizers[m].state_dict()["state"].items():
+                out |= {f"{m}-adam.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
         return out
 
     def load_state_dict(self, state, run):

@@ -154,7 +154,7 @@ def from_published(
     except KeyError as e:
         raise ParameterError(f"weights without {e.args[0]!r} are not of the released layout {name!r}; they hold "
                              f"{', '.join(list(state)[:5])}, …") from None
-    except (IndexError, ValueError, TypeError, RuntimeError, ZeroDivisionError, AssertionError) as e:   # shapes that fit no network of this layout
+    except (IndexError, ValueError, TypeError, RuntimeError, ZeroDivisionError, AssertionError) as e:   # shapes of no such network
         raise ParameterError(f"weights whose shapes are not those of the released layout {name!r} ({type(e).__name__}: {e}); for example "
                              f"{', '.join(f'{k} {list(v.shape)}' for k, v in list(state.items())[:3])}") from None
     load_strictly(model, ours)
@@ -163,14 +163,15 @@ def from_published(
 def _rebuilt(state, name, n_heads, norm, visual_attends, more):
     "(network, weights under our names) of a released layout."
     if name in LAYOUTS:
-        return importlib.import_module(f"valor_lab.models.{LAYOUTS[name]}").published(state, **more | (dict(n_heads=n_heads) if n_heads else {}))
+        if n_heads: more = more | dict(n_heads=n_heads)
+        return importlib.import_module(f"valor_lab.models.{LAYOUTS[name]}").published(state, **more)
     model = HAN(**asdict(published_config(state, n_heads, norm, visual_attends)) | more)
     return model, {_our_name(k): v for k, v in state.items() if not k.startswith(IDLE)}
 
 def _both(found, n_heads, **more):
     "The pair of a released NREP: one network for the sound, one for the picture."
     audio, visual = (from_published(found[k], n_heads, network="nrep", **more) for k in ("model_audio", "model_video"))
-    if audio.config != visual.config: raise ParameterError("model_audio and model_video are networks of different sizes: not a pair of NREP")
+    if audio.config != visual.config: raise ParameterError("model_audio and model_video differ in size: they are no pair of NREP")
     pair = make_model("nrep-pair", **asdict(audio.config))
     load_strictly(pair, {f"{m}.{k}": v for m, net in (("audio", audio), ("visual", visual)) for k, v in net.state_dict().items()})
     return pair.eval()

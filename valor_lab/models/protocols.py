@@ -82,7 +82,7 @@ def forward_all(
 # %% ../../nbs/api/models/05_protocols.ipynb #bf4ed1c3
 FIXED_GATES = {"gates_45": .45, "gates_52": .52}   # of both modalities; segments count from LOW on
 LOW = 0.25
-PROTOCOLS = ("avvp", "per_modality", "per_event", "ungated", "video_and_visual", *FIXED_GATES)
+PROTOCOLS = ("avvp", "per_modality", "per_event", "ungated", "video_and_visual", *FIXED_GATES)   # by which gate
 
 class Gates(NamedTuple):
     "Thresholds of the modality probabilities, one for each event, and the threshold of the segments that they were tuned with."
@@ -170,7 +170,7 @@ def _best_gates(prob, hits, said, true, grid, start):
 
 # %% ../../nbs/api/models/05_protocols.ipynb #8b0e7c12
 _PUBLISHED = "0.70 0.40 0.70 0.30 0.30 0.70 0.70 0.60 0.55 0.70 0.50 0.70 0.70 0.70 0.45 0.45 0.60 0.55 0.40 0.55 0.65 0.40 0.55 0.70 0.30"
-CMPAE_GATES = Gates(np.full(25, .45), np.array(_PUBLISHED.split(), float), .25)
+CMPAE_GATES = Gates(np.full(25, .45), np.array(_PUBLISHED.split(), float), .25)   # the thresholds of CMPAE's released code
 
 def fused(
     attending,    # HANOutput of a pass with cross-attention

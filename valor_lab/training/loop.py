@@ -87,8 +87,8 @@ def build_model(
     sizes = find_task(config.task).sizes(tensors)
     if not hasattr(BACKBONES[config.backbone][0], "set_labels"): return make_model(config.backbone, **config.network, **sizes)
     if words is None:
-        raise ParameterError(f"backbone {config.backbone!r} asks with the names of the events, and this set has no embeddings of them: they "
-                             "come with its feature store (harvest it), or with a network of your own, given as fit(…, model=…)")
+        raise ParameterError(f"backbone {config.backbone!r} asks with the names of the events, and this set has no embeddings of them: "
+                             "they come with its feature store (harvest it), or with a network of your own, given as fit(…, model=…)")
     return make_model(config.backbone, **config.network, **sizes, d_label=words.shape[1], label_embeddings=words)
 
 # %% ../../nbs/api/training/06_loop.ipynb #4ea039d0
@@ -134,8 +134,8 @@ def setup(fabric, config, run, data, val=None, model=None, compiled=False) -> Tr
                     if val is not None else None)
 
 # %% ../../nbs/api/training/06_loop.ipynb #3792fc77
-def train_step(t:Training, rows) -> torch.Tensor:
-    "One move of the weights; the loss and its terms, still on the device."
+def train_step(t:Training, rows) -> dict:
+    "One move of the weights; the loss and its terms by name, scalars that are still on the device."
     batch = t.objective.before_batch(t.module, t.task.take(t.data, rows, t.config))
     output = t.task.forward(t.model, batch)
     terms = t.objective.loss(t.module, batch, output)
