@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 h5py = pytest.importorskip("h5py")
 from valor_lab import training
 from valor_lab.core import ParameterError
-from valor_lab.datasets import load_dataset, open_rows, read_features, read_rows
+from valor_lab.datasets import load_dataset, open_rows, read_features, read_maps
 from valor_lab.vocab import AVE
 
 
@@ -126,7 +126,7 @@ def test_an_array_in_other_files_and_values_that_are_none_are_refused(tmp_path):
         f["nan"] = np.full((2, 3), np.nan)
         f["large"] = np.full((2, 3), 1e6)
     for name, says in (("", "other files"), ("raw", "other files"), ("nan", "row 1 holds NaN"), ("large", "65504")):
-        with pytest.raises(ParameterError, match=says): read_rows(tmp_path/"x.h5", [1], (3,), name=name)
+        with pytest.raises(ParameterError, match=says): read_maps(tmp_path/"x.h5", [1], (3,), name=name)
     (tmp_path/"y.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0"*50)
     with pytest.raises(ParameterError, match="y.h5"), open_rows(tmp_path/"y.h5", (3,)): pass
 
