@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 h5py = pytest.importorskip("h5py")
 from valor_lab import training
 from valor_lab.core import ParameterError
-from valor_lab.datasets import load_dataset, open_rows, read_features, read_maps
+from valor_lab.datasets import find_features, load_dataset, open_rows, read_features, read_maps
 from valor_lab.vocab import AVE
 
 
@@ -134,3 +134,22 @@ def test_an_array_in_other_files_and_values_that_are_none_are_refused(tmp_path):
 def test_one_of_the_two_files_alone_is_an_error(ave):
     (ave/"ave"/"audio_feature.h5").unlink()
     with pytest.raises(FileNotFoundError, match="both are needed"): load_dataset("ave", ave, "train", "places")
+
+
+def test_the_command_trains_the_networks_on_places_on_the_published_layout(ave, monkeypatch, capsys):
+    pytest.importorskip("papermill")
+    from valor_lab.cli import main
+    work = ave.parent/"work"
+    (work/"data").mkdir(parents=True)
+    (work/"valor.toml").write_text("")
+    (ave/"ave").rename(work/"data"/"ave")
+    monkeypatch.setenv("VALOR_ROOT", str(work))
+    monkeypatch.chdir(work)
+    assert main(["train", "ave", "--preset", "psp,cmran-full,cmbs", "--epochs", "1", "--device", "cpu"]) == 0
+    runs = training.find_runs(work/"runs", "ave")
+    assert {r.config.preset for r in runs} == {"psp", "cmran-full", "cmbs"} and all("accuracy" in r.scores["test"] for r in runs)
+    assert main(["train", "ave", "--preset", "ave-han", "--epochs", "1", "--device", "cpu"]) != 0        # it wants CLAP and CLIP, which are not here
+
+
+def test_the_demo_set_has_no_places_and_says_so(tmp_path):
+    with pytest.raises(ParameterError, match="the demo set has no places"): find_features("demo", tmp_path, ["a"], "places", None)
