@@ -55,7 +55,9 @@ def fitting_seconds(
         parts.append(found.assign(modality=m, above=(found.score - mean)/spread))
     return best_first(parts)
 
-def best_first(parts) -> pd.DataFrame: return pd.concat(parts).sort_values("above", ascending=False, kind="stable", ignore_index=True)
+def best_first(parts) -> pd.DataFrame:
+    "Several answers in one list."
+    return pd.concat(parts).sort_values("above", ascending=False, kind="stable", ignore_index=True)
 
 # %% ../../nbs/api/workbench/16_words.ipynb #6110bb41
 def named_caption(words:str, events, captions) -> str:
