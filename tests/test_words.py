@@ -105,7 +105,7 @@ def test_a_search_changes_no_file_and_only_clips_in_view_are_found(home, tmp_pat
     pytest.importorskip("torch"), pytest.importorskip("av")
     (home/"clips").mkdir()
     toy_set(home/"clips", 2)
-    made = harvest(sorted((home/"clips").glob("*.mp4")), Eye(), Ear(), home/"store")
+    made = harvest(sorted((home/"clips").glob("*.mp4")), Eye(), Ear(), home/"store", vocab=TOY)
     files = lambda: {p: p.stat().st_mtime_ns for p in (home/"store").rglob("*")}
     before, opened = files(), FeatureStore.open(home/"store")
     on = np.zeros((1, TEN, 3), bool)
