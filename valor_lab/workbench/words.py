@@ -117,7 +117,8 @@ class WordSearch(anywidget.AnyWidget):
 
     def __init__(self, clips:Clips, opened=None, teachers=None, **kw):
         # opened: called with clip, second and event; teachers: gives the teacher of a modality
-        self.clips, self.opened, self.teachers, self.hands, self.eyes = clips, opened, teachers, ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self.clips, self.opened, self.teachers = clips, opened, teachers
+        self.hands, self.eyes = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self.serial, self.store, self.loaded = 0, None, {}
         here = () if clips.store is None else set(clips.store.ids)
         super().__init__(**kw)
@@ -165,7 +166,8 @@ def _look(self, serial, words, where):
         except Exception as e: failed.append((w, _reason(words, e)))
     rows = _rows(self.clips, joined_seconds(best_first(parts)).head(MOST)) if parts else []
     if serial != self.serial: return
-    told = f"“{words}” {where}, best first" if rows else failed[0][1] if failed else f"no second of these clips stands out as “{words}”"
+    nothing = failed[0][1] if failed else f"no second of these clips stands out as “{words}”"
+    told = f"“{words}” {where}, best first" if rows else nothing
     doubt = [*dict.fromkeys(n for n in notes if n), *(f"Not {w}: {why}" for w, why in failed)] if rows else []
     with self.hold_sync(): self.found, self.asked, self.said, self.doubt, self.busy = rows, words, told, " ".join(doubt), False
 
@@ -194,7 +196,8 @@ def _like(settings, m):
 def _reason(words, e):
     "What to do where no teacher reads the words."
     why = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
-    if isinstance(e, (FileNotFoundError, ImportError)): return f"“{words}” is new here, and the teacher that would read it is not on this machine: {why}"
+    if isinstance(e, (FileNotFoundError, ImportError)):
+        return f"“{words}” is new here, and the teacher that would read it is not on this machine: {why}"
     return why if isinstance(e, ParameterError) else f"{type(e).__name__}: {why}"
 
 # %% ../../nbs/api/workbench/16_words.ipynb #0a727072
@@ -204,8 +207,8 @@ def _rows(clips, found):
     for r in found.itertuples():
         length = clips.duration(r.clip)/clips.n_segments
         a, b = r.first*length, (r.last + 1)*length
-        out.append(dict(clip=r.clip, at=float(r.second), segment=int(r.segment), modality=r.modality, score=float(r.score), above=float(r.above),
-                        says=f"{'heard' if r.modality == 'audio' else 'seen'}, {a:g} to {b:g} s", weak=weak[clips.place[r.clip]]))
+        out.append(dict(clip=r.clip, at=float(r.second), segment=int(r.segment), modality=r.modality,
+                        score=float(r.score), above=float(r.above), says=f"{'heard' if r.modality == 'audio' else 'seen'}, {a:g} to {b:g} s", weak=weak[clips.place[r.clip]]))
     return out
 
 def _asked_for(self, widget, message, buffers):
