@@ -208,7 +208,8 @@ def _rows(clips, found):
         length = clips.duration(r.clip)/clips.n_segments
         a, b = r.first*length, (r.last + 1)*length
         out.append(dict(clip=r.clip, at=float(r.second), segment=int(r.segment), modality=r.modality,
-                        score=float(r.score), above=float(r.above), says=f"{'heard' if r.modality == 'audio' else 'seen'}, {a:g} to {b:g} s",
+                        score=float(r.score), above=float(r.above),
+                        says=f"{'heard' if r.modality == 'audio' else 'seen'}, {a:g} to {b:g} s",
                         weak=weak[clips.place[r.clip]]))
     return out
 
