@@ -9,6 +9,7 @@ __all__ = ['LLP_URL', 'LLP_FILES', 'LLP_REVISIONS', 'RELEASES', 'HUB', 'YOUTUBE'
 # %% ../../nbs/api/datasets/00_fetch.ipynb #396f5b92
 import hashlib, os, re, shutil, stat, tempfile, zipfile
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from urllib.parse import quote
 
@@ -162,7 +163,8 @@ def _copy_span(av, src, dst, reel, start, end):
     for s, e in todo:
         for t, frame in _shown(av, s, reel, start, end):
             if not written and s.type == "video": _turn(e, frame)
-            frame.pts, frame.time_base = round(t/s.time_base), s.time_base
+            base = s.time_base if s.type == "video" else Fraction(1, frame.sample_rate)      # AVI counts sound in packets, not in samples
+            frame.pts, frame.time_base = round(t/base), base
             for packet in e.encode(frame): dst.mux(packet)
             written += 1
         for packet in e.encode(None): dst.mux(packet)
