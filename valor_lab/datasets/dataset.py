@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HOW', 'LISTS', 'PLACES', 'STORES', 'LOADERS', 'READERS', 'STOCKS', 'known', 'is_described', 'root_of', 'media_of',
            'list_datasets', 'dataset_folder', 'annotation_folder', 'read_split', 'inventory', 'store_path',
-           'load_dataset', 'register_dataset']
+           'load_dataset', 'how_to_get', 'register_dataset']
 
 # %% ../../nbs/api/datasets/09_dataset.ipynb #f73b97b3
 from dataclasses import replace
@@ -16,13 +16,14 @@ import pandas as pd
 
 from ..core import ParameterError, find_data, load_extension, one_of, resolve, safe_name
 from .description import find_description, list_descriptions
-from .features import FEATURES, Dataset, feature_files, find_features, how_made, left_out, other_lengths, read_feature
+from .features import FEATURES, LACKS, POOLED_AS, Dataset, feature_files, find_features, how_made, left_out, other_lengths, read_feature
 from .labelings import list_labels, load_labels
 from .own import clip_files, describe_set, load_own, read_own, stock_own
 from ..media import find_clips, short_name
 from ..labels import SegmentLabels, read_segments, read_weak
 
 # %% ../../nbs/api/datasets/09_dataset.ipynb #a97d1bcb
+# for each data set and part of it, how to get it
 HOW = dict(
     llp=dict(annotations="Fetch it with: valor fetch llp-annotations", videos="valor fetch llp-videos (what is still on YouTube)",
              classic="links in the README of the AVVP-ECCV20 repository (YapengTian/AVVP-ECCV20): VGGish, ResNet-152 and R(2+1)D-18 "
@@ -35,7 +36,7 @@ HOW = dict(
               labels="nbs/train.ipynb harvests, tunes and saves them"))
 
 # %% ../../nbs/api/datasets/09_dataset.ipynb #dd818220
-LISTS = dict(train="AVVP_train.csv", val="AVVP_val_pd.csv", test="AVVP_test_pd.csv")
+LISTS = dict(train="AVVP_train.csv", val="AVVP_val_pd.csv", test="AVVP_test_pd.csv")   # LLP's list of clips for each split
 
 PLACES = {"demo": "demo/{size}"}    # folder below the data folder, where it is not the data set's own name
 
@@ -180,6 +181,12 @@ def load_dataset(
     them."""
     return LOADERS[known(name, root)](name, root, split, features, labels, size, revision)
 
+# %% ../../nbs/api/datasets/09_dataset.ipynb #2bc86b37
+def how_to_get(name, features) -> str:
+    "How a data set comes by a kind of features, in words."
+    pooled = POOLED_AS.get(features, features)
+    return " ".join(x for x in (LACKS.get(features, ""), HOW[name].get(pooled, "")) if x)
+
 # %% ../../nbs/api/datasets/09_dataset.ipynb #2a0ad07b
 def _load_avvp(name, root, split, features, labels, size, revision):
     "LLP and the demo set, which share a layout."
@@ -187,7 +194,7 @@ def _load_avvp(name, root, split, features, labels, size, revision):
     folder, store = dataset_folder(name, root, size), store_path(name, root, size)
     has, missing, reader = find_features(name, folder, weak.ids, features, store)
     if not has.any():
-        raise FileNotFoundError(f"no clip of {name} {split} has {features} features below {folder}. {HOW[name].get(features, '')}")
+        raise FileNotFoundError(f"no clip of {name} {split} has {features} features below {folder}. {how_to_get(name, features)}")
     ids = [c for c, h in zip(weak.ids, has) if h]
     data = Dataset(tuple(ids), weak.select(ids), truth and truth.select(ids), None, reader(ids, folder/"pooled"/f"{split}"),
                    weak.vocab, None, f"demo ({size})" if name == "demo" else name, split, len(weak), missing)

@@ -144,9 +144,10 @@ def _features(x, folder):
         one_of("[features]", m, ("audio", "visual", "motion"))
         if v == "store" and m != "motion": out[m] = "store"; continue
         shape = v.get("shape") if isinstance(v, dict) and set(v) == {"folder", "shape"} else None
-        if not (isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and 0 < n <= 1 << 20 for n in shape)):
+        places = m == "visual" and isinstance(shape, list) and len(shape) == 4 and shape[1:3] == [7, 7]
+        if not (isinstance(shape, list) and (len(shape) == 2 or places) and all(type(n) is int and 0 < n <= 1 << 20 for n in shape)):
             raise ParameterError(f"features.{m} is {v!r:.80}, expected {'' if m == 'motion' else chr(34) + 'store' + chr(34) + ' or '}"
-                                 "{ folder = \"…\", shape = [T, D] }")
+                                 "{ folder = \"…\", shape = [T, D] }" + " or, of places, [T, 7, 7, D]"*(m == "visual"))
         out[m] = _inside(folder, v["folder"], f"features.{m}.folder"), tuple(shape)
     if not {"audio", "visual"} <= set(out): raise ParameterError("[features] needs both audio and visual")
     return out

@@ -20,7 +20,7 @@ from ..labels import SegmentLabels, WeakLabels
 from ..media import MediaError, find_clips, measure, short_name
 from .description import Description, find_description, read_description
 from .exchange import import_labels
-from .features import Dataset, find_parts, how_made, left_out, other_lengths
+from .features import KEPT, LACKS, Dataset, find_parts, how_made, left_out, other_lengths
 from .labelings import list_labels, load_labels
 from .tables import plain_words, read_sheet
 
@@ -157,12 +157,26 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
 
 def _kinds(d, features):
     "Modality -> where its features come from."
-    return d.features if one_of("features", features, ("own", "store")) == "own" else dict(audio="store", visual="store")
+    one_of("features", features, ("own", "store", "own-frames", "own-tokens", "own-places"))
+    return dict(audio="store", visual="store") if features == "store" else d.features
+
+def _kept(d, features, n_segments):
+    "Refuse a kind that is not pooled, in one sentence, where the set does not have it."
+    if features not in KEPT: return
+    part, kind = d.features[KEPT[features]], features.removeprefix("own-")
+    shape = None if part == "store" else part[1]
+    fits = dict(frames=lambda s: len(s) == 2 and s[0] > n_segments and s[0] % n_segments == 0, places=lambda s: len(s) == 4,
+                tokens=lambda s: s[0] == 64)
+    if shape is None or not fits[kind](shape):
+        raise ParameterError(f"{d.name} has no {kind}: its {KEPT[features]} features are "
+                             f"{'the store’s, one for each segment' if shape is None else list(shape)}, and this takes {LACKS[kind]}; "
+                             f"name them under [features] {KEPT[features]} in {d.folder.name}/dataset.toml")
 
 def _own_features(d, ids, features, store):
     if features is None: return np.ones(len(ids), bool), left_out([], d.folder), lambda ids, cache: {}
-    has, lack, reader = find_parts(_kinds(d, features), d.folder, ids, store, features, whole=False,
-                                   n_segments=parts_of_clip(d, ids, store))
+    n_segments = parts_of_clip(d, ids, store)
+    _kept(d, features, n_segments)
+    has, lack, reader = find_parts(_kinds(d, features), d.folder, ids, store, features, whole=False, n_segments=n_segments)
     if store is not None and len(lack):                                            # the harvest knows why
         why = {(r.id, r.modality): r.reason for r in store.failures.itertuples()}
         lack["reason"] = [r.reason or why.get((r.clip, r.what.split()[-1]), "") for r in lack.itertuples()]

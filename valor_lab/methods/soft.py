@@ -95,6 +95,7 @@ class Soft(Relabelled):
 
     @property
     def needs(self):
+        "Entries of a batch that its terms ask for."
         return ("scores_audio", "scores_visual", *(("labels_audio", "labels_visual") if self.config.thresholds == "labels" else ()))
 
     def relabel(self, run):

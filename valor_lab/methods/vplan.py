@@ -79,6 +79,7 @@ class Richness(Relabelled):
 
     @property
     def needs(self):
+        "Entries of a batch that its terms ask for."
         prefix = dict(softmax="scores", given="labels")[one_of("source", self.config.source, ("softmax", "given"))]
         return f"{prefix}_audio", f"{prefix}_visual"
 

@@ -18,7 +18,7 @@ import pandas as pd
 from .config import PRESETS, TrainConfig, network_options, override
 from ..core import ParameterError, atomic_path, one_of, resolve, safe_name, workspace
 from ..files import lock, visible
-from ..datasets import LISTS, describe_set, is_described, list_labels, load_dataset, load_labels, media_of
+from ..datasets import LACKS, LISTS, describe_set, is_described, list_labels, load_dataset, load_labels, media_of
 from ..datasets import read_split, root_of, save_labels
 from ..labels import concat, list_overlays, open_overlay, overlay_base
 
@@ -42,7 +42,8 @@ def register_recipe(name:str, recipe:Recipe) -> Recipe:
     return recipe
 
 # %% ../../nbs/api/training/07_recipes.ipynb #6849f204
-OWN = dict.fromkeys(("classic", "clipclap", "simple"), "own")   # a described data set has the features that its file names
+# a described data set has the features that its file names
+OWN = dict.fromkeys(("classic", "clipclap", "simple"), "own") | {k: f"own-{k}" for k in LACKS}
 
 def recipe(dataset:str, root="data") -> Recipe:
     "The recipe of a data set; one that was registered without is for parsing, with the presets as they are."
@@ -125,7 +126,7 @@ def keep_labels(labels, name, root="data", about=None):
 
 # %% ../../nbs/api/training/07_recipes.ipynb #4994007f
 register_recipe("llp", Recipe(beside="VALOR Table 1"))
-register_recipe("demo", Recipe(prepare=prepare_demo, sizes=DEMO_SIZES, instead={"classic": "simple"}))
+register_recipe("demo", Recipe(prepare=prepare_demo, sizes=DEMO_SIZES, instead={"classic": "simple", "frames": "simple-frames"}))
 
 def prepare(dataset:str, size="small", root="data"):
     "Make what a data set lacks on disk, as far as that can be done here."

@@ -139,6 +139,7 @@ class MMCSE(nn.Module):
         self.drop = drop()
 
     def apart(self, a, v):                                                                # [B,T,d] -> [B,T,C+1,k] each
+        "A vector for every event: [B,T,d] to [B,T,C+1,k] each."
         e_a = stacked(a.relu(), [u[1] for u in self.a_unmix]).relu()
         e_v = self.drop(stacked(v.relu(), [u[1] for u in self.v_unmix]).relu())
         return e_a, stacked(e_v, [u[4] for u in self.v_unmix]).relu()

@@ -187,6 +187,7 @@ class MMPyramid(nn.Module):
         self.heads = MMIL(c.d_model, c.n_events)
 
     def encode(self, audio, visual, motion, mask=None):                                 # [B,T,D] each -> a, v [B,T,d]
+        "Both streams after the pyramid: [B,T,D] to [B,T,d] each."
         a, v = self.fc_a(audio), self.fc_fusion(torch.cat([self.fc_v(visual), self.fc_st(motion)], -1))
         inputs = torch.stack([a, v], 2)
         v, a = self.MMP(v, a, mask)

@@ -59,6 +59,7 @@ class NREP(nn.Module):
         self.drop = nn.Dropout(.5)
 
     def project(self, audio, visual, motion):                                             # -> [B,T,d] each
+        "Both streams to the width of the network: [B,T,d] each."
         c, name = self.config, "NREP"
         t = c.n_segments if audio.shape[1] == 64 else audio.shape[1]
         if motion is None or list(motion.shape) != [len(audio), t, c.d_motion]:
