@@ -25,7 +25,9 @@ from ..core import (FetchError, ParameterError, atomic_path, cannot_fetch, downl
 from ..files import read_table
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #35a3f45e
+# where the annotation files lie, at one fixed revision
 LLP_URL = "https://raw.githubusercontent.com/YapengTian/AVVP-ECCV20/fde56118f2c2e7c19188dfefa2569a37b70054fe/data/"
+# SHA-256 of each annotation file
 LLP_FILES = {
     "AVVP_train.csv":        "bbeb83e8af46a85075216b213d3464f92dd4ab71468c852ae454b82cc745c0a4",
     "AVVP_val_pd.csv":       "1811813b54c5f43c3be0a97bd0971cfb8a93818ca7b3ab96cdc7f4ac37ef37a6",
@@ -97,6 +99,7 @@ def _check_member(m, out, archive):
         raise ParameterError(f"{Path(archive).name}: {m.filename!r} leads outside the folder; the archive is not unpacked")
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #5a0f7f80
+# what VALOR's authors released: repository, files, folder
 RELEASES = {
     "valor-features": dict(repo="datasets/NTUBarista/valor_features", files=["CLIP.zip", "CLAP.zip"], folder="llp"),
     "valor-checkpoints": dict(repo="NTUBarista/valor_trained_models",
@@ -104,7 +107,7 @@ RELEASES = {
                               folder="checkpoints")}
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #c5371ef8
-HUB = "https://huggingface.co/"
+HUB = "https://huggingface.co/"   # where released archives lie
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #41d66c35
 def fetch_release(
@@ -208,7 +211,7 @@ def _in_order(frames, most):
     while waiting: yield heappop(stamps), waiting.popleft()
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #2ac52466
-YOUTUBE = "https://www.youtube.com/watch?v={video}"
+YOUTUBE = "https://www.youtube.com/watch?v={video}"   # the page of a video
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #365a370e
 def fetch_video(

@@ -22,6 +22,7 @@ from .page import into_paper, picture, read_view, static, still, view_code
 anywidget, traitlets = need("anywidget", "lab"), need("traitlets", "lab")
 
 # %% ../../nbs/api/workbench/05_player.ipynb #1855d33b
+# the parts of the player, in the order in which they are joined
 SCRIPTS = [f"player_{part}.js" for part in ("stage", "time", "axis", "map", "media", "lanes", "editing", "link", "keys")]
 
 class Player(anywidget.AnyWidget):
