@@ -178,7 +178,8 @@ CHILDREN = {}   # the guardians of this process, so that none is left a zombie
 
 def _begin(job, a, slot):
     "Start a job's guardian. It belongs to no session of the notebook server, and with GPUs it has one of its own."
-    env = {k: v for k, v in os.environ.items() if k not in SESSION} | {TOKEN: a["token"], "VALOR_ROOT": a["root"], RUNS_FILE: str(job.path/RUNS)}
+    own = {TOKEN: a["token"], "VALOR_ROOT": a["root"], RUNS_FILE: str(job.path/RUNS)}
+    env = {k: v for k, v in os.environ.items() if k not in SESSION} | own
     if (cards := gpus()) and slot < len(cards): env["CUDA_VISIBLE_DEVICES"] = cards[slot]
     with open(job.path/"log.txt", "w") as out:
         p = subprocess.Popen([sys.executable, "-m", "valor_lab.workbench.jobs", str(job.path)], cwd=a["root"], env=env,

@@ -52,7 +52,7 @@ class Player(anywidget.AnyWidget):
         self.marks = None                                   # who keeps which clips are done: `labels.Marks`
         self.drawer = {}                                    # overlays that were opened here, by name: no stroke is dropped
         self.walk = list(clips.ids if playlist is None else playlist)
-        self.hands, self.coder = ThreadPoolExecutor(1), ThreadPoolExecutor(1)      # who makes pictures, and who encodes what no browser plays
+        self.hands, self.coder = ThreadPoolExecutor(1), ThreadPoolExecutor(1)   # for pictures, and for what must be encoded
         super().__init__(**kw)
         self.on_msg(self._asked)
         self.observe(lambda change: self.refresh(), "editing")
@@ -214,7 +214,7 @@ def follow_link(self:Player, do:str, message:dict):
 PART = 1 << 20   # bytes of media in one message
 
 def send_media(self:Player, clip:str, again:bool=False):
-    "A clip's file as bytes, part by part; only the clips of this player, only files in a data folder. `again`: it could not be played."
+    "A clip's file as bytes; only the clips of this player, only files in a data folder. `again`: what was sent could not be played."
     try: path = media_file(self.clips.files[clip], self.clips.folders)
     except (KeyError, ParameterError) as e: return self.send(dict(kind="refused", clip=clip, reason=str(e)))
     from valor_lab.media import copied_packets, unplayable
