@@ -103,8 +103,8 @@ def media_of(clips:Clips, clip:str) -> dict:
             odd, ready = unplayable(path), None
             try: ready = None if odd else copied_packets(path)
             except ParameterError: odd = ["what is in this file"]
-            more = dict(size=len(ready[0]), type=ready[1], start=ready[2]) if ready else dict(size=1, type="video/mp4", start=0., encoded=odd)
-            return dict(path="", picture=picture, **more)
+            if odd: return dict(path="", size=1, type="video/mp4", start=0., picture=picture, encoded=odd)
+            return dict(path="", size=len(ready[0]), type=ready[1], start=ready[2], picture=picture)
         start = zero_of_file(path)
     except ParameterError: pass
     path = Path(getattr(path, "path", path))
