@@ -58,8 +58,8 @@ def house(root=ROOT):
     for n, row in enumerate(rows):
         out.append(f'<text class="f" x="12" y="{at[row[0]][1] + HEIGHT / 2 + 4:.0f}">{n + 1}</text>')
         for name in row:
-            x, y = at[name]
-            out.append(f'<rect class="b" x="{x:.0f}" y="{y:.0f}" width="{WIDTH}" height="{HEIGHT}" rx="6"/><text class="n" x="{x + WIDTH / 2:.0f}" y="{y + 22:.0f}">{name}</text><text class="w" x="{x + WIDTH / 2:.0f}" y="{y + 39:.0f}">{WORDS.get(name, '')}</text>')
+            (x, y), words = at[name], WORDS.get(name, "")
+            out.append(f'<rect class="b" x="{x:.0f}" y="{y:.0f}" width="{WIDTH}" height="{HEIGHT}" rx="6"/><text class="n" x="{x + WIDTH / 2:.0f}" y="{y + 22:.0f}">{name}</text><text class="w" x="{x + WIDTH / 2:.0f}" y="{y + 39:.0f}">{words}</text>')
     return "\n".join([*out, "</svg>", ""])
 
 if __name__ == "__main__": sys.stdout.write(house())

@@ -240,7 +240,7 @@ def pages(root=ROOT):
     ref, out = reference(root), {}
     index = ["# Reference", "", "Every public name, from its docstring and the comments beside its parameters. N clips, T segments, C events, D feature size; axes are always in that order. "
              "`audio` and `visual` are spelled out in that order. Errors are `ParameterError` unless something else is said: what was found, what was expected, what to do.", ""]
-    for wing in [w for w in GROUND if w in ref] + [w for w in ref if w not in GROUND]:
+    for wing in [w for w in ref if w not in GROUND] + [w for w in GROUND if w in ref]:
         entries = ref[wing]
         ground = wing in GROUND
         path = root/"valor_lab"/f"{wing}.py" if ground else root/"valor_lab"/wing/"__init__.py"

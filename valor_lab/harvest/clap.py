@@ -130,7 +130,7 @@ def cut(
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #8d84a08e
 def check_audio(audio, at_least=1):
-    "Refuse anything but finite mono float samples."
+    "Refuse anything but finite mono float samples [n]."
     if not isinstance(audio, np.ndarray) or audio.ndim != 1 or audio.dtype.kind != "f":
         found = f"{audio.dtype} {list(audio.shape)}" if isinstance(audio, np.ndarray) else type(audio).__name__
         raise ParameterError(f"audio must be mono float samples in -1…1 at 48 kHz, [samples], found {found}")

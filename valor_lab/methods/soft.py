@@ -61,7 +61,7 @@ def balance(
     return weight*(1-ones), ones
 
 def weighted_bce(logits, target, weak, plus, minus, reduce=True):
-    "BCE of segments, weighted by whether the clip has the event; mean over clips, segments and events."
+    "BCE of segments [B,T,C], weighted by whether the clip has the event [B,C]; mean over clips, segments and events."
     w = torch.where(weak[:, None] > 0, plus, minus)                                           # [B,1,C]
     loss = w*bce_logits(logits, target, reduce=False)
     return loss.mean() if reduce else loss

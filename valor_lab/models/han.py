@@ -149,6 +149,7 @@ class HAN(nn.Module):
 
     # cross_attention: None as configured, else True or False for this call; mask [B,T]: False at padding
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_features(self, audio, visual, motion)
         a, v = self.project(audio, visual, motion)                           # [B,T,d] each
         inputs = torch.stack([a, v], 2)                                      # [B,T,2,d]

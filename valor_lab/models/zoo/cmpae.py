@@ -74,6 +74,7 @@ class CMPAE(nn.Module):
         return tuple(s*x + (1 - s)*y for x, y in zip(self.hat_encoder(a, v, True), apart))
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,80,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_streams(self, audio, visual, motion), refuse_mask(self, mask)
         cross, n = self.config.cross_attention if cross_attention is None else cross_attention, self.config.n_events
         a, v = self.project(audio, visual, motion)

@@ -145,6 +145,7 @@ class MMCSE(nn.Module):
         return e_a, stacked(e_v, [u[4] for u in self.v_unmix]).relu()
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_features(self, audio, visual, motion)
         if cross_attention is False: raise ParameterError("MM-CSE cannot be run without cross-attention: its layers add both streams")
         a, v = self.fc_a(audio), self.fc_fusion(torch.cat([self.fc_v(visual), self.fc_st(motion)], -1))          # [B,T,d]

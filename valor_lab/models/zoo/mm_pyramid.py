@@ -194,6 +194,7 @@ class MMPyramid(nn.Module):
         return a, v, inputs
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_features(self, audio, visual, motion)
         if cross_attention is False: raise ParameterError("MM-Pyramid cannot be run without cross-attention: its levels mix both streams")
         a, v, inputs = self.encode(audio, visual, motion, mask)
