@@ -9,7 +9,7 @@ import valor_lab
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT/"valor_lab"
 FLOORS = [                                                      # from the ground up; wings of one floor do not know each other
-    ["core", "files", "vocab", "grid", "engines"],
+    ["core", "files", "vocab", "grid", "nodes", "engines"],
     ["labels", "media", "models"], ["metrics"], ["harvest", "methods", "plots"], ["demo", "datasets"], ["training"],
     ["tasks", "workbench"], ["cli"]]
 ORDER = {                                                       # inside a wing, from the ground up
@@ -28,7 +28,7 @@ ORDER = {                                                       # inside a wing,
                  "records", "pooling"],
     "tasks": ["heads", "places", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
-                  "gate", "server", "app", "share"],
+                  "gate", "server", "app", "share", "words"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "runs", "train", "labels", "share"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]

@@ -126,9 +126,10 @@ def _read_table(name, table):
                  [float(t) for t in clip_thresholds], [float(t) for t in clap_thresholds])
 
 # %% ../nbs/api/02_vocab.ipynb #19e9d0e3
-LLP = _read_table("llp", _LLP)
+LLP = _read_table("llp", _LLP)   # the 25 events of LLP, with captions and thresholds as published, misspellings included
 
 # %% ../nbs/api/02_vocab.ipynb #e335fa94
+# LLP with its misspelt captions put right
 LLP_CORRECTED = replace(LLP.with_captions(clip={"Vacuum_cleaner": "A photo of a vacuum cleaner.",
                                                 "Acoustic_guitar": "A photo of an acoustic guitar."}), name="llp-corrected")
 
@@ -165,7 +166,8 @@ Mandolin                       | a mandolin                  | a mandolin
 """
 
 # %% ../nbs/api/02_vocab.ipynb #e905816a
+# the 28 events of AVE, in the order of its file; no thresholds were published
 AVE = _read_table("ave", "\n".join(line + " | nan | nan" for line in _AVE.strip().splitlines()))
 
 # %% ../nbs/api/02_vocab.ipynb #800e0403
-VOCABS = {v.name: v for v in (LLP, LLP_CORRECTED, AVE)}
+VOCABS = {v.name: v for v in (LLP, LLP_CORRECTED, AVE)}   # vocabularies by name

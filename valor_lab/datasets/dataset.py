@@ -23,6 +23,7 @@ from ..media import find_clips, short_name
 from ..labels import SegmentLabels, read_segments, read_weak
 
 # %% ../../nbs/api/datasets/09_dataset.ipynb #a97d1bcb
+# for each data set and part of it, how to get it
 HOW = dict(
     llp=dict(annotations="Fetch it with: valor fetch llp-annotations", videos="valor fetch llp-videos (what is still on YouTube)",
              classic="links in the README of the AVVP-ECCV20 repository (YapengTian/AVVP-ECCV20): VGGish, ResNet-152 and R(2+1)D-18 "
@@ -35,7 +36,7 @@ HOW = dict(
               labels="nbs/train.ipynb harvests, tunes and saves them"))
 
 # %% ../../nbs/api/datasets/09_dataset.ipynb #dd818220
-LISTS = dict(train="AVVP_train.csv", val="AVVP_val_pd.csv", test="AVVP_test_pd.csv")
+LISTS = dict(train="AVVP_train.csv", val="AVVP_val_pd.csv", test="AVVP_test_pd.csv")   # LLP's list of clips for each split
 
 PLACES = {"demo": "demo/{size}"}    # folder below the data folder, where it is not the data set's own name
 

@@ -87,6 +87,7 @@ Dataset.__repr__ = lambda self: (
     f"truth: {'yes' if self.truth else 'no'}, dense labels: {'yes' if self.labels else 'no'})")
 
 # %% ../../nbs/api/datasets/04_features.ipynb #07ea3a67
+# families of features: folder and shape of one clip for each stream
 FEATURES = {
     "classic": dict(audio=("feats/vggish", (10, 128)), visual=("feats/res152", (80, 2048)), motion=("feats/r2plus1d_18", (10, 512))),
     "clipclap": dict(audio=("CLAP/features", (64, 768)), visual=("CLIP/features", (10, 768)), motion=("feats/r2plus1d_18", (10, 512))),

@@ -110,6 +110,7 @@ def read_ave(name="ave", split="train", root="data", size="", revision=""):
                                             ignore_index=True)), truth
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #7e1ef2de
+# how to get each part of AVE
 HOW_AVE = dict(annotations="Put trainSet.txt, valSet.txt and testSet.txt there: links in the README of the AVE-ECCV18 repository "
                            "(YapengTian/AVE-ECCV18)", videos="links in the README of the AVE-ECCV18 repository; as data/ave/videos/VIDEO.*",
                classic="VGGish, ResNet-152 and R(2+1)D-18 features of the videos (valor_lab.extractors), as data/ave/feats/*/VIDEO.npy",
@@ -189,7 +190,7 @@ def load_ave(name, root, split, features, labels, size, revision):
 register_dataset("ave", load_ave, HOW_AVE, read_ave)
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #35ea4440
-ACCURACIES = ("accuracy", "accuracy/event", "accuracy/background")
+ACCURACIES = ("accuracy", "accuracy/event", "accuracy/background")   # keys of the scores of AVE, in percent
 
 def _counts(said, truth):
     "[N,6] of each clip: right seconds, those with an event, those without; then how many there are of each."
@@ -216,7 +217,7 @@ def with_background(
     return torch.cat([labels, 1 - labels.amax(-1, keepdim=True)], -1)
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #9bc0b9ce
-FUSIONS = ("average", "product", "both")
+FUSIONS = ("average", "product", "both")   # how the two streams become one answer
 
 def fuse(
     logits,           # [N,T,2,C+1] of both modalities, the background last
@@ -316,7 +317,7 @@ class Localisation(Task):
 register_task("ave", Localisation());
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #6413cc92
-KINDS = ("right event", "right background", "missed", "false alarm", "wrong event")
+KINDS = ("right event", "right background", "missed", "false alarm", "wrong event")   # what a second can be beside the truth
 
 def error_shares(said, truth) -> dict:
     "Percent of all seconds that are right, missed, a false alarm, or another event."

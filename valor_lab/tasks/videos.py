@@ -52,7 +52,9 @@ class Ragged:
         out[self.mask()] = self.values
         return out
 
-    def mask(self): return np.arange(self.shape[1]) < self.lengths[:, None]     # [N,T]
+    def mask(self):
+        "Which segments a video has: bool [N,T]."
+        return np.arange(self.shape[1]) < self.lengths[:, None]   # [N,T]
 
 # %% ../../nbs/api/tasks/03_videos.ipynb #39bb7dfc
 def find_streams(folder) -> dict:
@@ -88,8 +90,10 @@ def odd_lengths(lengths, durations, ids) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "line", "clip", "event", "modality", "kind", "detail"])
 
 # %% ../../nbs/api/tasks/03_videos.ipynb #22b234aa
+# names of the splits in the annotation of each set
 SUBSETS = {"thumos14": dict(train="validation", test="test"), "tal-demo": dict(train="train", val="val", test="test")}
-WIDTHS = {"thumos14": 1024, "tal-demo": 24}
+WIDTHS = {"thumos14": 1024, "tal-demo": 24}   # width of one stream of features, for each set
+# how to get each part of a set of videos
 HOW = {"thumos14": dict(annotations="Put annotations.csv and Ambiguous_test.txt into data/thumos14; see data/README.md",
                         videos="from the pages of the THUMOS challenge 2014",
                         i3d="Put the I3D features that many papers on THUMOS14 link to into data/thumos14/i3d: VIDEO.npy of shape "
@@ -98,6 +102,7 @@ HOW = {"thumos14": dict(annotations="Put annotations.csv and Ambiguous_test.txt 
                     for k in ("annotations", "i3d")} | dict(videos="there are none: only features are made up")}
 
 # %% ../../nbs/api/tasks/03_videos.ipynb #4b6835eb
+# the 20 actions of THUMOS14, in alphabetical order
 THUMOS_ACTIONS = ("BaseballPitch BasketballDunk Billiards CleanAndJerk CliffDiving CricketBowling CricketShot Diving FrisbeeCatch "
                   "GolfSwing HammerThrow HighJump JavelinThrow LongJump "
                   "PoleVault Shotput SoccerPenalty TennisSwing ThrowDiscus VolleyballSpiking").split()
