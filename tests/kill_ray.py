@@ -33,7 +33,7 @@ def process(*args): return subprocess.Popen([sys.executable, __file__, *map(str,
 class Nodes:
     "A Ray of several nodes on the loopback address."
     def __init__(self, n):
-        from valor_lab.engines import loopback, ray_node
+        from valor_lab.nodes import loopback, ray_node
         self.env, self.stack, self.processes = loopback(), contextlib.ExitStack(), []
         os.environ.update(self.env)                        # before Ray is imported
         self.address, head = self.stack.enter_context(ray_node(env=self.env, num_cpus=1, object_store_memory=200 << 20))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAYOUTS', 'describe_set', 'recordings_of', 'clip_parts', 'clip_files', 'read_listed', 'parts_of_clip',
            'clip_durations', 'own_store', 'read_tables', 'Layout', 'register_layout', 'layout_of', 'annotations_of',
-           'read_published', 'read_lists', 'load_own', 'stock_own']
+           'read_published', 'read_lists', 'load_own', 'how_to_get', 'stock_own']
 
 # %% ../../nbs/api/datasets/07_own.ipynb #03fe9170
 import warnings
@@ -24,7 +24,7 @@ from ..media import MediaError, find_clips, measure
 from .description import SPLIT_NAMES, Description, find_description, find_shipped, read_description
 from .exchange import import_labels
 from .features import Dataset, feature_files, find_features, how_made, in_store, kind_parts
-from .features import left_out, other_lengths, read_feature
+from .features import LACKS, left_out, other_lengths, read_feature
 from .labelings import list_labels, load_labels
 from .tables import plain_words, read_sheet
 
@@ -193,10 +193,12 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
     "A split of a data set that its file describes."
     d, store = describe_set(name, root, size), own_store(name, root, size)
     weak, truth = layout_of(d).read(name, split, root, size, revision)
-    has, missing, reader = find_features(d, weak.ids, features, store, features and parts_of_clip(d, weak.ids, store))
+    n_segments = features and parts_of_clip(d, weak.ids, store)
+    _kept(d, features, n_segments)
+    has, missing, reader = find_features(d, weak.ids, features, store, n_segments)
     if not has.any():
         raise FileNotFoundError(f"no clip of {name} {split} has {features} features below {d.folder}. "
-                                + d.get.get(features, f"Harvest them first with: valor harvest {name}"))
+                                + (how_to_get(d, features) or f"Harvest them first with: valor harvest {name}"))
     ids = tuple(c for c, h in zip(weak.ids, has) if h)
     data = Dataset(ids, weak.select(ids), truth and truth.select(ids), None, reader(ids, d.folder/"pooled"/split), weak.vocab, None,
                    d.title, split, len(weak), _with_reasons(missing, store))
@@ -205,9 +207,28 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
     if lack:
         data.missing = pd.concat([data.missing, left_out([(c, "harvested labels") for c in lack], d.folder)], ignore_index=True)
     if not d.window: data.findings = other_lengths(store, ids, data.truth)       # the last window of a recording is short by its nature
-    if features == "store" or features and d.layout == "table": data.made = how_made(store, kind_parts(d, features))
+    ours = features == "store" or features and d.layout == "table" and not d.kept.get(features)
+    if ours: data.made = how_made(store, kind_parts(d, features))
     if not d.weak and data.labels is not None: data.weak = data.labels.weak()      # nobody has said it: what the labels imply
     return data
+
+def how_to_get(d:Description, features:str) -> str:
+    "How a data set comes by a kind of features, in words."
+    alike = [k for k, parts in d.features.items() if parts == d.features.get(features)]                 # the same files, pooled
+    return " ".join(x for x in (LACKS.get(features, ""), next((d.get[k] for k in (features, *alike) if k in d.get), "")) if x)
+
+def _kept(d, features, n_segments):
+    "Refuse a kind that is not pooled, in one sentence, where a set that names one kind does not have it."
+    kind = (features or "").removeprefix("own-")
+    if kind not in LACKS or kind == features: return
+    part = d.features[features][d.kept[features]]
+    shape = None if part == "store" else part[1]
+    fits = dict(frames=lambda s: len(s) == 2 and s[0] and s[0] > n_segments and s[0] % n_segments == 0, places=lambda s: len(s) == 4,
+                tokens=lambda s: s[0] == 64)
+    if shape is None or not fits[kind](shape):
+        raise ParameterError(f"{d.name} has no {kind}: its {d.kept[features]} features are "
+                             f"{'the store’s, one for each segment' if shape is None else list(shape)}, and this takes {LACKS[kind]}; "
+                             f"name them under [features] {d.kept[features]} in {d.name}/dataset.toml")
 
 def _with_reasons(lack, store):
     "What the harvest knows of clips that lack something."
@@ -262,7 +283,7 @@ def _counted(d, split, ids, store):
     n, get = len(ids), d.get.get
     rows = [("recordings", split, len(clip_files(d, ids)), n, get("recordings", f"put them into {d.media.name}"))]
     files = {f"{kind} {m} ({p[0]})": (d.folder/p[0], get(kind, "")) for kind, parts in d.features.items() for m, p in parts.items()
-             if p != "store"}
+             if p != "store" and d.kept.get(kind) in (None, m) and not kind.startswith("own-")}
     files |= {f"harvested labels ({f.relative_to(d.folder).parts[0]})": (f, get("labels", "")) for f in d.labels.values()}
     rows += [(what, split, sum(f.exists() for f in feature_files(folder, ids, d.short_names)), n, how)
              for what, (folder, how) in files.items()]

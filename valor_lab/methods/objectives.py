@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['torch', 'F', 'TERMS', 'OBJECTIVES', 'bce', 'bce_logits', 'smooth', 'distil', 'Objective', 'check_needs', 'Context',
            'SupervisionConfig', 'dense', 'over_reached', 'rows_of', 'modality_term', 'union', 'joint_term',
-           'Supervision', 'register_objective', 'make_objective', 'list_objectives', 'Relabelled', 'Copied', 'Momentum',
-           'offer_presets']
+           'Supervision', 'register_objective', 'make_objective', 'list_objectives', 'Relabelled', 'segments_in',
+           'Copied', 'Momentum', 'offer_presets']
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #ee56afab
 import copy
@@ -264,10 +264,14 @@ class Relabelled(Supervision):
     def load_state_dict(self, state, run): self._keep(run, state["labels_audio"], state["labels_visual"])
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #f1f3dd4e
+def segments_in(data) -> int:
+    "T: what is not pooled has more rows than there are segments, 80 pictures or 64 tokens."
+    return min(data[m].shape[1] for m in ("audio", "visual", "motion") if data.get(m) is not None)
+
 class Copied(Relabelled):
     "Dense supervision by the weak label, copied to every segment of both modalities."
     def relabel(self, run):
-        n, t = run.data["audio"].shape[:2]
+        n, t = len(run.data["weak"]), segments_in(run.data)
         y = run.data["weak"][:, None].expand(n, t, -1)
         return y, y
 

@@ -10,6 +10,7 @@ __all__ = ['torch', 'F', 'prototype_label', 'key_segments', 'spherical_kmeans', 
 from dataclasses import dataclass
 
 from ..core import ParameterError, need, one_of
+from .objectives import segments_in
 from .objectives import Momentum, SupervisionConfig, bce_logits, register_objective, rows_of
 from .changes import as_bool, as_tensor
 
@@ -131,7 +132,7 @@ class PPL(Momentum):
 
     def start(self, run):
         super().start(run)
-        shape = (len(run.data["weak"]), run.data["audio"].shape[1], 2, run.data["weak"].shape[1])
+        shape = (len(run.data["weak"]), segments_in(run.data), 2, run.data["weak"].shape[1])
         self.soft, self.known = (torch.zeros(shape, device=run.data["weak"].device) for _ in range(2))     # [N,T,2,C]
         self.real = run.data.get("mask")                                                                   # [N,T]
         if self.real is None: self.real = torch.ones(shape[:2], dtype=torch.bool, device=self.soft.device)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..core import ParameterError, need, one_of
 from ..models import forward_all
+from .objectives import segments_in
 from .objectives import Supervision, SupervisionConfig, bce, register_objective, smooth
 from .changes import as_bool, as_float, as_tensor
 
@@ -63,7 +64,7 @@ class Removing(Contrast):
                 "target_visual": smooth(y, c.smoothing_visual).masked_fill(removed_visual, 0.)}
 
     def labels(self):
-        y, t = self.run.data["weak"].bool(), self.run.data["audio"].shape[1]
+        y, t = self.run.data["weak"].bool(), segments_in(self.run.data)
         return tuple((y & ~r)[:, None].expand(-1, t, -1) for r in self.removed)
 
     def _remember(self, run, removed): self.run, self.removed = run, removed.to(run.data["weak"].device)   # [2,N,C]

@@ -67,7 +67,8 @@ def job_title(parameters:dict) -> str:
     p = {k: str(v).strip() for k, v in parameters.items() if v is not None}
     seeds = p.get("seeds", "")
     parts = [p.get("preset", ""), p.get("labels", "").removeprefix("run:"), "; ".join(p.get("overrides", "").splitlines())[:60],
-             f"{p['epochs']} epochs" if p.get("epochs") else "", f"seed{'s' if ',' in seeds else ''} {seeds}" if seeds else ""]
+             f"{p['epochs']} epochs" if p.get("epochs") else "",
+             f"seed{'s' if ',' in seeds else ''} {seeds}" if seeds else "", p.get("engine", "")]
     return " · ".join(x for x in parts if x)
 
 def job_name(parameters:dict, taken) -> str:
