@@ -97,14 +97,15 @@ def read_vocab(name:str) -> Vocab:
     return Vocab(name, found, [e["clip"] for e in found.values()], [e["clap"] for e in found.values()], at("clip"), at("clap"))
 
 # %% ../nbs/api/02_vocab.ipynb #19e9d0e3
-LLP = read_vocab("llp")
+LLP = read_vocab("llp")   # the 25 events of LLP, with captions and thresholds as published, misspellings included
 
 # %% ../nbs/api/02_vocab.ipynb #e335fa94
+# LLP with its misspelt captions put right
 LLP_CORRECTED = replace(LLP.with_captions(clip={"Vacuum_cleaner": "A photo of a vacuum cleaner.",
                                                 "Acoustic_guitar": "A photo of an acoustic guitar."}), name="llp-corrected")
 
 # %% ../nbs/api/02_vocab.ipynb #e905816a
-AVE = read_vocab("ave")
+AVE = read_vocab("ave")   # the 28 events of AVE, in the order of its file; no thresholds were published
 
 # %% ../nbs/api/02_vocab.ipynb #800e0403
-VOCABS = {v.name: v for v in (LLP, LLP_CORRECTED, AVE)}
+VOCABS = {v.name: v for v in (LLP, LLP_CORRECTED, AVE)}   # vocabularies by name

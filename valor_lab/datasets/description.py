@@ -268,7 +268,8 @@ def description_toml(
                       'visual = "store"', ""])
 
 # %% ../../nbs/api/datasets/02_description.ipynb #681ea86b
-FILE, SHIPPED = "dataset.toml", "datasets/descriptions"
+FILE = "dataset.toml"                # what describes a data set
+SHIPPED = "datasets/descriptions"    # where the package keeps those of the library
 
 def find_description(name:str, root="data"):
     "The `dataset.toml` of a data set below `root`, or None."

@@ -150,7 +150,7 @@ class Layout:
     load:Callable = None   # load(name, root, split, features, labels, size, revision) -> Dataset; None: `load_own`
     stock:Callable = None  # stock(name, root, size) -> DataFrame, for `inventory`; None: `stock_own`
 
-LAYOUTS = {"table": Layout(read_tables)}
+LAYOUTS = {"table": Layout(read_tables)}   # what a file calls its `layout` -> how it is read
 
 def register_layout(name:str, read, load=None, stock=None):
     "Let files name another way to write lists and annotations."

@@ -21,6 +21,7 @@ from ..files import read_text
 from ..vocab import LLP, Vocab
 
 # %% ../../nbs/api/labels/00_labels.ipynb #49b1179c
+# columns of findings, as readers and `audit` list them
 FINDING_COLUMNS = ["file", "line", "clip", "event", "modality", "kind", "detail"]
 
 def _no_findings(): return pd.DataFrame({c: pd.Series(dtype=int if c == "line" else object) for c in FINDING_COLUMNS})
@@ -66,8 +67,12 @@ class WeakLabels:
 
     def __len__(self): return len(self.ids)
     def __repr__(self): return f"WeakLabels({len(self)} clips, {int(self.mask.sum())} labels of {len(self.vocab)} events)"
-    def events(self, clip): return [e for e, m in zip(self.vocab.events, self.mask[row_numbers([clip], self.ids, "a weak label")[0]]) if m]
-    def select(self, ids): return WeakLabels(ids, self.mask[row_numbers(list(ids), self.ids, "weak labels")], self.vocab, self.findings)
+    def events(self, clip):
+        "The events of a clip, as names."
+        return [e for e, m in zip(self.vocab.events, self.mask[row_numbers([clip], self.ids, "a weak label")[0]]) if m]
+    def select(self, ids):
+        "The weak labels of these clips, in this order."
+        return WeakLabels(ids, self.mask[row_numbers(list(ids), self.ids, "weak labels")], self.vocab, self.findings)
 
 # %% ../../nbs/api/labels/00_labels.ipynb #c14c09ef
 @dataclass(eq=False)

@@ -173,7 +173,7 @@ def load_ave(name, root, split, features, labels, size, revision):
 register_layout("ave", read_ave, load_ave)
 
 # %% ../../nbs/api/tasks/01_ave.ipynb #35ea4440
-ACCURACIES = ("accuracy", "accuracy/event", "accuracy/background")
+ACCURACIES = ("accuracy", "accuracy/event", "accuracy/background")   # keys of the scores of AVE, in percent
 
 def _counts(said, truth):
     "[N,6] of each clip: right seconds, those with an event, those without; then how many there are of each."
@@ -200,7 +200,7 @@ def with_background(
     return torch.cat([labels, 1 - labels.amax(-1, keepdim=True)], -1)
 
 # %% ../../nbs/api/tasks/01_ave.ipynb #9bc0b9ce
-FUSIONS = ("average", "product", "both")
+FUSIONS = ("average", "product", "both")   # how the two streams become one answer
 
 def fuse(
     logits,           # [N,T,2,C+1] of both modalities, the background last
@@ -245,7 +245,7 @@ class Localisation(Task):
 register_task("ave", Localisation());
 
 # %% ../../nbs/api/tasks/01_ave.ipynb #6413cc92
-KINDS = ("right event", "right background", "missed", "false alarm", "wrong event")
+KINDS = ("right event", "right background", "missed", "false alarm", "wrong event")   # what a second can be beside the truth
 
 def error_shares(said, truth) -> dict:
     "Percent of all seconds that are right, missed, a false alarm, or another event."
@@ -338,7 +338,7 @@ def prepare_ave_demo(size, root, name="ave-demo"):
     prepare_demo(size, root, name=describe_set(name, root).of)
     harvest_ave(name, size, root, tune_bagged)
 
-AVE_SIZES = describe_shipped("ave-demo").sizes                # as the demo set's, the head as wide as the rest
+AVE_SIZES = describe_shipped("ave-demo").sizes   # as the demo set's, the head as wide as the rest
 
 register_maker("ave", prepare_ave)
 register_maker("ave-demo", prepare_ave_demo);

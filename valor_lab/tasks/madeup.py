@@ -39,6 +39,7 @@ class VideoPlan:
     seed:int = 14
 
 # %% ../../nbs/api/tasks/03_madeup.ipynb #65b245a7
+# sizes of the made-up videos
 VIDEO_SIZES = {"tiny": VideoPlan(n_train=12, n_val=4, n_test=8, shortest=40, longest=70, every=18.), "small": VideoPlan()}
 
 # %% ../../nbs/api/tasks/03_madeup.ipynb #ead5155c

@@ -210,7 +210,7 @@ class TAL(_Kept):
 
     def figures(self, done, test): return {"a video": video_figure({n: r[0] for n, r in done.items()}, test)}
 
-TASK = register_task("tal", TAL())
+TASK = register_task("tal", TAL())   # the task of temporal action localisation, as it is registered
 
 # %% ../../nbs/api/tasks/04_tal.ipynb #e9fe3da5
 _TAL = dict(task="tal", features="i3d", protocol="proposals", select="last", batch_size=16, epochs=200, warmup=10,
@@ -223,7 +223,7 @@ _PRESETS = {"tal-mil": ("video", {}), "tal-ppl": ("ppl", _PPL), "tal-ppl-hard": 
 for _name, (_objective, _options) in _PRESETS.items(): register_preset(_name, dict(objective=_objective, options=_options, **_TAL))
 
 # %% ../../nbs/api/tasks/04_tal.ipynb #daa5ade1
-TAL_SIZES = describe_shipped("tal-demo").sizes
+TAL_SIZES = describe_shipped("tal-demo").sizes   # records for the made-up videos, by size
 
 register_maker("tal-demo", make_videos);
 

@@ -52,7 +52,9 @@ class Ragged:
         out[self.mask()] = self.values
         return out
 
-    def mask(self): return np.arange(self.shape[1]) < self.lengths[:, None]     # [N,T]
+    def mask(self):
+        "Which segments a video has: bool [N,T]."
+        return np.arange(self.shape[1]) < self.lengths[:, None]   # [N,T]
 
 # %% ../../nbs/api/tasks/02_videos.ipynb #39bb7dfc
 def find_streams(folder) -> dict:
@@ -88,7 +90,7 @@ def odd_lengths(lengths, durations, ids) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "line", "clip", "event", "modality", "kind", "detail"])
 
 # %% ../../nbs/api/tasks/02_videos.ipynb #22b234aa
-THUMOS_ACTIONS = describe_shipped("thumos14").vocab.events
+THUMOS_ACTIONS = describe_shipped("thumos14").vocab.events              # the 20 actions of THUMOS14, in alphabetical order
 DEMO_ACTIONS = describe_shipped("tal-demo").vocab.events                    # two neighbours share their first phase
 
 def stream_width(name, root="data"):

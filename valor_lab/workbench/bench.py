@@ -21,6 +21,7 @@ from .player import Player
 from .table import Column, Table
 from .tuning import MODALITY, PRESETS_FOLDER, Tuning, explaining, fill_unknown
 
+# the libraries of widgets, loaded when they are first used
 anywidget, traitlets, widgets = need("anywidget", "lab"), need("traitlets", "lab"), need("ipywidgets", "lab")
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #d3cbb77b
@@ -101,7 +102,9 @@ class BrowseBench:
         scored = [n for n in self.clips.labelings if n != self.clips.truth and n in self.table.frame and self.clips.truth]
         return [scored[0], False] if scored else ["disagreement", True] if "disagreement" in self.table.frame else ["", False]
 
-    def show(self): show_bench(self.player, self.table)
+    def show(self):
+        "Show list and player."
+        show_bench(self.player, self.table)
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #35104717
 def _browse_update(self):
