@@ -71,14 +71,19 @@ class Description:
         return round(self.window/self.segment_seconds) if self.window else None
 
     @property
-    def title(self): return f"{self.name} ({self.size})" if self.size else self.name
+    def title(self):
+        "The name as people read it, with the size of a set that comes in sizes."
+        return f"{self.name} ({self.size})" if self.size else self.name
+
     @property
-    def place(self): return f"{self.name}-{self.size}" if self.size else self.name    # in names of stores and labels
+    def place(self):
+        "The same in names of stores and labels."
+        return f"{self.name}-{self.size}" if self.size else self.name
 
 # %% ../../nbs/api/datasets/02_description.ipynb #0111f506
 KEYS = ("task", "segment_seconds", "n_segments", "window", "alignment", "media", "weak", "events", "splits", "truth", "features",
         "vocabulary", "layout", "short_names", "whole", "source", "of", "labels", "sizes", "get", "beside")
-SPLIT_NAMES = ("train", "val", "test")
+SPLIT_NAMES = ("train", "val", "test")   # the splits that a data set may have
 
 def read_description(
     path,            # a dataset.toml
