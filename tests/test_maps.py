@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 h5py = pytest.importorskip("h5py")
 from valor_lab import training
 from valor_lab.core import ParameterError
-from valor_lab.datasets import find_features, load_dataset, open_rows, read_features, read_maps
+from valor_lab.datasets import describe_set, find_features, load_dataset, open_rows, read_features, read_maps
 from valor_lab.vocab import AVE
 
 
@@ -152,4 +152,4 @@ def test_the_command_trains_the_networks_on_places_on_the_published_layout(ave, 
 
 
 def test_the_demo_set_has_no_places_and_says_so(tmp_path):
-    with pytest.raises(ParameterError, match="the demo set has no places"): find_features("demo", tmp_path, ["a"], "places", None)
+    with pytest.raises(ParameterError, match="the demo set has no places"): find_features(describe_set("demo", tmp_path, "tiny"), ["a"], "places", None)
