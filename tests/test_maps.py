@@ -152,4 +152,4 @@ def test_the_command_trains_the_networks_on_places_on_the_published_layout(ave, 
 
 
 def test_the_demo_set_has_no_places_and_says_so(tmp_path):
-    with pytest.raises(ParameterError, match="the demo set has no places"): find_features(describe_set("demo", tmp_path, "tiny"), ["a"], "places", None)
+    with pytest.raises(ParameterError, match="demo .tiny. has no places"): find_features(describe_set("demo", tmp_path, "tiny"), ["a"], "places", None)
