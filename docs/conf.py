@@ -31,9 +31,9 @@ html_use_index = False
 html_domain_indices = False
 html_favicon = "_static/favicon.svg"
 html_permalinks_icon = "#"
-html_sidebars = {"index": []}
+html_sidebars = {"*": [], "benchmarks/*": [], "data/*": []}
 html_theme_options = dict(
-    logo=dict(text="valor_lab"), navbar_align="left", header_links_before_dropdown=6, show_nav_level=1, navigation_depth=3, show_toc_level=2,
+    logo=dict(text="valor_lab"), navbar_align="left", header_links_before_dropdown=9, show_nav_level=1, navigation_depth=3, show_toc_level=2,
     navbar_end=["theme-switcher"], navbar_persistent=["search-button"], footer_start=["copyright"], footer_end=[], secondary_sidebar_items=["page-toc"],
     show_prev_next=False, pygments_light_style="a11y-high-contrast-light", pygments_dark_style="a11y-high-contrast-dark", use_edit_page_button=False)
 python_maximum_signature_line_length = 88

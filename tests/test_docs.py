@@ -136,6 +136,11 @@ def test_the_reference_reads_a_signature_as_python_does(ref):
         if e.kind == "function": assert [p.name.lstrip("*") for p in e.parameters] == list(inspect.signature(getattr(metrics, e.name)).parameters), e.name
 
 
+def test_every_public_name_has_a_docstring_and_every_array_a_shape(ref):
+    found = [f"{where}: {what}" for where, what in reference.gaps(ref)]
+    assert not found, "\n".join(found)
+
+
 def test_the_reference_is_written_for_the_words_of_the_source(tmp_path):
     (tmp_path/"valor_lab"/"w").mkdir(parents=True)
     (tmp_path/"valor_lab"/"w"/"__init__.py").write_text('"A wing."\nimport lazy_loader\n__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(a=["f", "K", "C"], b=["g"]))\n')

@@ -19,6 +19,7 @@ def worker_environment(cpus:int) -> dict:
     return os.environ | dict(PYTHONPATH=here, OMP_NUM_THREADS=str(cpus), VALOR_ROOT=str(workspace()))
 
 # %% ../nbs/api/04_nodes.ipynb #5e0a11c8
+# environment of Ray: no reports to elsewhere, no bars, GPUs left as they are
 QUIET = dict(RAY_USAGE_STATS_ENABLED="0", RAY_DATA_DISABLE_PROGRESS_BARS="1", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
 
 # a loopback address that Ray does not turn into the one by which others see this machine, as it does with 127.0.0.1

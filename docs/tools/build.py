@@ -23,6 +23,7 @@ def shown(nb, path):
             if re.search(r"^#\| ?hide", source, re.M): continue
             source = NOISE.sub("", source).strip("\n")
             if not source: continue
+            if all(re.match(r"(import |from .* import|%|#|\s|\)|$)", line) for line in source.splitlines()) and not cell["outputs"]: cell["metadata"] = dict(tags=["hide-input"])
             for o in cell["outputs"]:
                 data = o.get("data", {})
                 if len(data) > 1: data.pop("application/vnd.jupyter.widget-view+json", None)
@@ -58,13 +59,20 @@ def gather(stage):
         if ".ipynb_checkpoints" in p.parts: continue
         to = stage/p.relative_to(ROOT)
         to.parent.mkdir(parents=True, exist_ok=True)
-        to.write_text(json.dumps(shown(json.loads(p.read_text(encoding="utf-8")), p), ensure_ascii=False), encoding="utf-8")
+        nb = shown(json.loads(p.read_text(encoding="utf-8")), p)
+        if p.name == "index.ipynb": nb["cells"].append(rooms_below(p))
+        to.write_text(json.dumps(nb, ensure_ascii=False), encoding="utf-8")
     (stage/"nbs"/"README.md").write_text(notebooks_page(), encoding="utf-8")
     (stage/"_static"/"house.svg").write_text(drawing.house(ROOT), encoding="utf-8")
     (stage/"gallery.md").write_text(gallery.page(ROOT, stage), encoding="utf-8")
     for name, text in reference.pages(ROOT).items():
         (stage/"reference").mkdir(exist_ok=True)
         (stage/"reference"/name).write_text(text, encoding="utf-8")
+
+def rooms_below(path):
+    "A door's table of contents, for the site's navigation."
+    rooms = [p.relative_to(path.parent).with_suffix("") for p in sorted(path.parent.rglob("[0-9]*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
+    return dict(cell_type="markdown", id="rooms", metadata={}, source="\n".join(["```{toctree}", ":hidden:", "", *map(str, rooms), "```"]))
 
 def title(path):
     head = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]).splitlines()
@@ -80,7 +88,8 @@ def notebooks_page():
     for folder in sorted({p.parent for p in (ROOT/"nbs"/"api").rglob("*.ipynb") if p.parent != ROOT/"nbs"/"api" and ".ipynb_checkpoints" not in p.parts}):
         groups.append((f"valor_lab.{folder.relative_to(ROOT/'nbs'/'api')}".replace("/", "."), sorted(folder.glob("index.ipynb")) + sorted(folder.glob("[0-9]*.ipynb"))))
     for name, paths in groups: lines += ["", f"## {name}", "", *map(entry, paths)]
-    lines += ["", "```{toctree}", ":hidden:", "", "api/README"] + [str(p.relative_to(ROOT/"nbs").with_suffix("")) for p in top + [p for _, ps in groups for p in ps]] + ["```", ""]
+    first = [p for n, (_, ps) in enumerate(groups) for p in (ps[:1] if n and ps[0].stem == "index" else () if n else ps)]
+    lines += ["", "```{toctree}", ":hidden:", "", "api/README"] + [str(p.relative_to(ROOT/"nbs").with_suffix("")) for p in top + first] + ["```", ""]
     return "\n".join(lines)
 
 def main():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT, GAP, SIDE, MARGIN = 132, 52, 46, 26, 14
-WORDS = dict(core="errors, files", files="saving, locks", vocab="words", grid="the axis of time", engines="where work runs", labels="what is known", media="one pass over a file",
+WORDS = dict(core="errors, files", files="saving, locks", vocab="words", grid="the axis of time", nodes="machines", engines="where work runs", labels="what is known", media="one pass over a file",
              models="networks", metrics="how right it is", harvest="from clips to labels", methods="losses, mended labels", plots="figures", demo="a rendered world", datasets="finding data",
              training="the loop, runs", tasks="neighbouring tasks", workbench="moved by hand", cli="the command")
 
@@ -19,7 +19,7 @@ def floors(root=ROOT):
 
 def uses(root=ROOT):
     "`{(wing, wing it uses): imports}`; rooms on the ground floor count as wings of their own."
-    library, out = root/"valor_lab", {}
+    library, out, names = root/"valor_lab", {}, {n for row in floors(root) for n in row}
     for path in sorted(library.rglob("*.py")):
         parts = path.relative_to(library).with_suffix("").parts
         if parts in (("__init__",), ("_modidx",)): continue
@@ -32,7 +32,7 @@ def uses(root=ROOT):
                 found = [[*module, a.name] for a in node.names]
             elif isinstance(node, ast.Import): found = [a.name.split(".") for a in node.names]
             for f in found:
-                if len(f) > 1 and f[0] == "valor_lab" and f[1] in WORDS and f[1] != parts[0]: out[parts[0], f[1]] = out.get((parts[0], f[1]), 0) + 1
+                if len(f) > 1 and f[0] == "valor_lab" and f[1] in names and f[1] != parts[0]: out[parts[0], f[1]] = out.get((parts[0], f[1]), 0) + 1
     return out
 
 def house(root=ROOT):
@@ -58,8 +58,8 @@ def house(root=ROOT):
     for n, row in enumerate(rows):
         out.append(f'<text class="f" x="12" y="{at[row[0]][1] + HEIGHT / 2 + 4:.0f}">{n + 1}</text>')
         for name in row:
-            x, y = at[name]
-            out.append(f'<rect class="b" x="{x:.0f}" y="{y:.0f}" width="{WIDTH}" height="{HEIGHT}" rx="6"/><text class="n" x="{x + WIDTH / 2:.0f}" y="{y + 22:.0f}">{name}</text><text class="w" x="{x + WIDTH / 2:.0f}" y="{y + 39:.0f}">{WORDS[name]}</text>')
+            (x, y), words = at[name], WORDS.get(name, "")
+            out.append(f'<rect class="b" x="{x:.0f}" y="{y:.0f}" width="{WIDTH}" height="{HEIGHT}" rx="6"/><text class="n" x="{x + WIDTH / 2:.0f}" y="{y + 22:.0f}">{name}</text><text class="w" x="{x + WIDTH / 2:.0f}" y="{y + 39:.0f}">{words}</text>')
     return "\n".join([*out, "</svg>", ""])
 
 if __name__ == "__main__": sys.stdout.write(house())

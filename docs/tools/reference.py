@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUND = ("core", "files", "vocab", "grid", "engines")                    # rooms without a wing: what they list in __all__ is public
+GROUND = tuple(sorted(p.stem for p in (ROOT/"valor_lab").glob("*.py") if not p.stem.startswith("_")))   # rooms without a wing: what they list in __all__ is public
 ARRAY = re.compile(r"ndarray|Tensor|ArrayLike|\barrays?\b", re.I)
 SHAPE = re.compile(r"\[[^\]]*\]|\bscalar\b|any shape|\bshape\b")
 
@@ -32,6 +32,8 @@ class Entry:
     bases: str = ""
     value: str = ""
     line: int = 0
+    file: Path | None = None
+    note: str = ""              # the comment at the end of a signature of one line: shapes of what goes in and comes out
     members: list = field(default_factory=list)
     @property
     def path(self): return ".".join(x for x in ("valor_lab", self.wing, self.name) if x) if self.wing else f"valor_lab.{self.room}.{self.name}"
@@ -72,10 +74,12 @@ class Room:
         return out[1:] if skip_first and out else out
     def function(self, node, kind="function", name=None, skip_first=False):
         doc = ast.get_docstring(node) or ""
+        head = max([node.lineno, *(x.end_lineno for x in ast.walk(node.args) if hasattr(x, "end_lineno")), node.returns.end_lineno if node.returns else 0])
+        note = self.beside.get(head, "") if head == node.lineno and node.body[0].lineno > head else ""
         returns = None
         if node.returns is not None:
             returns = Parameter("", self.text(node.returns), None, self.beside.get(node.returns.end_lineno, "") if node.returns.end_lineno != node.lineno else "")
-        return Entry(name or node.name, self.wing, self.room, kind, doc, [typer_words(p) for p in self.parameters(node, skip_first)], returns, line=node.lineno)
+        return Entry(name or node.name, self.wing, self.room, kind, doc, [typer_words(p) for p in self.parameters(node, skip_first)], returns, line=node.lineno, file=self.path, note=note)
     def owner(self, node):
         "The class that `@patch` or `@patch_to(Class)` gives this function to."
         for d in node.decorator_list:
@@ -85,7 +89,7 @@ class Room:
                 first = (node.args.posonlyargs + node.args.args)[0]
                 return self.text(first.annotation)
     def klass(self, node):
-        e = Entry(node.name, self.wing, self.room, "class", ast.get_docstring(node) or "", bases=", ".join(map(self.text, node.bases)), line=node.lineno)
+        e = Entry(node.name, self.wing, self.room, "class", ast.get_docstring(node) or "", bases=", ".join(map(self.text, node.bases)), line=node.lineno, file=self.path)
         init = None
         for x in node.body:
             if isinstance(x, ast.AnnAssign) and isinstance(x.target, ast.Name) and not x.target.id.startswith("_"):
@@ -108,7 +112,7 @@ class Room:
         after = [x for x in self.tree.body if x.lineno > end][:1]
         if not doc and after and isinstance(after[0], ast.Expr) and isinstance(after[0].value, ast.Constant) and isinstance(after[0].value.value, str): doc = after[0].value.value
         value = self.text(node.value)
-        return Entry(name, self.wing, self.room, "constant", doc, value=value, line=start)
+        return Entry(name, self.wing, self.room, "constant", doc, value=value, line=start, file=self.path)
     @cached_property
     def defines(self):
         out = {}
@@ -169,7 +173,7 @@ def defined(path, name, wing, room, root):
     raise LookupError(f"{wing} hands on {name}, which {path.relative_to(root)} neither defines nor imports")
 
 def reference(root=ROOT):
-    "`{wing: [Entry]}` for every public name; a name that its room does not define is an error."
+    "`{wing: [Entry]}` for every public name; a name that its room does not define is an error. A method without words has those of the class above."
     out = {}
     for wing, rooms in public_names(root).items():
         out[wing] = []
@@ -178,6 +182,18 @@ def reference(root=ROOT):
             path = root/"valor_lab"/f"{room}.py" if ground else root/"valor_lab"/wing/f"{room.replace('.', '/')}.py"
             for n in names:
                 if not n.startswith("_"): out[wing].append(defined(path, n, wing, room, root))
+    every = [e for entries in out.values() for e in entries if e.kind == "class"]
+    classes = {e.name: e for e in every} | {(e.wing, e.name): e for e in every}
+    def above(e, name, depth=0):
+        for b in re.findall(r"\w+", e.bases) if depth < 9 else ():
+            base = classes.get((e.wing, b), classes.get(b)) or room_at(e.file, e.wing, e.room).defines.get(b)
+            if base is None or base is e or base.kind != "class": continue
+            for m in base.members:
+                if m.name == name and m.doc: return m.doc
+            if doc := above(base, name, depth + 1): return doc
+        return ""
+    for e in every:
+        for m in e.members: m.doc = m.doc or above(e, m.name)
     return out
 
 def plain(text):
@@ -208,6 +224,7 @@ def described(e, path, fence="::::"):
     out += ["", plain(e.doc.strip()), ""]
     told = [p for p in e.parameters if p.comment]
     out += [f":param {p.name.replace('*', '')}: {plain(p.comment)}" for p in told]
+    if e.note: out += [f":shapes: {plain(e.note)}"]
     if e.returns and e.returns.comment: out += [f":returns: {plain(e.returns.comment)}"]
     out += [""]
     for m in e.members: out += described(m, f"{path}.{m.name}", fence[:-1]) if m.doc else []
@@ -215,17 +232,15 @@ def described(e, path, fence="::::"):
 
 def notebook_of(e, root):
     "The notebook that an entry is written in, from the top of the site."
-    folder = root/"nbs"/"api"/e.wing
-    *inside, room = e.room.split(".")
-    for p in sorted(folder.rglob(f"[0-9]*_{room}.ipynb")): return p.relative_to(root)
-    return None
+    inside = e.file.relative_to(root/"valor_lab")
+    return next((p.relative_to(root) for p in sorted((root/"nbs"/"api"/inside.parent).glob(f"[0-9]*_{inside.stem}.ipynb"))), None)
 
 def pages(root=ROOT):
     "`{file name: text}`: a page for each wing and for each room on the ground floor, and an index with every name."
     ref, out = reference(root), {}
     index = ["# Reference", "", "Every public name, from its docstring and the comments beside its parameters. N clips, T segments, C events, D feature size; axes are always in that order. "
              "`audio` and `visual` are spelled out in that order. Errors are `ParameterError` unless something else is said: what was found, what was expected, what to do.", ""]
-    for wing in [w for w in GROUND if w in ref] + [w for w in ref if w not in GROUND]:
+    for wing in [w for w in ref if w not in GROUND] + [w for w in GROUND if w in ref]:
         entries = ref[wing]
         ground = wing in GROUND
         path = root/"valor_lab"/f"{wing}.py" if ground else root/"valor_lab"/wing/"__init__.py"
@@ -258,7 +273,7 @@ def gaps(ref):
             for f in [e, *e.members]:
                 where = e.path + (f".{f.name}" if f is not e else "")
                 for p in [*f.parameters, *([f.returns] if f.returns else [])]:
-                    if is_array(p) and not SHAPE.search(p.comment) and not SHAPE.search(f.doc): yield where, f"array {p.name or 'returned'} without a shape"
+                    if is_array(p) and not any(map(SHAPE.search, (p.comment, f.doc, f.note))): yield where, f"array {p.name or 'returned'} without a shape"
 
 if __name__ == "__main__":
     ref = reference()

@@ -127,6 +127,7 @@ class PPL(Momentum):
 
     @property
     def needs(self):
+        "Entries of a batch that its terms ask for."
         given = one_of("pseudo", self.config.pseudo, ("prototypes", "given")) == "given"
         return ("labels_audio", "labels_visual") if given else ()
 
@@ -143,10 +144,12 @@ class PPL(Momentum):
             (self.take if c.pseudo == "given" else self.estimate)()
 
     def take(self):
+        "Features and labels of the rows that prototypes are made of."
         for i, m in enumerate(("audio", "visual")):
             self.soft[:, :, i], self.known[:, :, i] = self.run.data[f"labels_{m}"], self.real[..., None].float()
 
     def estimate(self):
+        "Prototypes anew, and soft labels from them."
         c, y, real = self.config, self.run.data["weak"], self.real
         out = self.run.predict(self.encoder, keep=("audio_prob", "visual_prob", "segment_logits", "features", "time_attention"))
         k, y_real = (real.sum(1)*c.key_share).long().clamp(min=c.key_segments), y[:, None].expand(*real.shape, -1)[real]    # [N], [M,C]

@@ -59,6 +59,7 @@ class Contrast(Supervision):
 class Removing(Contrast):
     "Guided losses from which single labels of a modality are removed; a removed target is exactly 0."
     def targets(self, batch, removed_audio, removed_visual):                                     # removals: bool [B,C]
+        "The labels of a batch without those that are removed."
         c, y = self.config, batch["weak"]
         return {**batch, "target_audio": smooth(y, c.smoothing_audio).masked_fill(removed_audio, 0.),
                 "target_visual": smooth(y, c.smoothing_visual).masked_fill(removed_visual, 0.)}
@@ -225,6 +226,7 @@ class JoMoLD(Removing):
         self.ratios = torch.stack(self.find_ratios(run)).double().to(run.data["weak"].device)          # [2,C]
 
     def find_ratios(self, run):
+        "The share of labels of each event that is absent from one stream [2,C]."
         c, y = self.config, run.data["weak"]
         if one_of("ratios", c.ratios, ("estimated", "published")) == "published":
             if y.shape[1] != 25:

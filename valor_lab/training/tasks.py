@@ -15,7 +15,7 @@ import pandas as pd
 from .. import methods, models          # by their doors: networks are loaded when one is asked for
 from ..core import ParameterError, atomic_path, fingerprint, later, load_extension, one_of
 from ..files import read_arrays
-from ..datasets import FEATURES, KEPT, Dataset, save_labels
+from ..datasets import LACKS, Dataset, feature_kinds, save_labels
 from ..files import read_arrays
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import SCORES, avvp_scores
@@ -208,7 +208,7 @@ class Task:
     headline = ""          # the score that is named first
     curves = ()            # scores drawn by epoch, besides the loss
     protocols = ()         # how outputs may become predictions
-    features = (*FEATURES, "store", "own", *(k for k in KEPT if k.startswith("own")))   # kinds that `load_dataset` has for it
+    features = (*feature_kinds(), "store", "own", *(f"own-{k}" for k in LACKS))   # kinds that `load_dataset` has for it
     published = ""         # the data set of its rows in published_results.csv; "": there are none
     backbones = ()         # names of networks that `networks` registers
     shows = ()             # sections of nbs/train.ipynb that make sense: "fidelity", "gains", "nonaligned", "timelines"
@@ -218,48 +218,76 @@ class Task:
         "`Options` as the record sets them."
         return models.make_config(self.Options, config.task_options) if self.Options else None
 
-    def networks(self): pass   # import what registers the networks of this task
+    def networks(self):
+        "Import what registers the networks of this task."
+        # import what registers the networks of this task
 
     # the loop
-    def inputs(self, data, device="cpu") -> dict: return inputs_on_device(data, device)      # features alone
-    def tensors(self, data, device="cpu") -> dict: return on_device(data, device)            # with labels
-    def rows(self, tensors) -> int: return len(tensors["weak"])                              # of an epoch
+    def inputs(self, data, device="cpu") -> dict:
+        "Features alone, on the device."
+        return inputs_on_device(data, device)   # features alone
+    def tensors(self, data, device="cpu") -> dict:
+        "Features and labels, on the device."
+        return on_device(data, device)   # with labels
+    def rows(self, tensors) -> int:
+        "How many rows an epoch has."
+        return len(tensors["weak"])   # of an epoch
     def sizes(self, tensors) -> dict:
         "What the data decides of the network: the number of events and the widths of the features."
         widths = {f"d_{f}": tensors[f].shape[-1] if f in tensors else 0 for f in ("audio", "visual", "motion")}
         return dict(n_events=tensors["weak"].shape[-1], **widths)
-    def take(self, tensors, rows, config) -> dict: return take(tensors, rows)                # chance comes from torch, seeded at each epoch
+    def take(self, tensors, rows, config) -> dict:
+        "A batch; chance comes from torch, seeded at each epoch."
+        return take(tensors, rows)   # chance comes from torch, seeded at each epoch
     def forward(self, model, batch):
         output = model(batch["audio"], batch["visual"], batch.get("motion"))
         return models.leave_out(output, batch["reached"]) if "reached" in batch else output
-    def context(self, **what): return methods.Context(**what)                                # what the objective may see of the run
+    def context(self, **what):
+        "What the objective may see of the run."
+        return methods.Context(**what)   # what the objective may see of the run
 
     # what is said, and how good it is
-    def predict(self, model, data, tensors, config, gates=None) -> Scored: raise NotImplementedError
+    def predict(self, model, data, tensors, config, gates=None) -> Scored:
+        "What the network says of a split, as labels with their probabilities."
+        raise NotImplementedError
     def probabilities(self, scored, config):
         "`(audio, visual)` [N,T,C], zero where the protocol lets nothing through, and the threshold from which on they are labels."
         return (*(np.asarray(getattr(scored.labels, m), np.float32) for m in ("audio", "visual")), .5)
-    def per_clip(self, said, truth) -> pd.DataFrame: raise NotImplementedError               # a row per clip; columns: `scores`, in percent
-    def evaluate(self, said, truth) -> dict: return self.per_clip(said, truth).mean().to_dict()
+    def per_clip(self, said, truth) -> pd.DataFrame:
+        "A row for each clip; the columns are `scores`, in percent."
+        raise NotImplementedError   # a row per clip; columns: `scores`, in percent
+    def evaluate(self, said, truth) -> dict:
+        "The scores by name, in percent."
+        return self.per_clip(said, truth).mean().to_dict()
     def resample(self, said, truth, draws) -> np.ndarray:
         "[n,K] the scores when clip i counts `draws[:,i]` times; here they are means over clips."
         return draws @ self.per_clip(said, truth)[list(self.scores)].to_numpy() / draws.sum(1, keepdims=True)
-    def rests_on(self, truth) -> float: return len(truth.ids)                                # how many clips a score is made of
+    def rests_on(self, truth) -> float:
+        "How many clips a score is made of."
+        return len(truth.ids)   # how many clips a score is made of
 
     # the folder
-    def describe(self, data) -> dict: return describe(data)
-    def write(self, folder, split, scored): write_predictions(folder, split, scored)
+    def describe(self, data) -> dict:
+        "What a run keeps of the data that it saw."
+        return describe(data)
+    def write(self, folder, split, scored):
+        "Keep what was said of a split in the folder of the run."
+        write_predictions(folder, split, scored)
     def read(self, folder, split, vocab):
         "What `write` wrote, as `evaluate` takes it; a `FileNotFoundError` if there is nothing."
         f = read_arrays(folder/f"{split}.npz", ("ids", "audio", "visual"))
         return SegmentLabels(f["ids"].tolist(), f["audio"], f["visual"], vocab, f.get("durations"))
-    def as_labels(self, said) -> SegmentLabels: return said
+    def as_labels(self, said) -> SegmentLabels:
+        "What was said, as segment labels."
+        return said
     def write_labels(self, own, data, folder, about):
         "Keep what the objective made of the training split's labels: `load_labels(\"train\", folder)`."
         save_labels(SegmentLabels(data.ids, *(x.cpu().numpy() > .5 for x in own), data.vocab), "train", folder, about)
 
     # the notebook
-    def figures(self, done, test) -> dict: return {}                                         # title -> figure of the finished runs
+    def figures(self, done, test) -> dict:
+        "Titles and figures of the finished runs."
+        return {}   # title -> figure of the finished runs
     def telling(self, data, n=3):
         "The clips that tell most about a parser: of those with at most two events, the ones in which hearing and seeing differ most."
         differ = (data.truth.audio ^ data.truth.visual).sum((1, 2))*(data.weak.mask.sum(1) <= 2)
