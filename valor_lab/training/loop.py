@@ -128,8 +128,8 @@ def setup(fabric, config, run, data, val=None, model=None, compiled=False) -> Tr
                     if val is not None else None)
 
 # %% ../../nbs/api/training/06_loop.ipynb #3792fc77
-def train_step(t:Training, rows) -> torch.Tensor:
-    "One move of the weights; the loss and its terms, still on the device."
+def train_step(t:Training, rows) -> dict:
+    "One move of the weights; the loss and its terms by name, scalars that are still on the device."
     batch = t.objective.before_batch(t.module, t.task.take(t.data, rows, t.config))
     output = t.task.forward(t.model, batch)
     terms = t.objective.loss(t.module, batch, output)
