@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 ROOT_FLAG := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root)
 BIN := .venv/bin
 
-.PHONY: demo test lab app
+.PHONY: demo test lab app docs
 # One bootstrap for all: a virtual environment, uv, and the pinned packages. It runs again only when the pins change; an environment
 # that was not finished is made anew, and .ready says that what was installed can be imported.
 .venv/.ready: pyproject.toml constraints.txt
@@ -30,3 +30,7 @@ lab: .venv/.ready
 
 app: .venv/.ready
 	$(BIN)/valor app
+
+# The documentation as static pages in site/; notebooks are shown as committed.
+docs: .venv/.ready
+	$(BIN)/python docs/tools/build.py

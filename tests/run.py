@@ -1,7 +1,7 @@
 """All tests of the project, in one go, with one closing line that counts them.
 
     python tests/run.py            # everything
-    python tests/run.py core       # without the notebooks: checks and pytest
+    python tests/run.py core       # without the notebooks and the site: checks and pytest
 
 Checks that the export and the notebooks are clean work on a copy, so the tree is left as it was."""
 import filecmp, os, re, shutil, subprocess, sys, tempfile, time
@@ -33,7 +33,7 @@ def check_clean():
     "The library is what the notebooks export, and the notebooks' metadata is clean."
     with tempfile.TemporaryDirectory() as d:
         copy = Path(d)/ROOT.name
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "data", "runs", "reports", "__pycache__", "*.egg-info", "test-artifacts", ".ipynb_checkpoints"))
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "data", "runs", "reports", "site", "__pycache__", "*.egg-info", "test-artifacts", ".ipynb_checkpoints"))
         out = command("nbdev_export", cwd=copy)
         drift = differing(ROOT/"valor_lab", copy/"valor_lab", "*.py")
         yield say("the library is what its notebooks export", out.returncode == 0 and not drift, f"run nbdev_export and commit {', '.join(drift)}" if drift else out.stdout[-500:] * bool(out.returncode))
@@ -68,11 +68,11 @@ def browser(which=shutil.which, root=lambda: hasattr(os, "geteuid") and os.geteu
         if out.returncode: return f"no chromium here, and apt-get {args[0]} failed: {(out.stdout.strip().splitlines() or ['it said nothing'])[-1]}"
     return "" if which("chromium") else "apt-get installed chromium, but there is none on the path"
 
-def run_pytest(env):
+def run_pytest(env, core=False):
     if why := browser(): env = dict(env, NO_CHROMIUM=why)
     with tempfile.TemporaryDirectory() as d:
         report = Path(d)/"report.xml"
-        out = subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-rs", f"--junitxml={report}", "--durations=8"], cwd=ROOT, env=env)
+        out = subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-rs", f"--junitxml={report}", "--durations=8", *(["--ignore=tests/test_site.py"] * core)], cwd=ROOT, env=env)
         if not report.exists(): return say("pytest", False, "it did not finish")
         suites = list(ET.parse(report).getroot().iter("testsuite"))
     n, skipped, bad = (sum(int(s.get(k)) for s in suites) for k in ("tests", "skipped", "errors"))
@@ -82,8 +82,9 @@ def run_pytest(env):
 def main():
     env, counts = environment(), []
     counts += check_clean()
-    if "core" not in sys.argv[1:]: counts.append(run_notebooks(env))
-    counts.append(run_pytest(env))
+    core = "core" in sys.argv[1:]
+    if not core: counts.append(run_notebooks(env))
+    counts.append(run_pytest(env, core))
     passed, failed, skipped = map(sum, zip(*counts))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(failed > 0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from valor_lab import engines
+from valor_lab import engines, nodes
 from valor_lab.core import ParameterError
 from valor_lab.engines import WorkFailed, check_engine, find_engine, private_folder, run_all
 
@@ -159,8 +159,109 @@ def test_the_launcher_refuses_an_engine_that_is_not_there(tmp_path):
     with pytest.raises(ParameterError, match="engine='rya' is not known"): check_start(fixed, "han", engine="rya")
 
 
-def test_the_command_takes_an_engine_and_refuses_a_wrong_one_before_the_teachers_are_loaded(tmp_path, capsys):
+WRONG = [("rya", "engine='rya' is not known"), ("ray:127.0.0.1:9", "no cluster answers at 127.0.0.1:9"),
+         ("ray://127.0.0.1:1", "without ray://"), ("ray:127.0.0.1:9,cpus=2", "no cluster answers at 127.0.0.1:9"),
+         ("slurm", "there is no `sbatch`"), ("local:processes=x", "expected a whole number")]
+
+@pytest.mark.parametrize("engine,why", WRONG)
+def test_the_commands_take_an_engine_and_refuse_a_wrong_one_before_anything_is_made(engine, why, tmp_path, monkeypatch, capsys):
     from valor_lab.cli import main
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
     (tmp_path/"a.mp4").touch()
-    assert main(["harvest", str(tmp_path/"a.mp4"), "--out", str(tmp_path/"out"), "--demo", "--engine", "ray:127.0.0.1:9"]) == 2
-    assert "no cluster answers at 127.0.0.1:9" in capsys.readouterr().err and not (tmp_path/"out").exists()
+    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    file = ["harvest", str(tmp_path/"a.mp4"), "--out", str(tmp_path/"out"), "--demo"]
+    for words in (file, ["harvest", "demo", "--demo"], ["train", "demo"]):
+        assert main([*words, "--engine", engine]) == 2
+        (line,) = [l for l in capsys.readouterr().err.splitlines() if why in l]
+        assert len(line) < 300
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4"]
+
+
+def test_a_data_set_that_is_named_is_harvested_by_the_engine_that_is_named(monkeypatch, tmp_path, capsys):
+    import pandas as pd
+    from types import SimpleNamespace
+    from valor_lab import cli, datasets
+    asked = {}
+    class Store(list):
+        failures = pd.DataFrame(columns=["id", "modality", "reason"])
+    monkeypatch.setattr("valor_lab.cli.harvest._set_name", lambda clips, listed: "mine")
+    monkeypatch.setattr("valor_lab.cli.harvest.choose_teachers", lambda *a: (None, None))
+    monkeypatch.setattr(datasets, "describe_set", lambda name: SimpleNamespace(splits={"train": ""}, vocab=[1], media=tmp_path))
+    monkeypatch.setattr(datasets, "harvest_set", lambda name, *teachers, **options: asked.update(options) or Store())
+    cli.main(["harvest", "mine", "--engine", "local:processes=2"])
+    assert asked["engine"] == "local:processes=2"
+
+
+def test_what_listens_but_is_no_ray_is_said_and_not_waited_for():
+    import socket, threading
+    from valor_lab.engines import _reach
+    with socket.create_server(("127.0.0.1", 0)) as server:                        # takes the call and never speaks
+        at = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ParameterError, match=f"no cluster answers at {at} .timed out"): _reach(at, .2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def web():
+            c, _ = server.accept()
+            with c: c.recv(100), c.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        threading.Thread(target=web, daemon=True).start()
+        with pytest.raises(ParameterError, match="what listens there is no Ray"): _reach(f"127.0.0.1:{server.getsockname()[1]}", 5)
+
+
+class FakeRay:
+    "A cluster whose nodes say what they are told to say."
+    class exceptions: RayError = OSError
+    def __init__(self, **said): self.said = said                                  # node -> (version or None, words)
+    def nodes(self): return [dict(Alive=True, NodeID=n, NodeManagerAddress=n, NodeManagerPort=1) for n in self.said]
+    def remote(self, f):
+        class Task:
+            def options(task, scheduling_strategy, **more): task.node = scheduling_strategy; return task
+            def remote(task, package): return task.node
+        return Task()
+    def wait(self, refs, timeout): return refs[:1], refs[1:]
+    def get(self, ref):
+        if isinstance(self.said[ref], Exception): raise self.said[ref]
+        return self.said[ref]
+
+
+def test_a_node_without_the_package_or_with_another_version_is_named_in_one_sentence(monkeypatch):
+    from types import ModuleType
+    from valor_lab import __version__
+    for name in ("ray", "ray.util", "ray.util.scheduling_strategies"): monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["ray.util.scheduling_strategies"].NodeAffinitySchedulingStrategy = lambda node, soft: node
+    good = (__version__, "n")
+    nodes.check_nodes(FakeRay(a=good, b=good, went=OSError()))
+    for said, why in (((None, "No module named 'valor_lab'"), "the node b:1 cannot import valor_lab .*install it there"),
+                      (("0.0.1", "b"), f"the node b:1 has valor_lab 0.0.1, this machine {__version__}")):
+        with pytest.raises(ParameterError, match=why) as e: nodes.check_nodes(FakeRay(a=good, b=said))
+        assert "\n" not in str(e.value)
+
+
+def test_every_notebook_that_trains_takes_an_engine_checks_it_first_and_uses_it():
+    found = []
+    for path in sorted((HERE.parent/"nbs").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+        calls = [s for s in "\n".join(code).replace("\n    ", " ").splitlines() if "train_all(" in s]
+        if not calls or path.name == "plugins.ipynb": continue
+        given = "".join(next(c["source"] for c in cells if "parameters" in c["metadata"].get("tags", [])))
+        assert 'engine = ""' in given and "ready_engine(engine or None)" in code[1], path.name
+        assert all("engine=engine" in s for s in calls), path.name
+        found.append(path.stem)
+    assert {"train", "ablations", "methods", "papers"} <= set(found)
+
+
+def test_the_launcher_starts_the_job_with_the_engine_of_the_page(tmp_path, monkeypatch):
+    pytest.importorskip("anywidget")
+    from valor_lab.workbench import launcher
+    asked = []
+    class Started:
+        name, says = "job", "It waits."
+    monkeypatch.setattr(launcher, "launch", lambda notebook, parameters, name, folder: asked.append((parameters, name)) or Started())
+    desk = launcher.Launcher(size="tiny", root=str(tmp_path/"data"), out=str(tmp_path/"runs"))
+    form = dict(do="start", preset="han", labels="", overrides="", epochs=1, seeds="0", device="cpu")
+    desk._asked(None, form | dict(engine="local:processes=2"), None)
+    assert asked[0][0]["engine"] == "local:processes=2" and "local:processes=2" in desk.message
+    desk._asked(None, form | dict(engine=""), None)
+    assert "engine" not in asked[1][0]
+    desk._asked(None, form | dict(engine="ray:127.0.0.1:9"), None)
+    assert len(asked) == 2 and "no cluster answers at 127.0.0.1:9" in desk.message
+    assert "engine: engine.value" in (HERE.parent/"valor_lab/workbench/static/launcher.js").read_text()

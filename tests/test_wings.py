@@ -9,7 +9,7 @@ import valor_lab
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT/"valor_lab"
 FLOORS = [                                                      # from the ground up; wings of one floor do not know each other
-    ["core", "files", "vocab", "grid", "engines"],
+    ["core", "files", "vocab", "grid", "nodes", "engines"],
     ["labels", "media", "models"], ["metrics"], ["harvest", "methods", "plots"], ["demo", "datasets"], ["training"],
     ["tasks", "workbench"], ["cli"]]
 ORDER = {                                                       # inside a wing, from the ground up
@@ -23,13 +23,13 @@ ORDER = {                                                       # inside a wing,
     "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"],
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes", "paper"],
     "demo": ["plan", "pen", "beings", "machines", "instruments", "figures", "sounds", "scenes", "simple", "render", "teachers"],
-    "datasets": ["fetch", "tables", "description", "labelings", "features", "formats", "exchange", "own", "harvesting", "dataset", "new"],
+    "datasets": ["fetch", "tables", "description", "labelings", "features", "formats", "exchange", "own", "harvesting", "dataset", "new", "maps"],
     "training": ["tasks", "config", "runs", "results", "parsing", "capture", "loop", "recipes", "plans", "comparison", "papers",
-                 "records", "pooling"],
+                 "records", "pooling", "together"],
     "tasks": ["heads", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
-                  "gate", "server", "app", "share"],
-    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "runs", "train", "labels", "share"]}
+                  "gate", "server", "app", "share", "words"],
+    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "runs", "train", "labels", "share", "sets"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
 

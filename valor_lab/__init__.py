@@ -7,6 +7,6 @@ import lazy_loader as _lazy
 
 _WINGS = ("cli", "datasets", "demo", "harvest", "labels", "media", "methods", "metrics", "models", "plots", "tasks", "training",
           "workbench")
-_ROOMS = ("core", "vocab", "grid", "engines")
+_ROOMS = ("core", "vocab", "grid", "nodes", "engines")
 
 __getattr__, __dir__, __all__ = _lazy.attach(__name__, submodules=[*_WINGS, *_ROOMS])

@@ -73,7 +73,7 @@ def check_writable(
         raise ParameterError(f"{where} cannot hold {odd!r}: a tab, a line end or another character that no list can hold is in it")
 
 # %% ../nbs/api/00_core.ipynb #f5c58c60
-WORKSPACE_FILE = "valor.toml"
+WORKSPACE_FILE = "valor.toml"   # the file that makes a folder a workspace
 
 def workspace() -> Path:
     "The folder a person works in: `$VALOR_ROOT`, or upwards from here the first with a `valor.toml`, else the working directory."
@@ -261,7 +261,7 @@ def atomic_path(
 
 # %% ../nbs/api/00_core.ipynb #80f59c27
 def fingerprint(
-    *parts,  # arrays, files (Path), strings, numbers, or lists and dicts of these
+    *parts,  # arrays of any shape, files (Path), strings, numbers, or lists and dicts of these
 ) -> str:
     "Sixteen hexadecimal digits that depend on the content of `parts`, on nothing else."
     h = hashlib.sha256()
@@ -344,10 +344,12 @@ class FetchError(OSError):
     "A file could not be fetched; the message says which, from where, and where to put it by hand."
 
 def cannot_fetch(name, source, folder, reason):
+    "The error of a file that cannot be had: what, from where, why, and the folder to put it in."
     return FetchError(f"{name} could not be fetched from {source} ({reason}). Put it into {folder} by hand and run again.")
 
 # %% ../nbs/api/00_core.ipynb #551df30a
 def sha256_of(path):
+    "SHA-256 of a file, in hexadecimal digits."
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
 # %% ../nbs/api/00_core.ipynb #881eff3c

@@ -192,7 +192,7 @@ def read_array(
     mapped:bool=False,    # leave it on the disk
     limit:int=1 << 30,    # bytes, unless it is mapped
 ) -> np.ndarray:
-    "An array; objects, pickled code, cut files and other kinds of values are refused."
+    "An array of whatever shape the file says; objects, pickled code, cut files and other kinds of values are refused."
     path = Path(path)
     try:
         if not path.is_file():
@@ -268,7 +268,9 @@ def login() -> str:
     try: return getpass.getuser()
     except (KeyError, OSError, ImportError): return "someone"
 
-def utc() -> str: return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+def utc() -> str:
+    "Now, in UTC, to the second: `2026-11-21T12:00:00+00:00`."
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 # %% ../nbs/api/01_files.ipynb #08cf7550
 @contextlib.contextmanager

@@ -163,7 +163,7 @@ def dump_indices(
     duration:float,  # seconds that the dump covers
     rate:float=8,    # pictures a second of the dump
 ) -> np.ndarray:
-    "Which source picture each picture of a constant-rate dump is, as `ffmpeg -r 8` writes it."
+    "Which source picture each picture of a constant-rate dump is [n], as `ffmpeg -r 8` writes it."
     n, kept = max(1, round(rate*duration)), []
     stay = np.diff(times, append=times[-1] + 1/fps)*rate
     for i, (tick, stays) in enumerate(zip(np.asarray(times, float)*rate, stay)):
@@ -181,7 +181,7 @@ def unrepeated(
     fps:float,       # pictures a second of the source
     duration:float,  # seconds that the dump covers
 ) -> np.ndarray:
-    "The pictures of an 8 fps dump in which none is repeated."
+    "The pictures [n] of an 8 fps dump in which none is repeated."
     kept, free = [], 0                                                     # free: the first source picture not used yet
     for k in range(max(1, round(8*duration))):
         i = max(free, int(np.searchsorted(times, (k - 1.1)/8 - 1/fps)))
@@ -199,7 +199,7 @@ def sample_indices(
     sampling:str="published",   # "published" or "centres"
     repeat:bool=True,           # False: the benchmark's features as they were made: no picture of a slow source is repeated
 ) -> np.ndarray:
-    "The source picture for each of `n` samples."
+    "The source picture for each of `n` samples [n]."
     one_of("sampling", sampling, ("published", "centres"))
     if n < 1: raise ParameterError(f"n={n}: at least one picture must be wanted")
     if sampling == "centres": return np.maximum(np.searchsorted(times, (np.arange(n) + .5)*duration/n, side="right") - 1, 0)
@@ -253,9 +253,13 @@ class Window:
             raise ParameterError(f"a window begins at 0 or later and ends later; found {self.start:g}–{self.end:g} s of {self.path.name}")
 
     @property
-    def id(self): return window_id(self.path.stem, self.start, self.end)
+    def id(self):
+        "The clip's id: `NAME_START_END`."
+        return window_id(self.path.stem, self.start, self.end)
     @property
-    def name(self): return f"{self.path.name} ({_seconds(self.start)}–{_seconds(self.end)} s)"
+    def name(self):
+        "The window in words."
+        return f"{self.path.name} ({_seconds(self.start)}–{_seconds(self.end)} s)"
     def __str__(self): return f"{self.path} ({_seconds(self.start)}–{_seconds(self.end)} s)"
 
 # %% ../nbs/api/03_grid.ipynb #09eaba40

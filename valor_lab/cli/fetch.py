@@ -14,6 +14,7 @@ from ..core import ParameterError, one_of, resolve
 from .frame import command, done, say
 
 # %% ../../nbs/api/cli/02_fetch.ipynb #c29de9c5
+# what `valor fetch` fetches, in words
 TARGETS = {"llp-annotations": "the annotation files of LLP", "llp-videos": "LLP's clips, as far as they are still on YouTube",
            "valor-features": "features and labels that VALOR's authors released", "valor-checkpoints": "their trained weights"}
 

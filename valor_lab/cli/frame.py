@@ -15,6 +15,7 @@ from ..core import WORKSPACE_FILE, FetchError, ParameterError, load_plugins, wor
 from ..files import read_text
 
 # %% ../../nbs/api/cli/00_frame.ipynb #838b74f5
+# the command; rooms add sub-commands to it
 valor = typer.Typer(name="valor", add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
                     help="A workbench for weakly-supervised audio-visual video parsing.")
 _GROUPS = {}

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..core import ParameterError, one_of
-from ..engines import check_engine
+from ..engines import ready_engine
 from ..vocab import LLP, VOCABS
 from .frame import command, done, file_arguments, say
 
@@ -46,7 +46,7 @@ def _set_name(clips, listed):
     if listed is None and clips and len(clips) == 1 and not Path(clips[0]).expanduser().exists():
         from valor_lab.datasets import is_described
         if is_described(clips[0]): return clips[0]
-        raise ParameterError(f"{clips[0]} is a data set of the library, whose clips are found by a list: give files and --out")
+        raise ParameterError(f"{clips[0]} is a data set of a plug-in, whose clips no file names: give files and --out")
     raise ParameterError("name a data set, or files and the folder of their store with --out")
 
 def _harvest_set(name, teachers, options):
@@ -99,11 +99,11 @@ def valor_harvest(
     "Let CLIP and CLAP see and hear video files, and keep it in a store."
     one_of("--precision", precision, ("auto", "fp32", "fp16", "bf16")), one_of("--preprocess", preprocess, ("published", "model"))
     one_of("--vocab", vocab, VOCABS), one_of("--sampling", sampling, ("published", "centres"))
-    check_engine(engine)
+    ready_engine(engine)
     from valor_lab.harvest import harvest, summary
     from valor_lab.media import find_clips
     made = lambda: choose_teachers(demo, device, clip_model, clip_weights, clap_checkpoint, quick_gelu, precision, preprocess, tokenizer)
-    more = dict(batch=batch, workers=workers, shard=shard, retry=retry, progress=not quiet,
+    more = dict(batch=batch, workers=workers, shard=shard, retry=retry, progress=not quiet, engine=engine,
                 features=[w for f in features or () for w in f.split(",")])
     if out is None: return _harvest_set(_set_name(clips, listed), made, more)
     named, out = file_arguments(clips, listed), out.expanduser().absolute()
@@ -111,7 +111,7 @@ def valor_harvest(
     n = len(find_clips(named, folder))                     # a fault in the list shows before the teachers are loaded
     say(f"harvesting {n} clips into {out}")
     store = harvest(named, *made(), out, n_segments, sampling, folder=folder, vocab=VOCABS[vocab], **more,
-                    segment_seconds=segment_seconds, alignment=alignment, window=window, hop=hop, engine=engine)
+                    segment_seconds=segment_seconds, alignment=alignment, window=window, hop=hop)
     for r in store.failures.itertuples(): print(f"{r.id}\t{r.modality}\t{r.reason}")
     if not len(store): return done(f"not one clip was stored in {out}", left_out=n)
     return done(summary(store))

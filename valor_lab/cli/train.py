@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ..core import ParameterError, need, resolve, shipped
+from ..engines import ready_engine
 from .frame import command, done, say
 
 # %% ../../nbs/api/cli/10_train.ipynb #f76ce88b
@@ -27,17 +28,18 @@ def valor_train(
     seeds:Annotated[str, typer.Option(help="with commas")] = "0",
     device:Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
     out:Annotated[str, typer.Option(help="folder of the runs")] = "runs",
+    engine:Annotated[str, typer.Option(help="local:processes=2, ray:HOST:PORT, slurm:partition=NAME; else what valor.toml says")] = "",
 ):
     "Train on a data set, and write a report."
     from valor_lab import datasets, training
-    datasets.known(dataset)
+    datasets.known(dataset), ready_engine(engine or None)
     preset = preset or _fitting(dataset, size)
     training.plan_runs(preset, dataset, size, overrides, epochs)          # what cannot be trained is refused before a notebook starts
     before = {r.name for r in resolve(out).glob("*/config.toml")} if resolve(out).is_dir() else set()
     report = training.report_folder(f"train-{training.place(dataset, size)}")
     say(f"training {preset} on {dataset}; the executed notebook is {report/'train.ipynb'}")
     given = dict(preset=preset, dataset=dataset, size=size, labels=labels, overrides=overrides, epochs=epochs, seeds=seeds,
-                 device=device, out=out)
+                 device=device, engine=engine, out=out)
     _execute(report, given | dict(report=str(report)))
     runs = training.list_runs(out, False)
     for r in runs[runs.dataset.isin([dataset, f"{dataset} ({size})"])].itertuples(): print(f"{out}/{r.name}")
@@ -47,8 +49,8 @@ def valor_train(
 def _fitting(dataset, size):
     "The preset for what is here."
     from valor_lab import datasets
-    name = f"{dataset}-harvested"
-    return "valor" if not datasets.is_described(dataset) or name in datasets.list_labels() else "han"
+    if not datasets.is_described(dataset) or datasets.find_shipped(dataset): return "valor"
+    return "valor" if f"{datasets.describe_set(dataset, size=size).place}-harvested" in datasets.list_labels() else "han"
 
 # %% ../../nbs/api/cli/10_train.ipynb #c330bb33
 def _execute(report, given):

@@ -8,7 +8,10 @@ __all__ = ['LLP_URL', 'LLP_FILES', 'LLP_REVISIONS', 'RELEASES', 'HUB', 'YOUTUBE'
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #396f5b92
 import hashlib, os, re, shutil, stat, tempfile, zipfile
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from heapq import heappop, heappush
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,7 +25,9 @@ from ..core import (FetchError, ParameterError, atomic_path, cannot_fetch, downl
 from ..files import read_table
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #35a3f45e
+# where the annotation files lie, at one fixed revision
 LLP_URL = "https://raw.githubusercontent.com/YapengTian/AVVP-ECCV20/fde56118f2c2e7c19188dfefa2569a37b70054fe/data/"
+# SHA-256 of each annotation file
 LLP_FILES = {
     "AVVP_train.csv":        "bbeb83e8af46a85075216b213d3464f92dd4ab71468c852ae454b82cc745c0a4",
     "AVVP_val_pd.csv":       "1811813b54c5f43c3be0a97bd0971cfb8a93818ca7b3ab96cdc7f4ac37ef37a6",
@@ -94,6 +99,7 @@ def _check_member(m, out, archive):
         raise ParameterError(f"{Path(archive).name}: {m.filename!r} leads outside the folder; the archive is not unpacked")
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #5a0f7f80
+# what VALOR's authors released: repository, files, folder
 RELEASES = {
     "valor-features": dict(repo="datasets/NTUBarista/valor_features", files=["CLIP.zip", "CLAP.zip"], folder="llp"),
     "valor-checkpoints": dict(repo="NTUBarista/valor_trained_models",
@@ -101,7 +107,7 @@ RELEASES = {
                               folder="checkpoints")}
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #c5371ef8
-HUB = "https://huggingface.co/"
+HUB = "https://huggingface.co/"   # where released archives lie
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #41d66c35
 def fetch_release(
@@ -162,7 +168,8 @@ def _copy_span(av, src, dst, reel, start, end):
     for s, e in todo:
         for t, frame in _shown(av, s, reel, start, end):
             if not written and s.type == "video": _turn(e, frame)
-            frame.pts, frame.time_base = round(t/s.time_base), s.time_base
+            base = s.time_base if s.type == "video" else Fraction(1, frame.sample_rate)      # AVI counts sound in packets, not in samples
+            frame.pts, frame.time_base = round(t/base), base
             for packet in e.encode(frame): dst.mux(packet)
             written += 1
         for packet in e.encode(None): dst.mux(packet)
@@ -178,23 +185,33 @@ def _turn(stream, frame):
 def _shown(av, stream, reel, start, end):
     "The frames of one stream in `[start, end)`, each with its second of the clip; the picture on the screen at `start` is the first."
     held, last = None, -1.
-    for packet in [p for p in reel.packets if p.stream_index == stream.index] + [None]:
-        try: frames = stream.codec_context.decode(packet)
-        except av.FFmpegError: continue                                    # a scratch
-        for frame in frames:
-            if frame.pts is None: continue
-            t = float(frame.pts*stream.time_base) - reel.zero - start
-            if t < -1e-6:
-                if stream.type == "video": held = frame
-                continue
-            if held is not None and t > 1e-6 and start + t < end: yield 0., held
-            held = None
-            if start + t < end - 1e-6 and t > last: yield max(t, 0.), frame
-            last = t
+    for pts, frame in _in_order(_decoded(av, stream, reel), 16 if stream.type == "video" else 0):
+        t = float(pts*stream.time_base) - reel.zero - start
+        if t < -1e-6:
+            if stream.type == "video": held = frame
+            continue
+        if held is not None and t > 1e-6 and start + t < end: yield 0., held
+        held = None
+        if start + t < end - 1e-6 and t > last: yield max(t, 0.), frame
+        last = max(last, t)
     if held is not None and reel.ends.get("visual", 0.) > start: yield 0., held
 
+def _decoded(av, stream, reel):
+    for packet in [p for p in reel.packets if p.stream_index == stream.index] + [None]:
+        try: yield from (f for f in stream.codec_context.decode(packet) if f.pts is not None)
+        except av.FFmpegError: continue                                    # a scratch
+
+def _in_order(frames, most):
+    "Frames as they are shown, each with the stamp of its place: AVI stamps pictures in the order of decoding."
+    waiting, stamps = deque(), []
+    for frame in frames:
+        waiting.append(frame)
+        heappush(stamps, frame.pts)
+        if len(waiting) > most: yield heappop(stamps), waiting.popleft()
+    while waiting: yield heappop(stamps), waiting.popleft()
+
 # %% ../../nbs/api/datasets/00_fetch.ipynb #2ac52466
-YOUTUBE = "https://www.youtube.com/watch?v={video}"
+YOUTUBE = "https://www.youtube.com/watch?v={video}"   # the page of a video
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #365a370e
 def fetch_video(

@@ -18,8 +18,8 @@ from .plan import TEACHER_SEED, event_rng
 Image, ImageDraw = (need(f"PIL.{m}", "media") for m in ("Image", "ImageDraw"))
 
 # %% ../../nbs/api/demo/01_pen.ipynb #a434cb5c
-INK = (40, 36, 48)
-CIRCLE = [(math.cos(2*math.pi*k/26), math.sin(2*math.pi*k/26)) for k in range(26)]
+INK = (40, 36, 48)   # colour of outlines, RGB
+CIRCLE = [(math.cos(2*math.pi*k/26), math.sin(2*math.pi*k/26)) for k in range(26)]   # 26 points of the unit circle
 
 # %% ../../nbs/api/demo/01_pen.ipynb #331a12b5
 class Pen:
@@ -35,19 +35,26 @@ class Pen:
         pen.map = (a*c + b*s, b*c - a*s, px, d*c + e*s, e*c - d*s, py)
         return pen
     def to(self, points):
+        "Points in the units of the figure as pixels."
         a, b, c, d, e, f = self.map
         return [(a*x + b*y + c, d*x + e*y + f) for x, y in points]
     def poly(self, points, fill, edge=.035):
+        "A filled polygon with an outline."
         q = self.to(points)
         self.draw.polygon(q, fill=fill)
         if edge: self.draw.line(q + q[:2], fill=INK, width=max(1, round(edge*self.scale)))
     def line(self, points, fill=INK, width=.06):
+        "A line through points."
         self.draw.line(self.to(points), fill=fill, width=max(1, round(width*self.scale)), joint="curve" if len(points) > 2 else None)
     def disc(self, x, y, rx, ry=None, fill=INK, edge=.035):
+        "A filled ellipse around (x, y)."
         ry = rx if ry is None else ry
         self.poly([(x + rx*c, y + ry*s) for c, s in CIRCLE], fill, edge)
-    def box(self, x0, y0, x1, y1, fill, edge=.035): self.poly([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill, edge)
+    def box(self, x0, y0, x1, y1, fill, edge=.035):
+        "A filled rectangle."
+        self.poly([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill, edge)
     def arc(self, x, y, r, start, end, fill=INK, width=.05):
+        "A part of a circle, angles in radians."
         self.line([(x + r*math.cos(start + (end - start)*k/8), y + r*math.sin(start + (end - start)*k/8)) for k in range(9)], fill, width)
 
 # %% ../../nbs/api/demo/01_pen.ipynb #6fc47807
@@ -56,11 +63,11 @@ def hue(rng, saturation=(.45, .85), value=(.55, .95)):
     return tuple(int(255*c) for c in colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value)))
 
 # %% ../../nbs/api/demo/01_pen.ipynb #02b96f80
-SKIN = ((246, 214, 186), (226, 180, 142), (190, 136, 98), (136, 92, 66), (98, 66, 50))
-HAIR = ((44, 34, 30), (92, 60, 38), (150, 104, 58), (206, 168, 98), (126, 126, 130))
-WOOD = ((170, 94, 44), (196, 128, 62), (140, 72, 36), (214, 156, 92))
-FUR = ((160, 112, 66), (92, 70, 56), (206, 176, 130), (72, 70, 74), (226, 216, 200), (186, 122, 62))
-METAL = ((196, 200, 206), (160, 166, 174), (120, 126, 134))
+SKIN = ((246, 214, 186), (226, 180, 142), (190, 136, 98), (136, 92, 66), (98, 66, 50))   # colours of skin, RGB
+HAIR = ((44, 34, 30), (92, 60, 38), (150, 104, 58), (206, 168, 98), (126, 126, 130))   # colours of hair, RGB
+WOOD = ((170, 94, 44), (196, 128, 62), (140, 72, 36), (214, 156, 92))   # colours of wood, RGB
+FUR = ((160, 112, 66), (92, 70, 56), (206, 176, 130), (72, 70, 74), (226, 216, 200), (186, 122, 62))   # colours of fur, RGB
+METAL = ((196, 200, 206), (160, 166, 174), (120, 126, 134))   # colours of metal, RGB
 
 # %% ../../nbs/api/demo/01_pen.ipynb #2e8261a1
 def figure_style(rng) -> SimpleNamespace:

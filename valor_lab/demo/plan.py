@@ -8,6 +8,7 @@ __all__ = ['TEACHER_SEED', 'RATES', 'EVENTS_PER_CLIP', 'RUNS', 'EDGE', 'PAIRS', 
 
 # %% ../../nbs/api/demo/00_plan.ipynb #31cc2fd9
 import zlib
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,6 +75,7 @@ _RATES = """
 0.030  0.000  0.018  0.309  5.263  0.857  6.125  0.309  0.625
 0.072  0.425  0.045  0.258  4.074  0.312  3.774  0.662  0.649
 """
+# how often each event of LLP is heard and seen, from its published statistics
 RATES = pd.DataFrame([list(map(float, row.split())) for row in _RATES.strip().splitlines()], index=pd.Index(LLP.events, name="event"),
     columns=["share", "audible_only", "visible_only", "audio_throughout", "audio_seconds", "visual_throughout", "visual_seconds",
              "same_extent", "with_speech"])
@@ -83,6 +85,7 @@ EVENTS_PER_CLIP = (.328, .548, .096, .027)                  # 1, 2, 3, 4 or more
 RUNS = {"audio": (.595, .322, .083), "visual": (.688, .264, .048)}   # events of 2 to 9 s that come in 1, 2, 3 or more pieces
 # a single piece begins with the clip (or ends with it, as often); likewise for the outer pieces of several
 EDGE = {"one": .37, "more": .66}
+# how many clips of LLP hold both events
 PAIRS = {("Violin_fiddle", "Cello"): 89, ("Acoustic_guitar", "Singing"): 80, ("Clapping", "Cheering"): 60,
          ("Clapping", "Singing"): 41, ("Singing", "Cheering"): 31,
          ("Acoustic_guitar", "Violin_fiddle"): 31, ("Basketball_bounce", "Cheering"): 24, ("Singing", "Banjo"): 22,
@@ -140,6 +143,7 @@ def _deal(n_clips, rng) -> np.ndarray:
     return mask[rng.permutation(n_clips)]
 
 # %% ../../nbs/api/demo/00_plan.ipynb #f7bc7499
+@cache
 def _length_law(mean) -> np.ndarray:
     "Probabilities of 1 to 9 seconds whose mean is `mean`: uniform, tilted as little as possible."
     t, low, high = np.arange(1, 10), -3., 3.
@@ -147,6 +151,7 @@ def _length_law(mean) -> np.ndarray:
         tilt = (low + high)/2
         p = np.exp(tilt*(t - 5))/np.exp(tilt*(t - 5)).sum()
         low, high = (tilt, high) if (p*t).sum() < mean else (low, tilt)
+    p.setflags(write=False)                  # every caller gets this very array
     return p
 
 # %% ../../nbs/api/demo/00_plan.ipynb #83db4484
@@ -201,7 +206,7 @@ def _write_script(mask, rng):
     return audio, visual
 
 # %% ../../nbs/api/demo/00_plan.ipynb #646c7a1f
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")   # the splits of the demo set
 SIZES = {  # clips of each split, pixels, frames a second, samples a second
     "tiny":  dict(train=24, val=12, test=12, pixels=64, fps=6, rate=24_000),
     "small": dict(train=240, val=60, test=100, pixels=160, fps=12, rate=48_000),
@@ -209,6 +214,7 @@ SIZES = {  # clips of each split, pixels, frames a second, samples a second
 
 # %% ../../nbs/api/demo/00_plan.ipynb #36faa037
 def check_plan(size, seed):
+    "Raise `ParameterError` for a size or a seed that is none."
     one_of("size", size, SIZES)
     if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ParameterError(f"seed={seed!r}: the seed of a set is a whole number from 0 to 2**32 - 1")

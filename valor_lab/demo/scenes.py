@@ -20,7 +20,7 @@ from ..vocab import LLP
 ImageChops = need("PIL.ImageChops", "media")
 
 # %% ../../nbs/api/demo/07_scenes.ipynb #b2580f52
-VERSION = 2
+VERSION = 2   # of the rendered world: another one draws other clips
 DIFFICULTY = dict(
     border=.25,                 # seconds by which an event really starts and ends beside its labelled second, either way
     snr=(20, 14, 9, 5),         # decibels of the sounds over the background noise; each clip gets one of them

@@ -97,6 +97,7 @@ def _motion_statistics(pictures):
     return np.concatenate([_shape_statistics(change).reshape(10, 8, -1).mean(1), flicker, change.mean((1, 2, 3)).reshape(10, 8)], 1)
 
 # %% ../../nbs/api/demo/08_simple.ipynb #f7be52c2
+# shape of the simple features of one clip, for each stream
 SIMPLE_SHAPES = {"audio": (10, 128), "visual": (80, 336), "motion": (10, 512)}
 
 # %% ../../nbs/api/demo/08_simple.ipynb #a417bc3a

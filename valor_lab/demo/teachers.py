@@ -26,8 +26,10 @@ torch = need("torch", "teachers")
 
 # %% ../../nbs/api/demo/10_teachers.ipynb #64323b4a
 SPACE = 64   # size of the joint space
+# the small CLIP of the demo, as open_clip describes one
 CLIP_CONFIG = dict(embed_dim=SPACE, vision_cfg=dict(image_size=64, layers=[1, 1, 1, 1], width=12, head_width=64),
                    text_cfg=dict(context_length=20, vocab_size=49408, width=64, heads=2, layers=1))
+# the small CLAP of the demo, as laion_clap describes one
 CLAP_CONFIG = dict(embed_dim=128, joint_embed_shape=SPACE, enable_fusion=True, fusion_type="aff_2d",
     audio_cfg=dict(audio_length=64, clip_samples=48_000, mel_bins=64, sample_rate=48_000, window_size=1024, hop_size=760,
                    fmin=50, fmax=14_000, class_num=1, model_type="HTSAT", model_name="tiny"),
@@ -36,7 +38,7 @@ CLAP_CONFIG = dict(embed_dim=128, joint_embed_shape=SPACE, enable_fusion=True, f
 
 # %% ../../nbs/api/demo/10_teachers.ipynb #153d6c9c
 CAPTIONS = tuple(zip(LLP.clip_captions, LLP.clap_captions, LLP_CORRECTED.clip_captions, LLP_CORRECTED.clap_captions))   # [C][4]
-KNOWN = frozenset(c for row in CAPTIONS for c in row)
+KNOWN = frozenset(c for row in CAPTIONS for c in row)   # captions that the demo teachers were trained on
 
 # %% ../../nbs/api/demo/10_teachers.ipynb #f2f52df0
 def render_figures(
@@ -166,7 +168,9 @@ def train_clip(
         return pair_loss(model.encode_image(x, normalize=True), texts, torch.from_numpy(y), 100., thresholds, next(softness))
     return optimise(model.train(), lambda: draw_batch(pictures, truth, size, rng), loss, steps, 2e-3, "clip")
 
-def caption_tokens(tokenize): return torch.stack([tokenize(list(c), context_length=20) for c in zip(*CAPTIONS)])   # [4,C,20]
+def caption_tokens(tokenize):
+    "All captions of the demo's events as tokens [4,C,20], four wordings of each."
+    return torch.stack([tokenize(list(c), context_length=20) for c in zip(*CAPTIONS)])   # [4,C,20]
 
 # %% ../../nbs/api/demo/10_teachers.ipynb #8c3b73a6
 CLAP_SCALE = 20.   # fixed; the published CLAP thresholds, -2 to 6, are then a tenth of a cosine or so

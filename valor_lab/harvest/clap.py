@@ -36,6 +36,7 @@ class UntrainedRoberta:
     "Stands where laion_clap asks for pretrained RoBERTa weights: the checkpoint brings them."
     @staticmethod
     def from_pretrained(name):
+        "A RoBERTa of the right shape, untrained: the checkpoint brings the weights."
         from transformers import RobertaConfig, RobertaModel
         return RobertaModel(RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5))
 
@@ -52,7 +53,9 @@ def build_clap(
                            patch_stride=(4, 4), **sizes)
     with swapped(lib, RobertaModel=UntrainedRoberta, **(dict(create_htsat_model=htsat) if sizes else {})): return lib.CLAP(**config).eval()
 
-def lib_htsat(): return sys.modules["clap_module.htsat"].HTSAT_Swin_Transformer
+def lib_htsat():
+    "The class of CLAP's audio tower, in laion_clap's own module."
+    return sys.modules["clap_module.htsat"].HTSAT_Swin_Transformer
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #c4f89c2e
 @contextlib.contextmanager
@@ -78,6 +81,7 @@ def official_config(state:dict) -> dict:
     return dict(config, enable_fusion=fusion, fusion_type="aff_2d" if fusion else "None")
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #fea45f8f
+# entries of a CLAP file that are computed, not learned
 CONSTANTS = ("spectrogram_extractor.stft.conv_real.weight", "spectrogram_extractor.stft.conv_imag.weight", "logmel_extractor.melW",
              "relative_position_index", "attn_mask")
 
@@ -126,7 +130,7 @@ def cut(
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #8d84a08e
 def check_audio(audio, at_least=1):
-    "Refuse anything but finite mono float samples."
+    "Refuse anything but finite mono float samples [n]."
     if not isinstance(audio, np.ndarray) or audio.ndim != 1 or audio.dtype.kind != "f":
         found = f"{audio.dtype} {list(audio.shape)}" if isinstance(audio, np.ndarray) else type(audio).__name__
         raise ParameterError(f"audio must be mono float samples in -1…1 at 48 kHz, [samples], found {found}")
@@ -135,7 +139,7 @@ def check_audio(audio, at_least=1):
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #f9d5c3dd
 def quantise(x:np.ndarray) -> np.ndarray:
-    "To 16 bits and back, as laion_clap does with every waveform: what lies outside -1…1 is clipped."
+    "Samples [n] to 16 bits and back, as laion_clap does with every waveform: what lies outside -1…1 is clipped."
     return (np.clip(x, -1, 1)*32767.).astype(np.int16).astype(np.float32)/np.float32(32767)
 
 def repeat_pad(x, size:int):
@@ -196,7 +200,7 @@ def unfold_tokens(x, ratio:int):  # [B, tokens, D] → [B, tokens, D]
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #f3ea2868
 def stretch(x:np.ndarray, size:int) -> np.ndarray:
-    "`size` samples of `x`, picked at evenly spaced, rounded places: how the published maps fit every clip to ten seconds."
+    "`size` samples of `x` [samples], picked at evenly spaced, rounded places: how the published maps fit every clip to ten seconds."
     return x[np.round(np.linspace(0, len(x) - 1, size)).astype(int)]
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #b798a5ee
@@ -284,6 +288,6 @@ def token_rows(branch) -> int:
     return branch.spec_size//2**(len(branch.depths) - 1)//branch.patch_stride[0]//branch.freq_ratio
 
 def pooled(tokens:np.ndarray) -> np.ndarray:
-    "The constant linear map from 64 tokens to ten segments, see `valor_lab.models`."
+    "The constant linear map from 64 tokens [64,768] to ten segments [10,768], see `valor_lab.models`."
     from valor_lab.models import pool_clap_tokens
     return pool_clap_tokens(tokens)

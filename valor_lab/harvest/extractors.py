@@ -66,10 +66,13 @@ class Extractor:
             raise ParameterError(f"these weights do not fit {type(self).__name__}: {' '.join(str(e).split())[:300]}") from None
         self.model = self.adapt(model).eval().requires_grad_(False).float().to(self.device)
 
-    def adapt(self, model): return model
+    def adapt(self, model):
+        "The network without its last layer, where it has one too many."
+        return model
 
     @functools.cached_property
     def fingerprint(self):
+        "Of the weights and the preprocessing."
         return fingerprint(self.name, self.preprocessing, {k: v.cpu().numpy() for k, v in self.model.state_dict().items()})
 
     @torch.inference_mode()
@@ -94,7 +97,9 @@ class ResNet152(Extractor):
     url = "https://download.pytorch.org/models/resnet152-394f9c45.pth"
     preprocessing = "shorter side 256, centre 224x224, Pillow bilinear, ImageNet mean and deviation"
 
-    def network(self): return import_torchvision().models.resnet152()
+    def network(self):
+        "The network, untrained."
+        return import_torchvision().models.resnet152()
 
     def adapt(self, model):
         model.fc = nn.Identity()
@@ -114,7 +119,9 @@ class R2Plus1D18(Extractor):
     url = "https://download.pytorch.org/models/r2plus1d_18-91a641e6.pth"
     preprocessing = "squashed to 112x112, Pillow bilinear, Kinetics mean and deviation, runs of 8"
 
-    def network(self): return import_torchvision().models.video.r2plus1d_18()
+    def network(self):
+        "The network, untrained."
+        return import_torchvision().models.video.r2plus1d_18()
 
     def adapt(self, model):
         model.fc = nn.Identity()
@@ -182,7 +189,9 @@ class VGGish(Extractor):
     url = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
     preprocessing = "16 kHz mono, log-mel 64 bands 125-7500 Hz, 96 steps of 10 ms at the start of each part, final ReLU, no PCA"
 
-    def network(self): return VGG()
+    def network(self):
+        "The network, untrained."
+        return VGG()
 
     def __call__(self, audio):                         # float32[samples] at 16 kHz -> float32[10,128]
         audio = np.asarray(audio)
@@ -193,7 +202,7 @@ class VGGish(Extractor):
         return np.stack([e.mean(0) for e in np.split(found, np.cumsum([len(p) for p in examples])[:-1])])
 
 # %% ../../nbs/api/harvest/03_extractors.ipynb #2fa253fa
-EXTRACTORS = {e.name: e for e in (VGGish, ResNet152, R2Plus1D18)}
+EXTRACTORS = {e.name: e for e in (VGGish, ResNet152, R2Plus1D18)}   # extractors of student features by name
 
 def extract(
     path,              # a media file, or a `grid.Window` of one

@@ -25,6 +25,7 @@ PUBLISHED = {   # name -> folder, rows
     "clip": ("CLIP/features", 10), "clap_tokens": ("CLAP/features", 64),
     "vggish": ("feats/vggish", 10), "res152": ("feats/res152", 80), "r2plus1d_18": ("feats/r2plus1d_18", 10)}
 HEARD, NOTE = ("clap_tokens", "vggish"), "valor_lab.json"   # features of the sound; what `export_published` writes beside the folders
+# where released segment labels lie, for each modality
 PUBLISHED_LABELS = dict(audio="CLAP/segment_pseudo_labels", visual="CLIP/segment_pseudo_labels")
 
 # %% ../../nbs/api/harvest/12_published.ipynb #df995e50

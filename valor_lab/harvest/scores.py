@@ -40,6 +40,7 @@ class Scores:
     def __repr__(self):
         return f"Scores({len(self)} clips × {self.audio.shape[1]} segments × {len(self.vocab)} events of {self.vocab.name})"
     def select(self, ids):
+        "The scores of these clips, in this order."
         rows = row_numbers(ids := list(ids), self.ids, "scores")
         return replace(self, ids=ids, audio=self.audio[rows], visual=self.visual[rows], durations=None if self.durations is None
                        else self.durations[rows])

@@ -153,15 +153,23 @@ class ArrayRows:
     "Clips whose arrays stand in memory: `arrays` by column, `known` as `clips` says it."
     def __init__(self, arrays, known, failures): self.arrays, self.known, self._failures = arrays, known, failures
     def __len__(self): return len(self.known["ids"])
-    def clips(self): return self.known
-    def failures(self): return self._failures
-    def marks(self, column): return np.where(np.isnan(x := self.arrays[column]).all(tuple(range(1, x.ndim))), 0, marks_of(x))
+    def clips(self):
+        "What is known of each clip but its arrays."
+        return self.known
+    def failures(self):
+        "Clips that could not be harvested, with the reason."
+        return self._failures
+    def marks(self, column):
+        "A checksum for each clip [N], 0 where it is missing."
+        return np.where(np.isnan(x := self.arrays[column]).all(tuple(range(1, x.ndim))), 0, marks_of(x))
 
     def batches(self, columns, size=512):
+        "Arrays of some clips after the other: a slice and `{column: [n,T,D]}`."
         for i in range(0, len(self.known["ids"]), size): yield slice(i, i + size), {c: self.arrays[c][i:i + size] for c in columns}
     pieces = batches
 
     def select(self, ids):
+        "The rows of these clips, in this order."
         rows, k = row_numbers(ids, self.known["ids"], "stored features"), self.known
         known = {n: tuple(x[r] for r in rows) if isinstance(x, tuple) else x[rows] for n, x in k.items() if n != "spans"}
         known["spans"] = {m: x[rows] for m, x in k["spans"].items()}

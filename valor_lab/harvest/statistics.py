@@ -29,7 +29,9 @@ class Statistics:
     common:float = None    # where equals are broken towards
 
     @property
-    def claimed(self): return np.arange(self.hit.shape[1])
+    def claimed(self):
+        "How many segments each cut claims [M+1]."
+        return np.arange(self.hit.shape[1])
     def f(self):
         "F [C,M+1] at every cut; 1 where nothing is true and nothing claimed."
         total = self.claimed + self.true[:, None]

@@ -38,9 +38,12 @@ class FeatureStore:
     @functools.cached_property
     def _clips(self): return self.source.clips()
     @functools.cached_property
-    def failures(self): return self.source.failures()                        # DataFrame: id, modality, reason
+    def failures(self):
+        "Clips that could not be harvested: `id, modality, reason`."
+        return self.source.failures()   # DataFrame: id, modality, reason
     @property
     def captions(self):                                                       # modality -> caption -> text embedding
+        "The embedding of each caption that was asked for, by modality."
         if self._captions is None: self._captions = read_captions(self.path) if self.path else dict(audio={}, visual={})
         return self._captions
 

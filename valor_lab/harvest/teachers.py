@@ -124,7 +124,7 @@ def pick_device(device="auto"):
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #88bf1020
 def unit(x) -> np.ndarray:
-    "L2-normalise the last axis in single precision and hand over as an array."
+    "L2-normalise the last axis of [...,D] in single precision and hand over as an array."
     return torch.nn.functional.normalize(x.float(), dim=-1).cpu().numpy()
 
 def groups(sizes:list, limit:int) -> list:
@@ -136,5 +136,5 @@ def groups(sizes:list, limit:int) -> list:
     return out
 
 def split_like(x:np.ndarray, parts:list) -> list:
-    "Cut the rows of `x` into pieces as long as `parts`."
+    "Cut the rows of `x` [n,...] into pieces as long as `parts`."
     return np.split(x, np.cumsum([len(p) for p in parts])[:-1])

@@ -41,11 +41,15 @@ class Thresholds:
                 raise ParameterError(f"{t} has shape {x.shape}, expected one threshold for each of {len(self.vocab)} events")
             setattr(self, t, x)
 
-    def of(self, modality): return getattr(self, TEACHER[one_of("modality", modality, TEACHER)])
+    def of(self, modality):
+        "The thresholds [C] of one modality."
+        return getattr(self, TEACHER[one_of("modality", modality, TEACHER)])
     def __repr__(self):
         how, split = self.provenance.get("method", "given"), self.provenance.get("split")
         return f"Thresholds({len(self.vocab)} events of {self.vocab.name}, {how}{f', tuned on {split}' if split else ''})"
-    def to_frame(self): return pd.DataFrame({"clip": self.clip, "clap": self.clap}, index=pd.Index(self.vocab.events, name="event"))
+    def to_frame(self):
+        "A table with a row for each event."
+        return pd.DataFrame({"clip": self.clip, "clap": self.clap}, index=pd.Index(self.vocab.events, name="event"))
 
 # %% ../../nbs/api/harvest/15_thresholds.ipynb #03fb93a5
 def own_thresholds(vocab:Vocab) -> Thresholds:

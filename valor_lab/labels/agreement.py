@@ -47,7 +47,7 @@ def differences(a:SegmentLabels, b:SegmentLabels) -> pd.Series:
     return pd.Series(n, index=pd.Index(a.ids, name="clip"), name="differing").sort_values(ascending=False, kind="stable")
 
 # %% ../../nbs/api/labels/03_agreement.ipynb #3219ec48
-RULES = ("first", "second", "either", "both")
+RULES = ("first", "second", "either", "both")   # how two annotators are settled where they differ
 
 def resolved_labels(
     a:SegmentLabels, b:SegmentLabels,

@@ -17,7 +17,7 @@ from .labels import SegmentLabels
 from .overlays import EDIT_COLUMNS, Overlay
 
 # %% ../../nbs/api/labels/02_marks.ipynb #821c810f
-STATES = ("done", "doubtful")
+STATES = ("done", "doubtful")   # what a clip may be marked as
 
 class Marks:
     "What one person said of the clips of a data set: done or doubtful, with a note."
@@ -61,7 +61,9 @@ class Marks:
         count = self.frame(ids).state.value_counts()
         return f"{count.get('done', 0):,} of {len(list(ids)):,} done" + (f", {n:,} doubtful" if (n := count.get("doubtful", 0)) else "")
 
-    def done(self) -> list: return [c for c, m in self.all().items() if m["state"] == "done"]
+    def done(self) -> list:
+        "The clips that are marked as done."
+        return [c for c, m in self.all().items() if m["state"] == "done"]
 
 # %% ../../nbs/api/labels/02_marks.ipynb #05a9f615
 def _place(name, who, folder):
@@ -99,7 +101,9 @@ def take_up(overlay:Overlay, folder="data/overlays") -> int:
     overlay.edits, overlay.seen = [{k: e[k] for k in EDIT_COLUMNS} for e in d["edits"]], overlay.seen | d["seen"]
     return len(overlay.edits)
 
-def forget_strokes(overlay:Overlay, folder="data/overlays"): _place(overlay.name, overlay.who, folder).unlink(missing_ok=True)
+def forget_strokes(overlay:Overlay, folder="data/overlays"):
+    "Remove what was kept of unsaved strokes."
+    _place(overlay.name, overlay.who, folder).unlink(missing_ok=True)
 
 # %% ../../nbs/api/labels/02_marks.ipynb #06e55cf4
 def save_as(overlay:Overlay, name:str, folder="data/overlays") -> Overlay:

@@ -18,8 +18,8 @@ from ..files import MissingFile, login, mark, read_json, save_file, visible
 from .labels import SegmentLabels
 
 # %% ../../nbs/api/labels/01_overlays.ipynb #4b3f5d21
-FORMAT = 1
-EDIT_COLUMNS = ["clip", "event", "modality", "start", "end", "value", "who", "when"]
+FORMAT = 1   # version of the file of an overlay
+EDIT_COLUMNS = ["clip", "event", "modality", "start", "end", "value", "who", "when"]   # what is kept of one stroke
 
 # %% ../../nbs/api/labels/01_overlays.ipynb #0afe5d86
 class Overlay:

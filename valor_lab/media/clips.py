@@ -16,6 +16,7 @@ from ..core import ParameterError, check_writable, resolve
 from ..grid import Window, split_window_id
 
 # %% ../../nbs/api/media/03_clips.ipynb #90e6757f
+# endings of files that are taken for media
 SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .flv .mpg .mpeg .ts .mts .m2ts .3gp .wmv .ogv .mp3 .m4a .wav .flac .ogg .opus "
                      ".aac".split())
 

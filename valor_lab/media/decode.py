@@ -196,7 +196,9 @@ class Clip:
     start: float = 0.                          # seconds of the file's own clock at second 0 of the clip
 
     @property
-    def truncated(self): return "truncated" in self.reasons
+    def truncated(self):
+        "Whether the file ends before it should."
+        return "truncated" in self.reasons
 
     def sound(self, length=None):
         "The sound over `length` seconds (None: the clip's duration): cut, or followed by silence."

@@ -72,7 +72,9 @@ class Reel:
     more:dict = field(default_factory=dict)  # "audio", "visual" -> whether the stream goes on after the seconds that were read
 
     @property
-    def times(self): return self.stamps*self.tick - self.zero
+    def times(self):
+        "When each picture is shown [n], seconds on the clip's axis."
+        return self.stamps*self.tick - self.zero
 
 # %% ../../nbs/api/media/01_packets.ipynb #246e39dd
 _KEEP = 64 << 20   # bytes of packets that are kept; a longer file is read twice

@@ -61,7 +61,9 @@ class EMMIL(Supervision):
     Config = EMMILConfig
 
     @property
-    def needs(self): return (*super().needs, *(("labels_audio", "labels_visual") if self.config.bags == "labels" else ()))
+    def needs(self):
+        "Entries of a batch that its terms ask for."
+        return (*super().needs, *(("labels_audio", "labels_visual") if self.config.bags == "labels" else ()))
     def start(self, run): self.run = one_length(run)
     def start_epoch(self, epoch): self.step = em_step(epoch, self.config.key_warmup, self.config.turn)
 
@@ -143,7 +145,9 @@ class SharedKeys(Supervision):
         self.adam = torch.optim.Adam([self.weight, self.bias], lr=c.lr_keys)
 
     def start_epoch(self, epoch): self.step = released_step(epoch, self.parts, self.config.turn)
-    def key_logits(self, features): return (features.detach()*self.weight).sum(-1) + self.bias                     # [B,T,2]
+    def key_logits(self, features):
+        "How much each segment is a key: [B,T,D] to [B,T,2]."
+        return (features.detach()*self.weight).sum(-1) + self.bias   # [B,T,2]
 
     def loss(self, model, batch, output):
         c, logits = self.config, self.key_logits(output.features)
@@ -245,7 +249,9 @@ class PoiBin(Momentum):
     Config = PoiBinConfig
 
     @property
-    def needs(self): return (*super().needs, *(("labels_audio", "labels_visual") if self.config.bags == "labels" else ()))
+    def needs(self):
+        "Entries of a batch that its terms ask for."
+        return (*super().needs, *(("labels_audio", "labels_visual") if self.config.bags == "labels" else ()))
 
     def start(self, run):
         super().start(one_length(run))

@@ -46,6 +46,12 @@ def label_quality(
     return pd.DataFrame(rows).T
 
 # %% ../../nbs/api/methods/02_changes.ipynb #1ffa14bd
-def as_tensor(x): return x if isinstance(x, torch.Tensor) else torch.tensor(np.asarray(x))
-def as_float(x): return as_tensor(x).double()
-def as_bool(x): return as_tensor(x).bool()
+def as_tensor(x):
+    "An array or tensor as a tensor of the same shape."
+    return x if isinstance(x, torch.Tensor) else torch.tensor(np.asarray(x))
+def as_float(x):
+    "An array or tensor as a float tensor of the same shape."
+    return as_tensor(x).double()
+def as_bool(x):
+    "An array or tensor as a bool tensor of the same shape."
+    return as_tensor(x).bool()

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['torch', 'F', 'TERMS', 'OBJECTIVES', 'bce', 'bce_logits', 'smooth', 'distil', 'Objective', 'check_needs', 'Context',
            'SupervisionConfig', 'dense', 'over_reached', 'rows_of', 'modality_term', 'union', 'joint_term',
-           'Supervision', 'register_objective', 'make_objective', 'list_objectives', 'Relabelled', 'Copied', 'Momentum',
-           'offer_presets']
+           'Supervision', 'register_objective', 'make_objective', 'list_objectives', 'Relabelled', 'segments_in',
+           'Copied', 'Momentum', 'offer_presets']
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #ee56afab
 import copy
@@ -69,15 +69,31 @@ class Objective:
     def __init__(self, config=None, **options):
         self.config = make_config(self.Config, {**(asdict(config) if config else {}), **options}) if self.Config else None
 
-    def loss(self, model, batch, output) -> dict: raise NotImplementedError
-    def start(self, run): self.run = run
-    def start_epoch(self, epoch): pass
-    def before_batch(self, model, batch): return batch
-    def after_step(self, model): pass
-    def end_epoch(self, epoch) -> dict: return {}
-    def labels(self): return None                        # or (audio[N,T,C], visual[N,T,C])
-    def state_dict(self) -> dict: return {}              # name -> tensor, nothing else
-    def load_state_dict(self, state, run): self.run = run
+    def loss(self, model, batch, output) -> dict:
+        "Terms by name, each a scalar; their sum is minimised."
+        raise NotImplementedError
+    def start(self, run):
+        "Before the first epoch: what the run holds may be looked at."
+        self.run = run
+    def start_epoch(self, epoch):
+        "Before each epoch, counted from 1."
+    def before_batch(self, model, batch):
+        "The batch as `loss` shall see it; labels may be exchanged."
+        return batch
+    def after_step(self, model):
+        "After each step of the optimiser."
+    def end_epoch(self, epoch) -> dict:
+        "After each epoch: figures by name, for the curves."
+        return {}
+    def labels(self):
+        "The labels of the training split as they are now, or None where they were not changed."
+        return None   # or (audio[N,T,C], visual[N,T,C])
+    def state_dict(self) -> dict:
+        "What a training that goes on later needs: tensors by name."
+        return {}   # name -> tensor, nothing else
+    def load_state_dict(self, state, run):
+        "Go on from what `state_dict` gave."
+        self.run = run
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #f1a354ad
 def check_needs(
@@ -110,7 +126,7 @@ class Context:
         return forward_all(model or self.model, *x, **options)
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #c20ae3b4
-TERMS = ("guided", "refined", "dense", "kd", "union", "none")
+TERMS = ("guided", "refined", "dense", "kd", "union", "none")   # what may supervise a stream: see `SupervisionConfig`
 
 @dataclass(kw_only=True)
 class SupervisionConfig:
@@ -190,6 +206,7 @@ class Supervision(Objective):
 
     @property
     def needs(self):
+        "Entries of a batch that its terms ask for."
         c = self.config
         if c.joint or "union" in (c.audio, c.visual): return ("labels_audio", "labels_visual")
         prefix = {"refined": "labels", "dense": "labels", "kd": "scores"}
@@ -247,7 +264,9 @@ class Relabelled(Supervision):
     "Supervision by dense labels of its own, made at the start of the run by `relabel`."
     needs = ()
 
-    def relabel(self, run): raise NotImplementedError    # -> (audio[N,T,C], visual[N,T,C]), 0 to 1, for every row of run.data
+    def relabel(self, run):
+        "The mended labels of the training split, made once before the first epoch."
+        raise NotImplementedError   # -> (audio[N,T,C], visual[N,T,C]), 0 to 1, for every row of run.data
 
     def _keep(self, run, audio, visual):
         self.run, device = run, run.data["weak"].device
@@ -264,10 +283,14 @@ class Relabelled(Supervision):
     def load_state_dict(self, state, run): self._keep(run, state["labels_audio"], state["labels_visual"])
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #f1f3dd4e
+def segments_in(data) -> int:
+    "T: what is not pooled has more rows than there are segments, 80 pictures or 64 tokens."
+    return min(data[m].shape[1] for m in ("audio", "visual", "motion") if data.get(m) is not None)
+
 class Copied(Relabelled):
     "Dense supervision by the weak label, copied to every segment of both modalities."
     def relabel(self, run):
-        n, t = run.data["audio"].shape[:2]
+        n, t = len(run.data["weak"]), segments_in(run.data)
         y = run.data["weak"][:, None].expand(n, t, -1)
         return y, y
 

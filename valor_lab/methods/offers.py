@@ -16,7 +16,7 @@ OBJECTIVE_ROOMS = {   # room -> the objectives that it makes
     "labeler":    ("han-labeler", "unfiltered"),
     "bags":       ("em-mil", "em-mil-ours", "poibin"),
 }
-OBJECTIVE_NAMES = tuple(name for names in OBJECTIVE_ROOMS.values() for name in names)
+OBJECTIVE_NAMES = tuple(name for names in OBJECTIVE_ROOMS.values() for name in names)   # names of all objectives, without loading one
 
 # %% ../../nbs/api/methods/00_offers.ipynb #9a8cc670
 def known_objectives() -> tuple:

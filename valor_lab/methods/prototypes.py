@@ -10,6 +10,7 @@ __all__ = ['torch', 'F', 'prototype_label', 'key_segments', 'spherical_kmeans', 
 from dataclasses import dataclass
 
 from ..core import ParameterError, need, one_of
+from .objectives import segments_in
 from .objectives import Momentum, SupervisionConfig, bce_logits, register_objective, rows_of
 from .changes import as_bool, as_tensor
 
@@ -126,12 +127,13 @@ class PPL(Momentum):
 
     @property
     def needs(self):
+        "Entries of a batch that its terms ask for."
         given = one_of("pseudo", self.config.pseudo, ("prototypes", "given")) == "given"
         return ("labels_audio", "labels_visual") if given else ()
 
     def start(self, run):
         super().start(run)
-        shape = (len(run.data["weak"]), run.data["audio"].shape[1], 2, run.data["weak"].shape[1])
+        shape = (len(run.data["weak"]), segments_in(run.data), 2, run.data["weak"].shape[1])
         self.soft, self.known = (torch.zeros(shape, device=run.data["weak"].device) for _ in range(2))     # [N,T,2,C]
         self.real = run.data.get("mask")                                                                   # [N,T]
         if self.real is None: self.real = torch.ones(shape[:2], dtype=torch.bool, device=self.soft.device)
@@ -142,10 +144,12 @@ class PPL(Momentum):
             (self.take if c.pseudo == "given" else self.estimate)()
 
     def take(self):
+        "Features and labels of the rows that prototypes are made of."
         for i, m in enumerate(("audio", "visual")):
             self.soft[:, :, i], self.known[:, :, i] = self.run.data[f"labels_{m}"], self.real[..., None].float()
 
     def estimate(self):
+        "Prototypes anew, and soft labels from them."
         c, y, real = self.config, self.run.data["weak"], self.real
         out = self.run.predict(self.encoder, keep=("audio_prob", "visual_prob", "segment_logits", "features", "time_attention"))
         k, y_real = (real.sum(1)*c.key_share).long().clamp(min=c.key_segments), y[:, None].expand(*real.shape, -1)[real]    # [N], [M,C]

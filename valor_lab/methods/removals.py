@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..core import ParameterError, need, one_of
 from ..models import forward_all
+from .objectives import segments_in
 from .objectives import Supervision, SupervisionConfig, bce, register_objective, smooth
 from .changes import as_bool, as_float, as_tensor
 
@@ -58,12 +59,13 @@ class Contrast(Supervision):
 class Removing(Contrast):
     "Guided losses from which single labels of a modality are removed; a removed target is exactly 0."
     def targets(self, batch, removed_audio, removed_visual):                                     # removals: bool [B,C]
+        "The labels of a batch without those that are removed."
         c, y = self.config, batch["weak"]
         return {**batch, "target_audio": smooth(y, c.smoothing_audio).masked_fill(removed_audio, 0.),
                 "target_visual": smooth(y, c.smoothing_visual).masked_fill(removed_visual, 0.)}
 
     def labels(self):
-        y, t = self.run.data["weak"].bool(), self.run.data["audio"].shape[1]
+        y, t = self.run.data["weak"].bool(), segments_in(self.run.data)
         return tuple((y & ~r)[:, None].expand(-1, t, -1) for r in self.removed)
 
     def _remember(self, run, removed): self.run, self.removed = run, removed.to(run.data["weak"].device)   # [2,N,C]
@@ -224,6 +226,7 @@ class JoMoLD(Removing):
         self.ratios = torch.stack(self.find_ratios(run)).double().to(run.data["weak"].device)          # [2,C]
 
     def find_ratios(self, run):
+        "The share of labels of each event that is absent from one stream [2,C]."
         c, y = self.config, run.data["weak"]
         if one_of("ratios", c.ratios, ("estimated", "published")) == "published":
             if y.shape[1] != 25:

@@ -61,7 +61,7 @@ def balance(
     return weight*(1-ones), ones
 
 def weighted_bce(logits, target, weak, plus, minus, reduce=True):
-    "BCE of segments, weighted by whether the clip has the event; mean over clips, segments and events."
+    "BCE of segments [B,T,C], weighted by whether the clip has the event [B,C]; mean over clips, segments and events."
     w = torch.where(weak[:, None] > 0, plus, minus)                                           # [B,1,C]
     loss = w*bce_logits(logits, target, reduce=False)
     return loss.mean() if reduce else loss
@@ -95,6 +95,7 @@ class Soft(Relabelled):
 
     @property
     def needs(self):
+        "Entries of a batch that its terms ask for."
         return ("scores_audio", "scores_visual", *(("labels_audio", "labels_visual") if self.config.thresholds == "labels" else ()))
 
     def relabel(self, run):

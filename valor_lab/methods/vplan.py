@@ -55,7 +55,7 @@ def richness(
     return (prob*weak[:, None]).sum(-1)/weak.sum(-1).clamp(min=1)[:, None], prob.mean(1)
 
 def richness_loss(prob, labels, weak):
-    "VPLAN's richness-aware loss."
+    "VPLAN's richness-aware loss of segments [B,T,C] whose clips have the events `weak` [B,C]."
     return sum(bce(p, y) for p, y in zip(richness(prob, weak), richness(labels.float(), weak)))
 
 # %% ../../nbs/api/methods/07_vplan.ipynb #aa2bb22e
@@ -79,6 +79,7 @@ class Richness(Relabelled):
 
     @property
     def needs(self):
+        "Entries of a batch that its terms ask for."
         prefix = dict(softmax="scores", given="labels")[one_of("source", self.config.source, ("softmax", "given"))]
         return f"{prefix}_audio", f"{prefix}_visual"
 

@@ -19,8 +19,8 @@ from ..core import ParameterError, check_ids, one_of
 from ..labels import SegmentLabels, runs
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #82a98949
-MODALITIES = ("audio", "visual", "audio_visual")
-LEVELS = ("segment", "event")
+MODALITIES = ("audio", "visual", "audio_visual")   # what is scored, in this order
+LEVELS = ("segment", "event")   # second by second, or stretch by stretch
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #bb7db993
 def align(
@@ -125,6 +125,7 @@ def _clip_f(counts):
     return 100 * np.where(n > 0, f / np.maximum(n, 1), 1)
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #2196ed4c
+# keys of the ten scores, in the order of printed tables
 SCORES = tuple(f"{level}/{kind}" for level in LEVELS for kind in ("audio", "visual", "audio_visual", "type", "event"))
 
 _AT_ONCE = 4096   # clips: what is counted of so many stays in a processor's cache
@@ -204,7 +205,7 @@ def fidelity(
     return _evaluate("fidelity", pred, truth)
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #6d3ee052
-NONALIGNED = ("all", "audible_only", "visible_only")
+NONALIGNED = ("all", "audible_only", "visible_only")   # segments that are counted: all, only heard, only seen
 
 def _nonaligned_statistics(pred, truth):
     "Hits, claims and truths `[N,9]` on the triples that are true in exactly one modality."
@@ -226,7 +227,7 @@ def nonaligned_scores(
     return _evaluate("nonaligned_scores", pred, truth)
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #da460508
-EXCLUSIVE = tuple(f"{level}/{kind}" for level in LEVELS for kind in ("audible_only", "visible_only"))
+EXCLUSIVE = tuple(f"{level}/{kind}" for level in LEVELS for kind in ("audible_only", "visible_only"))   # keys of `exclusive_scores`
 
 def _exclusive_clip_scores(pred, truth):
     "F in percent of each clip `[N,4]`, in the order of `EXCLUSIVE`."
@@ -246,7 +247,7 @@ def exclusive_scores(
     return _evaluate("exclusive_scores", pred, truth)
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #ae80e68a
-EVENT_COLUMNS = ("precision", "recall", "F", "support")
+EVENT_COLUMNS = ("precision", "recall", "F", "support")   # what is said of one event
 
 def _event_statistics(pred, truth):
     "Hits, claims and truths of every event and modality, `[N, 3·C·3]`."
@@ -273,7 +274,7 @@ def event_scores(
     return pd.DataFrame(values, index, list(EVENT_COLUMNS)).astype({"support": int})
 
 # %% ../../nbs/api/metrics/00_avvp.ipynb #7ec16b75
-NOTHING = "(nothing)"
+NOTHING = "(nothing)"   # the row or column of no event in a confusion
 
 def confusion(
     pred:SegmentLabels,     # the labeling to be judged

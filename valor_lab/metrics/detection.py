@@ -21,6 +21,8 @@ from ..labels import FINDING_COLUMNS, SegmentLabels, WeakLabels, runs
 from ..vocab import Vocab
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #e6bd2800
+# columns of a table of spans: with and without labels
+# columns of spans that are left out of the score
 SPAN_COLUMNS, AMBIGUOUS_COLUMNS = ["video", "label", "start", "end"], ["video", "start", "end"]
 
 def _no_rows(columns):
@@ -90,7 +92,7 @@ Actions.select, Actions.codes, Actions.weak = _select, _codes, property(_weak)
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #6141b0d3
 SLACK = .5     # seconds by which a row may end after its video without being odd
-COLUMNS = ["video", "subset", "duration_s", "label", "start_s", "end_s"]
+COLUMNS = ["video", "subset", "duration_s", "label", "start_s", "end_s"]   # columns of an annotation of actions
 
 def _number(cell, what, where):
     try: x = float(cell)
@@ -181,7 +183,7 @@ def tiou(start, end, other_start, other_end):
     return shared/((end - start) + (other_end - other_start) - shared)
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #c0a2599f
-TIOUS = tuple(round(.1*i, 1) for i in range(1, 8))
+TIOUS = tuple(round(.1*i, 1) for i in range(1, 8))   # temporal overlaps at which mAP is computed
 
 @dataclass(eq=False)
 class Matches:
@@ -274,8 +276,9 @@ def _nothing_found(m, w, single):
     return out[0] if single else out
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #d8ed741e
+# averages of mAP over ranges of overlap
 AVERAGES = {"mAP_avg_0.1:0.5": (.1, .5), "mAP_avg_0.3:0.7": (.3, .7), "mAP_avg_0.1:0.7": (.1, .7)}
-DETECTION_SCORES = (*(f"mAP@{t}" for t in TIOUS), *AVERAGES)
+DETECTION_SCORES = (*(f"mAP@{t}" for t in TIOUS), *AVERAGES)   # keys of `detection_scores`
 
 def _table(ap, tious):
     "mAP and its averages [...,10] from average precisions [...,K,C], in percent."
@@ -330,7 +333,7 @@ def contrast(
     return inner/(end - start) - np.divide(both - inner, outside, out=np.zeros(len(inner)), where=outside > 0)
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #51931c5e
-THRESHOLDS = tuple(round(.1*i, 1) for i in range(1, 10))
+THRESHOLDS = tuple(round(.1*i, 1) for i in range(1, 10))   # at which `proposals` cuts a curve into spans
 
 def proposals(
     activation,               # [T,C] of one video

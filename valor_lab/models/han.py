@@ -72,7 +72,9 @@ class HANLayer(nn.Module):
         h = self.norm1(h)
         return self.norm2(h + self.drop(self.feed_forward(h)))                       # [B,T,d]
 
-    def feed_forward(self, x): return self.linear2(self.drop(self.linear1(x).relu_()))
+    def feed_forward(self, x):
+        "Two linear layers, on the last axis of [B,T,d]."
+        return self.linear2(self.drop(self.linear1(x).relu_()))
 
 # %% ../../nbs/api/models/02_han.ipynb #c74c4101
 class HANOutput(NamedTuple):
@@ -89,7 +91,9 @@ class HANOutput(NamedTuple):
     extra:dict|None = None                # what a network's own losses ask for, by name
 
     @property
-    def segment_prob(self): return self.segment_logits.sigmoid() if self.segments is None else self.segments   # [B,T,2,C]
+    def segment_prob(self):
+        "Probabilities of segments [B,T,2,C]."
+        return self.segment_logits.sigmoid() if self.segments is None else self.segments   # [B,T,2,C]
 
 # %% ../../nbs/api/models/02_han.ipynb #2b97cf09
 def over_time(logits, mask=None):
@@ -131,11 +135,13 @@ class HAN(nn.Module):
         self.heads = MMIL(c.d_model, c.n_events)
 
     def project(self, audio, visual, motion=None):                           # [B,T,da] [B,T,dv] [B,T,dm]
+        "Both streams to the width of the network: [B,T,d] each."
         a, v = self.audio_in(audio), self.visual_in(visual)                  # [B,T,d] each
         if self.config.d_motion: v = self.fusion(torch.cat([v, self.motion_in(motion)], -1))
         return a, v
 
     def attend(self, a, v, cross=True, mask=None):                           # [B,T,d] each, [B,T]
+        "Both streams after attention within and across: [B,T,d] each."
         for layer in self.layers:
             heard = layer(a, v, cross, mask)
             a, v = heard, layer(v, heard if self.config.visual_attends == "updated_audio" else a, cross, mask)
@@ -143,6 +149,7 @@ class HAN(nn.Module):
 
     # cross_attention: None as configured, else True or False for this call; mask [B,T]: False at padding
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_features(self, audio, visual, motion)
         a, v = self.project(audio, visual, motion)                           # [B,T,d] each
         inputs = torch.stack([a, v], 2)                                      # [B,T,2,d]

@@ -46,6 +46,7 @@ class HANConfig:
 
 # %% ../../nbs/api/models/01_options.ipynb #169784fb
 def at_least(name, value, least):
+    "Raise `ParameterError` unless `value` is a whole number of at least `least`."
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         raise ParameterError(f"{name}={value!r}: expected a whole number, at least {least}")
 

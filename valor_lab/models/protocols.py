@@ -80,7 +80,7 @@ def forward_all(
     return HANOutput(**{f: None if f not in whole else whole[f] if mask is None else whole[f][rows.argsort()] for f in HANOutput._fields})
 
 # %% ../../nbs/api/models/05_protocols.ipynb #bf4ed1c3
-PROTOCOLS = ("avvp", "per_modality", "per_event", "ungated")
+PROTOCOLS = ("avvp", "per_modality", "per_event", "ungated")   # how probabilities become labels: by which gate
 
 class Gates(NamedTuple):
     "Thresholds of the modality probabilities, one for each event, and the threshold of the segments that they were tuned with."
@@ -157,7 +157,7 @@ def _best_gates(prob, hits, said, true, grid, start):
 
 # %% ../../nbs/api/models/05_protocols.ipynb #8b0e7c12
 _PUBLISHED = "0.70 0.40 0.70 0.30 0.30 0.70 0.70 0.60 0.55 0.70 0.50 0.70 0.70 0.70 0.45 0.45 0.60 0.55 0.40 0.55 0.65 0.40 0.55 0.70 0.30"
-CMPAE_GATES = Gates(np.full(25, .45), np.array(_PUBLISHED.split(), float), .25)
+CMPAE_GATES = Gates(np.full(25, .45), np.array(_PUBLISHED.split(), float), .25)   # the thresholds of CMPAE's released code
 
 def fused(
     attending,    # HANOutput of a pass with cross-attention

@@ -23,9 +23,14 @@ class Networks(dict):
         room = importlib.import_module(f"valor_lab.models.{entry[0]}")
         self[name] = getattr(room, entry[1]), getattr(room, entry[2])
         return super().__getitem__(name)
-    def items(self): return [(name, self[name]) for name in self]
-    def values(self): return [self[name] for name in self]
+    def items(self):
+        "Names and classes; every network is loaded."
+        return [(name, self[name]) for name in self]
+    def values(self):
+        "Classes; every network is loaded."
+        return [self[name] for name in self]
 
+# networks by name; each is loaded when it is asked for
 BACKBONES = Networks({
     "han": ("han", "HAN", "HANConfig"),
     "ppl": ("zoo.ppl", "PPLNet", "PPLConfig"),
@@ -85,6 +90,7 @@ FRAMES, POOLED = "audio [B,10,128], 80 frames [B,80,2048], motion [B,10,512]", "
 PLACES = "audio [B,10,128], places [B,10,7,7,512]"
 
 # %% ../../nbs/api/models/03_registry.ipynb #33130cf4
+# what the papers say of each network
 PAPERS = [
     Paper("han", "han", "HAN, Tian et al., ECCV 2020", 2020, 4_571_723, "avvp", POOLED, "in the authors' repository"),
     Paper("han", "valor", "VALOR, Lai et al., NeurIPS 2023", 2023, 5_096_523, "avvp", POOLED, "`valor fetch valor-checkpoints`"),

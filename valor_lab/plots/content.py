@@ -19,7 +19,7 @@ need("matplotlib", "plots")
 from matplotlib.figure import Figure
 
 # %% ../../nbs/api/plots/01_content.ipynb #74e7a61c
-UNITS = ("events", "segments", "clips")
+UNITS = ("events", "segments", "clips")   # what a count may count
 
 def count_table(
     labels:SegmentLabels,

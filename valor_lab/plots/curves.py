@@ -17,7 +17,7 @@ need("matplotlib", "plots")
 from matplotlib.figure import Figure
 
 # %% ../../nbs/api/plots/05_curves.ipynb #db173888
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))   # dashes of lines, one after the other
 
 # %% ../../nbs/api/plots/05_curves.ipynb #9322dbf0
 def learning_curves(

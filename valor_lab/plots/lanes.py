@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 # %% ../../nbs/api/plots/06_lanes.ipynb #08c4d66e
-KINDS = ("right", "false alarm", "missed")
+KINDS = ("right", "false alarm", "missed")   # what a piece of a lane is beside the truth
 MISSING = "no sound or picture there"
 
 def _spans(mask):

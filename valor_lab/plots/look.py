@@ -18,11 +18,13 @@ matplotlib, Image = need("matplotlib", "plots"), need("PIL.Image", "plots")
 from matplotlib.figure import Figure
 
 # %% ../../nbs/api/plots/00_look.ipynb #bd3150dc
+# a colour for each modality, by theme; colour-blind readers tell them apart
 HUES = {
     "light": dict(audio="#0072b2", visual="#d55e00", audio_visual="#7b4fa3"),
     "dark":  dict(audio="#56b4e9", visual="#e69f00", audio_visual="#b694e0"),
     "paper": dict(audio="#0b4a7a", visual="#f2a03d", audio_visual="#8a63b8"),    # told apart in grey, too: dark, light, between
 }
+# all that is no data, by theme
 GREYS = {
     "light": dict(ink="#1b1f24", quiet="#5a6370", line="#d5d9de", card="#ffffff", bed="#eef0f2", accent="#c2185b"),
     "dark":  dict(ink="#e6e8eb", quiet="#a2aab4", line="#3a4048", card="#15181c", bed="#23282e", accent="#ff6b9d"),
@@ -44,7 +46,9 @@ def plain(
     if len(text) > limit: text = f"{text[:limit // 2]}…{text[-(limit // 2 - 1):]}"
     return text.replace("$", r"\$")
 
-def modality_name(modality): return modality.replace("_", "-")
+def modality_name(modality):
+    "A modality as it is written for readers: `audio-visual`."
+    return modality.replace("_", "-")
 
 # %% ../../nbs/api/plots/00_look.ipynb #695d51cb
 TRUE_TYPE = {"pdf.fonttype": 42, "ps.fonttype": 42}   # outlines as TrueType: several venues refuse Type 3
@@ -122,6 +126,7 @@ def events_on_y(ax, names, look):
     ax.grid(axis="x")
 
 def legend_above(ax, **options):
+    "A legend in one row above the axes, to the left."
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=9, handlelength=1.2, columnspacing=1.2, borderaxespad=.2, **options)
 
 # %% ../../nbs/api/plots/00_look.ipynb #8924c8a1

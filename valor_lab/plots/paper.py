@@ -18,7 +18,7 @@ from .look import TRUE_TYPE
 matplotlib = need("matplotlib", "plots")
 
 # %% ../../nbs/api/plots/07_paper.ipynb #f7d2709f
-FIGURE_KINDS = dict(svg="image/svg+xml", pdf="application/pdf", png="image/png")
+FIGURE_KINDS = dict(svg="image/svg+xml", pdf="application/pdf", png="image/png")   # kinds of files of a figure, and their media types
 
 def figure_bytes(
     fig,              # a matplotlib figure
@@ -96,7 +96,7 @@ def csv_table(frame:pd.DataFrame) -> str:
     writer.writerows([[safe(plain(v)) for v in row] for row in [head, *rows]])
     return out.getvalue()
 
-TABLE_KINDS = dict(latex=latex_table, csv=csv_table, markdown=markdown_table)
+TABLE_KINDS = dict(latex=latex_table, csv=csv_table, markdown=markdown_table)   # kinds of written tables
 
 def table_text(frame:pd.DataFrame, kind:str="latex") -> str:
     "A table as LaTeX, CSV or Markdown."

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import atomic_path, fingerprint, one_of, resolve
-from .videos import DEMO_ACTIONS, SNIPPET, STREAMS, WIDTHS
+from .videos import DEMO_ACTIONS, SNIPPET, STREAMS, stream_width
 
 # %% ../../nbs/api/tasks/03_madeup.ipynb #8cae0a2f
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class VideoPlan:
     seed:int = 14
 
 # %% ../../nbs/api/tasks/03_madeup.ipynb #65b245a7
+# sizes of the made-up videos
 VIDEO_SIZES = {"tiny": VideoPlan(n_train=12, n_val=4, n_test=8, shortest=40, longest=70, every=18.), "small": VideoPlan()}
 
 # %% ../../nbs/api/tasks/03_madeup.ipynb #ead5155c
@@ -50,7 +51,7 @@ def _directions(rng, n, d):
 # %% ../../nbs/api/tasks/03_madeup.ipynb #1b3a0ccf
 def world(p:VideoPlan) -> dict:
     "What all videos of a plan have in common: the directions of phases, venues, camera and distractors."
-    rng, c, d = np.random.default_rng(p.seed), len(DEMO_ACTIONS), WIDTHS["tal-demo"]
+    rng, c, d = np.random.default_rng(p.seed), len(DEMO_ACTIONS), stream_width("tal-demo")
     phases = np.stack([_directions(rng, 3*c, d).reshape(c, 3, d) for _ in STREAMS], 2)        # [C,3,2,D]
     phases[1::2, 0] = phases[::2, 0]
     return dict(phases=phases*np.stack([p.rgb, p.flow], 1)[None, :, :, None], venues=_directions(rng, c, d),
@@ -69,7 +70,7 @@ def _places(rng, t, every, median):
 # %% ../../nbs/api/tasks/03_madeup.ipynb #23223c5a
 def _background(rng, w, p, t, kind):
     "[T,2,D]: noise, the scene of the video, and a camera that moves."
-    d = WIDTHS["tal-demo"]
+    d = stream_width("tal-demo")
     x = p.noise*rng.normal(size=(t, 2, d))
     own = _directions(rng, 1, d)[0]
     x[:, 0] += p.scene*(p.venue*w["venues"][kind] + (1 - p.venue)*own)
@@ -102,10 +103,11 @@ def one_video(
 def make_videos(
     size="small",     # or "tiny"
     root="data",
+    name="tal-demo",
 ) -> Path:
     "Write the made-up set, as far as it is not there: `annotations.csv`, and features in the layout of public I3D files."
     p = VIDEO_SIZES[one_of("size", size, VIDEO_SIZES)]
-    folder, mark = resolve(root)/"tal-demo"/size, fingerprint(asdict(p), WIDTHS["tal-demo"])
+    folder, mark = resolve(root)/name/size, fingerprint(asdict(p), stream_width("tal-demo"))
     if (done := folder/"done.txt").exists() and done.read_text() == mark: return folder
     done.unlink(missing_ok=True)
     w, rows = world(p), []

@@ -14,13 +14,13 @@ import pandas as pd
 
 from .. import models
 from ..core import ParameterError, atomic_path, check_ids, fingerprint, later, one_of
-from ..datasets import save_labels
+from ..datasets import describe_shipped, save_labels
 from ..files import read_arrays, read_table
 from ..labels import SegmentLabels
 from ..metrics import DETECTION_SCORES, Actions, detection_scores, match, on_grid, proposals, resampled_scores, to_segments
 from .madeup import make_videos
 from .videos import SNIPPET, STREAMS
-from ..training import Recipe, Scored, Task, register_preset, register_recipe, register_task
+from ..training import Scored, Task, register_maker, register_preset, register_task
 
 torch = later("torch", "models")
 
@@ -210,7 +210,7 @@ class TAL(_Kept):
 
     def figures(self, done, test): return {"a video": video_figure({n: r[0] for n, r in done.items()}, test)}
 
-TASK = register_task("tal", TAL())
+TASK = register_task("tal", TAL())   # the task of temporal action localisation, as it is registered
 
 # %% ../../nbs/api/tasks/04_tal.ipynb #e9fe3da5
 _TAL = dict(task="tal", features="i3d", protocol="proposals", select="last", batch_size=16, epochs=200, warmup=10,
@@ -223,11 +223,9 @@ _PRESETS = {"tal-mil": ("video", {}), "tal-ppl": ("ppl", _PPL), "tal-ppl-hard": 
 for _name, (_objective, _options) in _PRESETS.items(): register_preset(_name, dict(objective=_objective, options=_options, **_TAL))
 
 # %% ../../nbs/api/tasks/04_tal.ipynb #daa5ade1
-TAL_SIZES = {"tiny":  dict(d_model=32, d_ff=64, epochs=14, warmup=2, batch_size=4, lr=2e-3, min_lr=2e-5, task_options=dict(window=48)),
-             "small": dict(d_model=64, d_ff=128, epochs=15, warmup=3, batch_size=4, lr=1e-3, min_lr=1e-5, task_options=dict(window=64))}
+TAL_SIZES = describe_shipped("tal-demo").sizes   # records for the made-up videos, by size
 
-register_recipe("tal-demo", Recipe("tal", make_videos, TAL_SIZES, {"i3d": "made-up"}))
-register_recipe("thumos14", Recipe("tal", splits=("train", "test"), beside="PPL supplement Table 5"))
+register_maker("tal-demo", make_videos);
 
 # %% ../../nbs/api/tasks/04_tal.ipynb #544fc0e2
 def run_activations(run, video, split="test"):

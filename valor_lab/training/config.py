@@ -57,6 +57,7 @@ class TrainConfig:
     def __post_init__(self): _check(self)
 
 # %% ../../nbs/api/training/01_config.ipynb #e095ea61
+# values that a field of a record may have
 CHOICES = dict(optimizer=("adamw", "adam"), schedule=("cosine", "step", "constant"), ties=("first", "last"),
                precision=("32-true", "bf16-mixed", "16-mixed"))
 
@@ -178,7 +179,7 @@ class Presets(MutableMapping):
         if isinstance(found, str): return self.task(found)
         return found.get("task", "avvp") if isinstance(found, dict) else found.task
 
-PRESETS = Presets()
+PRESETS = Presets()   # presets by name, rooms and plug-ins included
 
 # %% ../../nbs/api/training/01_config.ipynb #d97f2add
 def register_preset(

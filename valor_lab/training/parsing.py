@@ -162,14 +162,15 @@ def feature_maker(
     from valor_lab.harvest import ClapTeacher, ClipTeacher, R2Plus1D18, ResNet152, VGGish, extract
     if made: return _OfStore(made, device)
     demo = dataset.startswith(("demo", "ave-demo"))
-    one_of("features", kind, ("simple", "clipclap") if demo else ("classic", "clipclap"))
+    one_of("features", kind, ("simple", "simple-frames", "clipclap") if demo else ("classic", "frames", "clipclap", "tokens"))
+    if demo and kind == "simple-frames": return _simple_frames
     if demo and kind == "simple": return _simple
     if demo: return _Teachers(*demo_teachers(device=device), lambda path: _simple(path)[1]["motion"])
     motion = R2Plus1D18(device=device)
-    if kind == "clipclap":
+    if kind in ("clipclap", "tokens"):
         moves = lambda path: extract(path, [motion], clip_seconds(path))[motion.name]
-        return _Teachers(ClipTeacher(device=device), ClapTeacher(device=device), moves, tokens=True)
-    return _Classic([VGGish(device=device), ResNet152(device=device), motion])
+        return _Teachers(ClipTeacher(device=device), ClapTeacher(device=device), moves, tokens=True, kept=kind == "tokens")
+    return _Classic([VGGish(device=device), ResNet152(device=device), motion], kind == "frames")
 
 # %% ../../nbs/api/training/04_parsing.ipynb #b3474823
 def _whole(path):
@@ -182,21 +183,26 @@ def _whole(path):
 
 
 # %% ../../nbs/api/training/04_parsing.ipynb #71efc3ba
-def _simple(path):
-    "The demo set's statistics of sound, pictures and motion."
+def _simple_frames(path):
+    "The demo set's statistics of sound, pictures and motion; 80 pictures, not averaged."
     from valor_lab.demo import simple_features
     x = _whole(path)
-    f = simple_features((x.frames, x.audio))
-    return x.duration, f | {"visual": pool_frames(f["visual"])}
+    return x.duration, simple_features((x.frames, x.audio))
+
+def _simple(path):
+    "The same, the pictures averaged to segments."
+    seconds, f = _simple_frames(path)
+    return seconds, f | {"visual": pool_frames(f["visual"])}
 
 # %% ../../nbs/api/training/04_parsing.ipynb #ee510b96
 class _Teachers:
     "Embeddings of CLIP, and of CLAP or its token map, beside motion features."
-    def __init__(self, clip, clap, motion, tokens=False): self.clip, self.clap, self.motion, self.tokens = clip, clap, motion, tokens
+    def __init__(self, clip, clap, motion, tokens=False, kept=False):
+        self.clip, self.clap, self.motion, self.tokens, self.kept = clip, clap, motion, tokens, kept
     def __call__(self, path):
         from valor_lab.media import read_clip
         x = _whole(path)
-        audio = self.clap.token_map(x.audio, pool=True) if self.tokens else self.clap.embed_clip(x.audio, 10)
+        audio = self.clap.token_map(x.audio, pool=not self.kept) if self.tokens else self.clap.embed_clip(x.audio, 10)
         frames = read_clip(path, n=10, rate=None, length=clip_seconds(path)).frames
         return x.duration, {"audio": audio, "visual": self.clip.embed_clip(frames), "motion": self.motion(path)}
 
@@ -234,12 +240,12 @@ def teachers_like(
 # %% ../../nbs/api/training/04_parsing.ipynb #1892a077
 class _Classic:
     "VGGish, ResNet-152 and R(2+1)D-18, as the benchmark made them."
-    def __init__(self, extractors): self.extractors = extractors
+    def __init__(self, extractors, kept=False): self.extractors, self.kept = extractors, kept
     def __call__(self, path):
         from valor_lab.harvest import extract
         x, f = _whole(path), extract(path, self.extractors, clip_seconds(path))
         audio, visual, motion = (f[e.name] for e in self.extractors)
-        return x.duration, {"audio": audio, "visual": pool_frames(visual), "motion": motion}
+        return x.duration, {"audio": audio, "visual": visual if self.kept else pool_frames(visual), "motion": motion}
 
 # %% ../../nbs/api/training/04_parsing.ipynb #af5cbe74
 def write_parsed(labels, out):

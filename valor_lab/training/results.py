@@ -163,6 +163,7 @@ def _probabilities(run, split):
     return arrays.pop("ids").tolist(), SimpleNamespace(**{k: torch.from_numpy(v) for k, v in arrays.items()})
 
 # %% ../../nbs/api/training/03_results.ipynb #be3a4055
+# columns of `results`, a row for each run
 COLUMNS = ("name", "source", "task", "dataset", "split", "clips", "preset", "objective", "features", "seed", "epochs", "parameters",
            "protocol", "select")
 

@@ -23,7 +23,7 @@ from ..labels import SegmentLabels, WeakLabels
 from ..vocab import LLP, Vocab
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #383dbd0a
-MODALITIES = ("audio", "visual", "audio_visual")
+MODALITIES = ("audio", "visual", "audio_visual")   # rows of the comparison, in this order
 
 @dataclass(eq=False)
 class Clips:

@@ -185,6 +185,7 @@ def event_difference(
     return t
 
 # %% ../../nbs/api/workbench/09_compare.ipynb #cd819ea4
+# what is said where two records cannot be compared
 NO_RECORD = "A record is kept of what was trained: choose two methods that are runs."
 
 def record_frame(clips:Clips, methods:dict, a:str, b:str) -> pd.DataFrame:
@@ -195,7 +196,8 @@ def record_frame(clips:Clips, methods:dict, a:str, b:str) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame([[f"the same ({same} fields)"] * 2], ["everything else"], table.columns)])
 
 # %% ../../nbs/api/workbench/09_compare.ipynb #453dc2a2
-ALL, NONE_CHOSEN = "all clips", "No labeling is chosen: choose one above."
+# what is said when no labeling is chosen
+ALL, NONE_CHOSEN = "all clips", "No labeling is chosen: choose one above."   # the first word of the choice of clips
 
 class CompareBench:
     "Methods, differences and clips of the labelings that a person chooses."

@@ -74,7 +74,7 @@ def _events(self):
     self.events = [row(c, e) for c, e in enumerate(t.vocab.events)]
 
 # %% ../../nbs/api/workbench/07_panel.ipynb #c241c166
-CALM = "These thresholds were not chosen on the clips in view: nothing flatters the scores."
+CALM = "These thresholds were not chosen on the clips in view: nothing flatters the scores."   # what is said where no score is flattered
 
 def _saved_set(t): return f"the preset “{t.name}”" if t.name else t.saved.provenance.get("method", "the thresholds that were given")
 

@@ -26,13 +26,18 @@ class Door(JupyterHandler):
     "The front door."
     kept, turn = {}, Lock()   # (data set, size) -> (until when, facts); one look at a time
 
-    def initialize(self, dataset, size, theme): self.dataset, self.size, self.theme_name = dataset, size, theme
+    def initialize(self, dataset, size, theme):
+        "What the front page shows."
+        self.dataset, self.size, self.theme_name = dataset, size, theme
 
     @property
-    def content_security_policy(self): return "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    def content_security_policy(self):
+        "The front page loads nothing."
+        return "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
     @web.authenticated
     async def get(self):
+        "Send the front page."
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.finish(home_page(await IOLoop.current().run_in_executor(None, self.look, self.dataset, self.size), self.theme_name))
@@ -55,6 +60,7 @@ class Pages(GatedVoila):
     size = Unicode("small", config=True, help="of the demo set")
 
     def init_handlers(self):
+        "The routes of the pages."
         Thread(target=Door.look, args=(self.dataset, self.size), daemon=True).start()      # so that the first visitor waits less
         hidden = (TornadoVoilaTreeHandler, VoilaContentsHandler)
         door = dict(dataset=self.dataset, size=self.size, theme="dark" if self.voila_configuration.theme == "dark" else "light")

@@ -17,7 +17,8 @@ from .page import static
 from .player import SCRIPTS, described
 
 # %% ../../nbs/api/workbench/15_share.ipynb #9e2cdfb8
-MOST_BYTES, MOST_SECONDS = 3_000_000, 600
+# of one shared clip, at most
+MOST_BYTES, MOST_SECONDS = 3_000_000, 600   # of one shared clip, at most
 
 def small_copy(
     path,              # a media file, or a window of one

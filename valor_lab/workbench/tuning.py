@@ -25,7 +25,7 @@ from ..metrics import interval, pooled_f, resamples
 
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #4ca8f170
-GATES = ("weak label", "predicted", "none")
+GATES = ("weak label", "predicted", "none")   # what may hold back scores: see `Tuning`
 MODALITY = {t: m for m, t in TEACHER.items()}   # "clip" decides on the visual modality, "clap" on the audio one
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #33770995
@@ -52,7 +52,9 @@ class Tuning:
         self.done, self.undone, self.held, self.name, self.ungated = [], [], None, "", tuple(ungated)
         _restart(self)
 
-    def gates(self): return [g for g, there in zip(GATES, (self.weak is not None, self.predicted is not None, True)) if there]
+    def gates(self):
+        "The gates that can be chosen with these data."
+        return [g for g, there in zip(GATES, (self.weak is not None, self.predicted is not None, True)) if there]
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #5088fda1
 def _columns(x): return np.ascontiguousarray(x.transpose(2, 0, 1))   # [N,T,C] -> [C,N,T]
@@ -302,7 +304,7 @@ def warning(self:Tuning) -> str:
     return f"{out} {fresh}".strip()
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #b3033adb
-PRESETS_FOLDER = "data/thresholds"
+PRESETS_FOLDER = "data/thresholds"   # where sets of thresholds are saved
 
 def save(self:Tuning,
     name:str,

@@ -44,6 +44,7 @@ class AVENet(nn.Module):
         self.heads = MMIL(c.d_model, c.n_events)
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None: a `HANOutput`."
         check_features(self, audio, visual, motion)
         cross = self.config.cross_attention if cross_attention is None else cross_attention
         a, v = self.audio_in(audio).relu(), self.visual_in(visual if motion is None else torch.cat([visual, motion], -1)).relu()   # [B,T,d]

@@ -33,6 +33,7 @@ class CMBSConfig:
         one_of("supervision", self.supervision, ("weak", "full"))
         for name in ("n_events", "d_audio", "d_visual", "d_model"): at_least(name, getattr(self, name), 1)
     def of(self, name, full, weak):
+        "An option, or its usual value under full or weak supervision."
         return getattr(self, name) if getattr(self, name) is not None else full if self.supervision == "full" else weak
 
 # %% ../../../nbs/api/models/zoo/14_cmbs.ipynb #cdac298e
@@ -107,10 +108,12 @@ class CMBS(nn.Module):
         return (self.fully if c.supervision == "full" else self.weakly)(k_a, k_v, q_a, q_v)
 
     def together(self, q_a, q_v):
+        "What both streams say together [B,T,d]."
         q_v = self.AVInter(q_v, q_a)
         return (q_v + self.VAInter(q_a, q_v))/2                                           # [B,T,d]
 
     def fully(self, k_a, k_v, q_a, q_v):
+        "The output under full supervision."
         alpha, gamma = self.config.of("alpha", .1, .2), self.config.of("gamma", .3, .5)
         g_a, g_v = self.audio_gated(k_a), self.video_gated(k_v)                           # [B,T,1] each
         q_v, q_a = q_v*(1 + alpha*g_a), q_a*(1 + alpha*g_v)
@@ -119,6 +122,7 @@ class CMBS(nn.Module):
         return PlaceOutput(relevance, event + gamma*evidence, gate=(g_a*g_v).squeeze(-1).float(), evidence=evidence)
 
     def weakly(self, k_a, k_v, q_a, q_v):
+        "The output under weak supervision."
         alpha, gamma = self.config.of("alpha", .1, .2), self.config.of("gamma", .3, .5)
         g_1, g_2 = self.audio_gated(k_v), self.video_gated(k_a)                           # the names are crossed, as released
         q_v, q_a = (1 - alpha)*q_v + alpha*g_1*q_v, (1 - alpha)*q_a + alpha*g_2*q_a

@@ -57,6 +57,7 @@ class CMPAE(nn.Module):
         self.drop = nn.Dropout(.5)
 
     def project(self, audio, visual, motion):                                             # -> [B,T,d] each
+        "Both streams to the width of the network: [B,T,d] each."
         v = pooled(self.fc_v(visual), audio.shape[1])                                     # bent frame by frame, then averaged
         return self.fc_a(audio), self.fc_fusion(torch.cat([v, self.fc_st(motion)], -1))
 
@@ -66,12 +67,14 @@ class CMPAE(nn.Module):
         return z.sigmoid().mean(1), self.config.n_events/(evidence(z.mean(1)) + 1).sum(1)
 
     def encode(self, a, v, cross):
+        "Both streams after attention, [B,T,d] each; `cross`: across streams, too."
         apart = self.hat_encoder(a, v, False)
         if not cross: return apart
         s = self.config.cross_share
         return tuple(s*x + (1 - s)*y for x, y in zip(self.hat_encoder(a, v, True), apart))
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,80,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_streams(self, audio, visual, motion), refuse_mask(self, mask)
         cross, n = self.config.cross_attention if cross_attention is None else cross_attention, self.config.n_events
         a, v = self.project(audio, visual, motion)

@@ -45,6 +45,7 @@ class Reference(nn.Module):
         self.drop = nn.Dropout(.5)
 
     def forward(self, audio, visual, motion):
+        "`audio` [B,T,d_audio], `visual` [B,80,d_visual], `motion` [B,T,d_motion] or None: a `HANOutput`."
         t = audio.shape[1]
         if self.stream == "audio": x, tokens = self.fc_a(audio), self.cls_tokens_a                              # [B,T,d]
         else: x, tokens = self.fc_fusion(torch.cat([pooled(self.fc_v(visual), t), self.fc_st(motion)], -1)), self.cls_tokens_v

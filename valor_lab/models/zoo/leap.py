@@ -79,7 +79,7 @@ class LEAP(nn.Module):
         if label_embeddings is not None: self.set_labels(label_embeddings)
 
     def set_labels(self, embeddings):
-        "Give the network the word vectors of its events."
+        "Give the network the word vectors of its events [C,D]."
         e = torch.as_tensor(embeddings, dtype=torch.float32)
         if e.shape != self.label_embeddings.shape:
             raise ParameterError(f"label embeddings of shape {list(e.shape)}: expected {list(self.label_embeddings.shape)}, events and "
@@ -88,6 +88,7 @@ class LEAP(nn.Module):
         return self
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_features(self, audio, visual, motion)
         if cross_attention is False: raise ParameterError("LEAP cannot be run without cross-attention: its encoder mixes both streams")
         if not self.label_embeddings.any():

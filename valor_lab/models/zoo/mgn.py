@@ -168,6 +168,7 @@ class MGN(nn.Module):
         self.apply(_start)
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_features(self, audio, visual, motion)
         if audio.shape[1] != self.config.n_segments:
             raise ParameterError(f"MGN was built for {self.config.n_segments} segments, these clips have {audio.shape[1]}")

@@ -139,11 +139,13 @@ class MMCSE(nn.Module):
         self.drop = drop()
 
     def apart(self, a, v):                                                                # [B,T,d] -> [B,T,C+1,k] each
+        "A vector for every event: [B,T,d] to [B,T,C+1,k] each."
         e_a = stacked(a.relu(), [u[1] for u in self.a_unmix]).relu()
         e_v = self.drop(stacked(v.relu(), [u[1] for u in self.v_unmix]).relu())
         return e_a, stacked(e_v, [u[4] for u in self.v_unmix]).relu()
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_features(self, audio, visual, motion)
         if cross_attention is False: raise ParameterError("MM-CSE cannot be run without cross-attention: its layers add both streams")
         a, v = self.fc_a(audio), self.fc_fusion(torch.cat([self.fc_v(visual), self.fc_st(motion)], -1))          # [B,T,d]

@@ -187,12 +187,14 @@ class MMPyramid(nn.Module):
         self.heads = MMIL(c.d_model, c.n_events)
 
     def encode(self, audio, visual, motion, mask=None):                                 # [B,T,D] each -> a, v [B,T,d]
+        "Both streams after the pyramid: [B,T,D] to [B,T,d] each."
         a, v = self.fc_a(audio), self.fc_fusion(torch.cat([self.fc_v(visual), self.fc_st(motion)], -1))
         inputs = torch.stack([a, v], 2)
         v, a = self.MMP(v, a, mask)
         return a, v, inputs
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         check_features(self, audio, visual, motion)
         if cross_attention is False: raise ParameterError("MM-Pyramid cannot be run without cross-attention: its levels mix both streams")
         a, v, inputs = self.encode(audio, visual, motion, mask)

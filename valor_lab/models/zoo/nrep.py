@@ -59,6 +59,7 @@ class NREP(nn.Module):
         self.drop = nn.Dropout(.5)
 
     def project(self, audio, visual, motion):                                             # -> [B,T,d] each
+        "Both streams to the width of the network: [B,T,d] each."
         c, name = self.config, "NREP"
         t = c.n_segments if audio.shape[1] == 64 else audio.shape[1]
         if motion is None or list(motion.shape) != [len(audio), t, c.d_motion]:
@@ -72,6 +73,7 @@ class NREP(nn.Module):
         return a, self.fc_fusion(torch.cat([v, self.fc_st(motion)], -1))
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
+        "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
         refuse_mask(self, mask)
         pairs, n = lambda x: x.float().unflatten(-1, (self.config.n_events, 2)), self.config.n_events
         a, v = self.project(audio, visual, motion)

@@ -9,8 +9,9 @@ function render({ model, el }) {
   const preset = select("vl-preset", get("presets")), labels = select("vl-labels", get("labels")), device = select("vl-device", get("devices"));
   const epochs = h("input", { class: "vl-epochs", type: "number", min: 0, step: 1, placeholder: "preset's" });
   const seeds = h("input", { class: "vl-seeds", value: "0" }), overrides = h("input", { class: "vl-overrides", placeholder: "lr = 3e-4" });
+  const engine = h("input", { class: "vl-engine", placeholder: "here", title: "where the runs are trained: local:processes=2, ray, ray:HOST:PORT, slurm:partition=NAME" });
   const asked = () => ({ preset: preset.value, labels: labels.value, device: device.value, epochs: epochs.value === "" ? null : +epochs.value,
-    seeds: seeds.value, overrides: overrides.value });
+    seeds: seeds.value, overrides: overrides.value, engine: engine.value.trim() });
   const start = h("button", { class: "vl-start", text: "start", onclick: () => send({ do: "start", ...asked() }) });
   const stop = h("button", { class: "vl-stop", text: "stop", onclick: () => send({ do: "stop" }) });
   const message = h("p", { class: "vl-message", role: "status" });
@@ -28,7 +29,8 @@ function render({ model, el }) {
   const plots = h("div", { class: "vl-plots" });
   const log = h("pre", { class: "vl-log", tabindex: 0, "aria-label": "log" });
   const bar = h("div", { class: "vl-bar-of-buttons" }, field("preset", preset), field("labels", labels), field("epochs", epochs),
-    field("seeds", seeds), field("overrides", overrides), field("device", device), start, stop);
+    field("seeds", seeds), field("overrides", overrides), field("device", device),
+    field("engine", engine), start, stop);
   const root = h("div", { class: "vl vl-launcher" }, h("h3", { text: "Train" }), bar, message, list, left, runs, tools, plots, log);
   el.append(root);
 
