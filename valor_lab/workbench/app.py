@@ -16,7 +16,7 @@ nbformat = need("nbformat", "lab")
 
 # %% ../../nbs/api/workbench/14_app.ipynb #9b33b37e
 PAGES = ("browse", "tune", "compare", "train")   # the first three are notebooks, too; `train` is the launcher alone
-HIDDEN = "for-coders"
+HIDDEN = "for-coders"   # the tag of cells that pages do not show
 
 def page_notebook(
     path,               # a notebook of the workbench
