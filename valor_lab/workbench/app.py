@@ -59,7 +59,7 @@ def write_pages(
     return folder
 
 # %% ../../nbs/api/workbench/14_app.ipynb #14e4ec36
-EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget")   # all that a page needs of JupyterLab; others would only be waited for
+EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget")   # others are only waited for
 
 def command(
     folder, port:int=8866, theme:str="light", browser:bool=True, dataset:str="demo", size:str="small",
