@@ -70,7 +70,8 @@ def command(
     if kernels < 1: raise ParameterError(f"kernels={kernels}, expected at least 1")
     options = ["--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.port_retries=0", f"--Kernels.most={kernels}",
                "--VoilaConfiguration.multi_kernel_manager_class=valor_lab.workbench.gate.Kernels",
-               *(f"--VoilaConfiguration.extension_allowlist={e}" for e in EXTENSIONS), f"--theme={one_of('theme', theme, ('light', 'dark'))}",
+               *(f"--VoilaConfiguration.extension_allowlist={e}" for e in EXTENSIONS),
+               f"--theme={one_of('theme', theme, ('light', 'dark'))}",
                "--VoilaConfiguration.strip_sources=True", f"--Pages.dataset={dataset}", f"--Pages.size={size}"]
     if not browser: options.append("--no-browser")
     return [sys.executable, "-c", "from valor_lab.workbench.server import run; run()", str(folder), *options]
