@@ -213,3 +213,15 @@ def test_the_launcher_says_what_a_lost_or_damaged_job_is_and_opens_with_200(laun
     assert len(launcher.jobs) == 200 and {j["state"] for j in launcher.jobs} == {"lost", "damaged"} and "vanished without a word" in launcher.log
     launcher.selected = "j7"
     assert "cannot be read" in launcher.log and launcher.curves == []
+
+
+def test_a_training_says_which_runs_it_asks_for_also_those_that_are_there_already(tmp_path, monkeypatch):
+    import json
+    from valor_lab.training import override, plan_runs, train_all
+    from valor_lab.training.tasks import toy_set
+    sets = dict(train=toy_set(24, 1), val=toy_set(12, 2), test=toy_set(12, 3))
+    monkeypatch.setenv("VALOR_RUNS_FILE", str(tmp_path/"runs.json"))
+    plan = {n: (override(c, {"epochs": 1}), m) for n, (c, m) in plan_runs("han", "demo", "tiny").items()}
+    for seeds in ((0,), (0, 1)):                              # the second time seed 0 is there
+        done = train_all(plan, lambda features: sets, tmp_path/"runs", seeds, "toy", device="cpu", progress=False)
+        assert json.loads((tmp_path/"runs.json").read_text()) == [r.name for r in done["han"]]

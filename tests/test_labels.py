@@ -233,3 +233,16 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path, odd):
     for write in (lambda: labels.to_csv(tmp_path/"a.csv", tmp_path/"v.csv"), lambda: labels.weak().to_csv(tmp_path/"w.csv"), lambda: save_labels(labels, "m", tmp_path), lambda: overlay.save(tmp_path)):
         with pytest.raises(ParameterError, match="cannot hold"): write()
     assert not list(tmp_path.rglob("*.csv")) and not list(tmp_path.rglob("*.json"))
+
+
+def test_one_wrong_letter_in_an_id_is_named_at_any_size_and_strangers_are_no_misspelling(tmp_path):
+    ids = [f"demo{n:07d}_0_10" for n in range(3000)] + ["-CMEGRf4r0Is_20_30"]
+    meant = dict(demo0000012_O_10="demo0000012_0_10", demo00000017_0_10="demo0000017_0_10", dem0000042_0_10="demo0000042_0_10", emo0000042_0_10="demo0000042_0_10",
+                 CMEGRf4r0Is_20_30="-CMEGRf4r0Is_20_30", demo0000034_10_5="", video7="", other0000034_0_10="")
+    strangers = [f"elsewhere{n}" for n in range(3000)]
+    for m in ("audio", "visual"):
+        (tmp_path/f"{m}.csv").write_text("filename\tonset\toffset\tevent_labels\n" + "".join(f"{s}\t0\t1\tDog\n" for s in [*ids, *meant, *strangers]))
+    found = audit(WeakLabels(ids, np.zeros((len(ids), 25), bool)), read_segments(tmp_path/"audio.csv", tmp_path/"visual.csv", ids))
+    said = found[found.kind == "clip not asked for"].groupby("clip").detail.first()
+    assert {s: said[s] for s in meant} == {s: f"a misspelling of {i}?" if i else "" for s, i in meant.items()}
+    assert (said[strangers] == "").all()

@@ -450,3 +450,13 @@ def test_a_recording_put_together_has_the_labels_of_its_windows_and_their_sums(t
         assert each.any() and np.array_equal(whole, each.reshape(170, 25))
         assert counts(whole, t.reshape(170, 25)) == np.sum([counts(a, b) for a, b in zip(each, t)], 0).tolist()
     assert not parts.audio.reshape(170, 25)[150:].any() and parts.visual.reshape(170, 25)[150:163].any() and not parts.visual.reshape(170, 25)[163:].any()
+
+
+@pytest.mark.parametrize("codecs", [("mpeg4", "libmp3lame"), ("libx264", "ac3")], ids=["mp3", "ac3"])
+def test_an_avi_whose_sound_is_counted_in_packets_is_cut(tmp_path, codecs):
+    from odd_films import odd_film
+    from valor_lab.media import measure
+    part = cut(odd_film(tmp_path/"x.avi", *codecs, seconds=3), tmp_path/"cut.mp4", 1, 2)
+    assert measure(part)[1] == pytest.approx(1, abs=.1)
+    clip = read_clip(part, 4, "centres", rate=RATE)
+    assert np.abs(clip.sound(1)).max() > .2 and np.diff(clip.frames.mean((1, 2, 3))).min() > 5 and 80 < clip.frames[0].mean() < 115

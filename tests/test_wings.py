@@ -25,11 +25,11 @@ ORDER = {                                                       # inside a wing,
     "demo": ["plan", "pen", "beings", "machines", "instruments", "figures", "sounds", "scenes", "simple", "render", "teachers"],
     "datasets": ["fetch", "tables", "description", "labelings", "features", "formats", "exchange", "own", "harvesting", "dataset", "new", "maps"],
     "training": ["tasks", "config", "runs", "results", "parsing", "capture", "loop", "recipes", "plans", "comparison", "papers",
-                 "records", "pooling"],
-    "tasks": ["heads", "ave", "videos", "madeup", "tal"],
+                 "records", "pooling", "together"],
+    "tasks": ["heads", "places", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
-                  "gate", "server", "app", "share"],
-    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "runs", "train", "labels", "share"]}
+                  "gate", "server", "app", "share", "words"],
+    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "runs", "train", "labels", "share", "sets"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
 

@@ -8,7 +8,10 @@ __all__ = ['LLP_URL', 'LLP_FILES', 'LLP_REVISIONS', 'RELEASES', 'HUB', 'YOUTUBE'
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #396f5b92
 import hashlib, os, re, shutil, stat, tempfile, zipfile
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from heapq import heappop, heappush
 from pathlib import Path
 from urllib.parse import quote
 
@@ -165,7 +168,8 @@ def _copy_span(av, src, dst, reel, start, end):
     for s, e in todo:
         for t, frame in _shown(av, s, reel, start, end):
             if not written and s.type == "video": _turn(e, frame)
-            frame.pts, frame.time_base = round(t/s.time_base), s.time_base
+            base = s.time_base if s.type == "video" else Fraction(1, frame.sample_rate)      # AVI counts sound in packets, not in samples
+            frame.pts, frame.time_base = round(t/base), base
             for packet in e.encode(frame): dst.mux(packet)
             written += 1
         for packet in e.encode(None): dst.mux(packet)
@@ -181,20 +185,30 @@ def _turn(stream, frame):
 def _shown(av, stream, reel, start, end):
     "The frames of one stream in `[start, end)`, each with its second of the clip; the picture on the screen at `start` is the first."
     held, last = None, -1.
-    for packet in [p for p in reel.packets if p.stream_index == stream.index] + [None]:
-        try: frames = stream.codec_context.decode(packet)
-        except av.FFmpegError: continue                                    # a scratch
-        for frame in frames:
-            if frame.pts is None: continue
-            t = float(frame.pts*stream.time_base) - reel.zero - start
-            if t < -1e-6:
-                if stream.type == "video": held = frame
-                continue
-            if held is not None and t > 1e-6 and start + t < end: yield 0., held
-            held = None
-            if start + t < end - 1e-6 and t > last: yield max(t, 0.), frame
-            last = t
+    for pts, frame in _in_order(_decoded(av, stream, reel), 16 if stream.type == "video" else 0):
+        t = float(pts*stream.time_base) - reel.zero - start
+        if t < -1e-6:
+            if stream.type == "video": held = frame
+            continue
+        if held is not None and t > 1e-6 and start + t < end: yield 0., held
+        held = None
+        if start + t < end - 1e-6 and t > last: yield max(t, 0.), frame
+        last = max(last, t)
     if held is not None and reel.ends.get("visual", 0.) > start: yield 0., held
+
+def _decoded(av, stream, reel):
+    for packet in [p for p in reel.packets if p.stream_index == stream.index] + [None]:
+        try: yield from (f for f in stream.codec_context.decode(packet) if f.pts is not None)
+        except av.FFmpegError: continue                                    # a scratch
+
+def _in_order(frames, most):
+    "Frames as they are shown, each with the stamp of its place: AVI stamps pictures in the order of decoding."
+    waiting, stamps = deque(), []
+    for frame in frames:
+        waiting.append(frame)
+        heappush(stamps, frame.pts)
+        if len(waiting) > most: yield heappop(stamps), waiting.popleft()
+    while waiting: yield heappop(stamps), waiting.popleft()
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #2ac52466
 YOUTUBE = "https://www.youtube.com/watch?v={video}"   # the page of a video

@@ -8,6 +8,7 @@ __all__ = ['TEACHER_SEED', 'RATES', 'EVENTS_PER_CLIP', 'RUNS', 'EDGE', 'PAIRS', 
 
 # %% ../../nbs/api/demo/00_plan.ipynb #31cc2fd9
 import zlib
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -142,6 +143,7 @@ def _deal(n_clips, rng) -> np.ndarray:
     return mask[rng.permutation(n_clips)]
 
 # %% ../../nbs/api/demo/00_plan.ipynb #f7bc7499
+@cache
 def _length_law(mean) -> np.ndarray:
     "Probabilities of 1 to 9 seconds whose mean is `mean`: uniform, tilted as little as possible."
     t, low, high = np.arange(1, 10), -3., 3.
@@ -149,6 +151,7 @@ def _length_law(mean) -> np.ndarray:
         tilt = (low + high)/2
         p = np.exp(tilt*(t - 5))/np.exp(tilt*(t - 5)).sum()
         low, high = (tilt, high) if (p*t).sum() < mean else (low, tilt)
+    p.setflags(write=False)                  # every caller gets this very array
     return p
 
 # %% ../../nbs/api/demo/00_plan.ipynb #83db4484

@@ -9,6 +9,7 @@ __all__ = ['FINDING_COLUMNS', 'row_numbers', 'WeakLabels', 'SegmentLabels', 'cop
 
 # %% ../../nbs/api/labels/00_labels.ipynb #42208ba1
 import difflib, re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -297,12 +298,18 @@ def _number(cell, path, line, what, n_segments, length):
     return _to_segment(seconds, length, n_segments, f"{Path(path).name}, line {line}: {what}")
 
 # %% ../../nbs/api/labels/00_labels.ipynb #0e9cc114
-def _likely(clip, ids, vocab):
-    "A guess at what an id that nobody knows was meant to be."
-    if clip in vocab.events: return "an event's name stands where the clip's id belongs"
-    alike = [i for i in ids if abs(len(i) - len(clip)) < 3 and (i[:8] == clip[:8] or i[-8:] == clip[-8:])]
-    near = [i for i in alike if i.endswith(clip)] or difflib.get_close_matches(clip, alike, 1, .93)   # spreadsheets eat a leading "-"
-    return f"a misspelling of {near[0]}?" if near else ""
+def _spellings(name): return {name, *(name[:k] + name[k + 1:] for k in range(len(name)))}   # itself, and itself with one letter left out
+
+def _likely(strange, ids, vocab) -> dict:
+    "A guess, for ids that nobody knows, at what each was meant to be; one walk over `ids`, however many are strange."
+    near, found = defaultdict(list), defaultdict(list)
+    for s in strange:
+        for v in _spellings(s): near[v].append(s)
+    for i in ids:
+        for s in {s for v in (*_spellings(i), i[2:]) for s in near.get(v, ())}: found[s].append(i)
+    guess = {s: [i for i in f if i.endswith(s)] or difflib.get_close_matches(s, f, 1, .93) for s, f in found.items()}   # a "-" is eaten
+    return {s: "an event's name stands where the clip's id belongs" if s in vocab.events else
+               f"a misspelling of {guess[s][0]}?" if guess.get(s) else "" for s in strange}
 
 # %% ../../nbs/api/labels/00_labels.ipynb #fa0355ff
 def _read_modality(path, modality, ids, vocab, n_segments, lengths, in_seconds, strict):
@@ -418,15 +425,9 @@ def audit(
     seconds = truth.segment_seconds*truth.n_segments
     parts += [length_findings(truth.ids, durations, seconds, truth.n_segments)] if durations is not None else []
     df = pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
-    return _name_misspellings(df, weak)[["clip", "event", "modality", "kind", "file", "line", "detail"]]
-
-# %% ../../nbs/api/labels/00_labels.ipynb #0adf8aad
-def _name_misspellings(df, weak):
-    "For ids that nobody asked for, say what they were probably meant to be."
     strange = df["kind"] == "clip not asked for"
-    guess = {c: _likely(c, weak.ids, weak.vocab) for c in df.loc[strange, "clip"].unique()}
-    df.loc[strange, "detail"] = df.loc[strange, "clip"].map(guess)
-    return df
+    df.loc[strange, "detail"] = df.loc[strange, "clip"].map(_likely(df.loc[strange, "clip"].unique(), weak.ids, weak.vocab))
+    return df[["clip", "event", "modality", "kind", "file", "line", "detail"]]
 
 # %% ../../nbs/api/labels/00_labels.ipynb #62a98c69
 def concat(

@@ -12,6 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     files=["write_clip", "MediaError", "Probe", "probe", "open_media", "choose_stream"],
     packets=["Stamps", "Reel", "wind", "measure", "zero_of_file", "file_state"],
     decode=["dump_indices", "sample_indices", "Clip", "read_clip", "read_spans", "read_frames", "read_audio", "thumbnails", "waveform"],
-    copies=["needs_copy", "copied_packets"],
+    copies=["needs_copy", "unplayable", "has_pictures", "copied_packets"],
     clips=["SUFFIXES", "find_clips", "short_name"],
 ))

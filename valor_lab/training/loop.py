@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['torch', 'safetensors', 'RELEASED', 'seed_epoch', 'batches', 'Training', 'build_model', 'make_optimizer', 'check_run',
-           'setup', 'train_step', 'set_rate', 'train_epoch', 'validate', 'record', 'save_state', 'restore_state', 'fit',
-           'finish', 'fit_seeds', 'released']
+           'setup', 'train_step', 'set_rate', 'train_epoch', 'refuse_nan', 'validate', 'record', 'save_state',
+           'restore_state', 'fit', 'alone', 'begin', 'finish', 'fit_seeds', 'released']
 
 # %% ../../nbs/api/training/06_loop.ipynb #343eecfc
 import contextlib, copy, hashlib, json, math, os, random, time
@@ -83,7 +83,7 @@ def build_model(
     tensors:dict,      # features and weak labels decide the sizes
 ):
     "The network that the record describes, for these features and events."
-    return make_model(config.backbone, **config.network, **find_task(config.task).sizes(tensors))
+    return make_model(config.backbone, **config.network, **find_task(config.task).network_sizes(tensors, config))
 
 # %% ../../nbs/api/training/06_loop.ipynb #4ea039d0
 def make_optimizer(config:TrainConfig, model):
@@ -157,11 +157,11 @@ def train_epoch(t:Training, epoch:int) -> dict:
     rows = batches(t.task.rows(t.data), t.config.batch_size, t.config.seed, epoch, t.fabric.global_rank, t.fabric.world_size)
     steps = [(t.step or train_step)(t, r.to(t.fabric.device, non_blocking=True)) for r in rows]
     losses = torch.stack([torch.stack(list(s.values())) for s in steps]).double().cpu().numpy()      # [steps,terms]
-    _refuse_nan(losses, list(steps[0]), epoch, learning_rate(t.config, epoch))
+    refuse_nan(losses, list(steps[0]), epoch, learning_rate(t.config, epoch))
     return {f"loss/{k}": float(v) for k, v in zip(steps[0], losses.mean(0))} | t.objective.end_epoch(epoch)
 
 # %% ../../nbs/api/training/06_loop.ipynb #3fb4f3f1
-def _refuse_nan(losses, names, epoch, lr):
+def refuse_nan(losses, names, epoch, lr):
     "Raise `FloatingPointError` at the first loss that is NaN or infinite."
     bad = np.argwhere(~np.isfinite(losses[:, 1:]))
     if len(bad):
@@ -284,13 +284,13 @@ def fit(
     fabric = make_fabric(device, devices, config.precision, loggers)
     about = identity(config, dict(train=data, val=val, test=test), model)
     if run.finished and claim(run, config, about): return run
-    with _alone(run):
+    with alone(run):
         if not claim(run, config, about):
             fabric.launch(_train, config, run, data, val, test, model, compiled, captured, progress, save_every, device)
     return run
 
 # %% ../../nbs/api/training/06_loop.ipynb #fc7cac98
-def _alone(run):
+def alone(run):
     "Be the only one who trains in this folder; the further processes of one training belong to the first."
     first = all(os.environ.get(k, "0") == "0" for k in ("RANK", "LOCAL_RANK", "NODE_RANK"))
     return lock(run.path/"training", doing="is training it") if first else contextlib.nullcontext()
@@ -299,12 +299,17 @@ def _said_of(data):
     "The name of the labels that were chosen, beside what ran it: it decides nothing, and tells runs apart for a reader."
     return {"labels": data.labels_from} if getattr(data, "labels_from", "") else {}
 
-def _train(fabric, config, run, data, val, test, model, compiled, captured, progress, save_every, device):
-    "The loop over epochs."
+def begin(fabric, config, run, data, val=None, model=None, compiled=False, device="auto", **said) -> Training:
+    "A training in place, or where it was interrupted; `said` is kept beside what ran it."
     t = setup(fabric, config, run, data, val, model, compiled)
     context = _context(t, data, val, device)
-    if fabric.is_global_zero: write_json(run.path/"environment.json", environment(fabric) | _said_of(data))
+    if fabric.is_global_zero: write_json(run.path/"environment.json", environment(fabric) | _said_of(data) | said)
     if not restore_state(t, context) and config.epochs: t.objective.start(context)
+    return t
+
+def _train(fabric, config, run, data, val, test, model, compiled, captured, progress, save_every, device):
+    "The loop over epochs."
+    t = begin(fabric, config, run, data, val, model, compiled, device)
     if config.epochs > t.epoch: t.step = captured_step(t, train_step, captured)
     bar = tqdm(range(t.epoch + 1, config.epochs + 1), run.name, initial=t.epoch, total=config.epochs, unit="epoch",
                disable=not (progress and config.epochs and fabric.is_global_zero), mininterval=.5)

@@ -15,7 +15,7 @@ import pandas as pd
 from .. import methods, models          # by their doors: networks are loaded when one is asked for
 from ..core import ParameterError, atomic_path, fingerprint, later, load_extension, one_of
 from ..files import read_arrays
-from ..datasets import FEATURES, KEPT, Dataset, save_labels
+from ..datasets import LACKS, Dataset, feature_kinds, save_labels
 from ..files import read_arrays
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import SCORES, avvp_scores
@@ -208,7 +208,7 @@ class Task:
     headline = ""          # the score that is named first
     curves = ()            # scores drawn by epoch, besides the loss
     protocols = ()         # how outputs may become predictions
-    features = (*FEATURES, "store", "own", *(k for k in KEPT if k.startswith("own")))   # kinds that `load_dataset` has for it
+    features = (*feature_kinds(), "store", "own", *(f"own-{k}" for k in LACKS))   # kinds that `load_dataset` has for it
     published = ""         # the data set of its rows in published_results.csv; "": there are none
     backbones = ()         # names of networks that `networks` registers
     shows = ()             # sections of nbs/train.ipynb that make sense: "fidelity", "gains", "nonaligned", "timelines"
@@ -236,6 +236,9 @@ class Task:
         "What the data decides of the network: the number of events and the widths of the features."
         widths = {f"d_{f}": tensors[f].shape[-1] if f in tensors else 0 for f in ("audio", "visual", "motion")}
         return dict(n_events=tensors["weak"].shape[-1], **widths)
+    def network_sizes(self, tensors, config) -> dict:
+        "The same for one record; refuses what does not fit."
+        return self.sizes(tensors)
     def take(self, tensors, rows, config) -> dict:
         "A batch; chance comes from torch, seeded at each epoch."
         return take(tensors, rows)   # chance comes from torch, seeded at each epoch

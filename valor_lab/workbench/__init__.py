@@ -28,4 +28,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     server=["FRESH", "Door", "Pages", "run"],
     app=["PAGES", "HIDDEN", "page_notebook", "train_notebook", "write_pages", "serve"],
     share=["MOST_BYTES", "MOST_SECONDS", "small_copy", "find_labelings", "share_page"],
+    words=["WHERE", "SAMPLE", "NO_STORE", "MOST", "usual", "fitting_seconds", "best_first", "named_caption",
+           "joined_seconds", "second_picture", "WordSearch"],
 ))

@@ -25,19 +25,19 @@ from .tuning import MODALITY, PRESETS_FOLDER, Tuning, explaining, fill_unknown
 anywidget, traitlets, widgets = need("anywidget", "lab"), need("traitlets", "lab"), need("ipywidgets", "lab")
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #d3cbb77b
-def show_bench(player:Player, clips=(), panel=None):
+def show_bench(player:Player, clips=(), panel=None, words=None):
     "Show list(s), player and panel as one workbench; their stills go with it."
     lists = list(clips) if isinstance(clips, (list, tuple)) else [clips]
     player.observe(lambda c: [setattr(x, "selected", c["new"]) for x in lists if c["new"] in x.place], "id")
     if lists and player.linked is None: link_views(player, lists[0])
-    parts = [(widgets.Box(lists), "clips"), (player, "player"), (panel, "panel")]
+    parts = [(widgets.Box([words, *lists] if words is not None else lists), "clips"), (player, "player"), (panel, "panel")]
     if panel is not None: parts = parts[1:] + parts[:1]      # as the eye goes: the first stop of the tab key is at the top
     inner = widgets.Box([w.add_class(f"vl-in-{area}") for w, area in parts if w is not None])
     inner.add_class("vl-bench")
     if panel is not None: inner.add_class("vl-three")
     outer = widgets.Box([inner])
     outer.add_class("vl-outer")
-    show(outer, [piece for piece in (*lists, panel, player) if piece is not None])
+    show(outer, [piece for piece in (*lists, panel, player, words) if piece is not None])
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #97918917
 def link_views(player:Player, table:Table, chosen=None, choose=None):
@@ -102,9 +102,10 @@ class BrowseBench:
         scored = [n for n in self.clips.labelings if n != self.clips.truth and n in self.table.frame and self.clips.truth]
         return [scored[0], False] if scored else ["disagreement", True] if "disagreement" in self.table.frame else ["", False]
 
+    search = None                                  # a `WordSearch` that stands above the list
     def show(self):
         "Show list and player."
-        show_bench(self.player, self.table)
+        show_bench(self.player, self.table, words=self.search)
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #35104717
 def _browse_update(self):
@@ -188,7 +189,7 @@ def _making(clips, weak, scores):
 # %% ../../nbs/api/workbench/08_bench.ipynb #0551ee15
 class TuneBench:
     "Player, threshold panel, list of clips and list of flips over one `Tuning`."
-    words, wide = [], 0
+    words, wide, search = [], 0, None
     def __init__(self, clips:Clips, tuning:Tuning, rescore=None, folder=PRESETS_FOLDER):
         self.clips, self.tuning, self.rescore = clips, tuning, rescore
         self._share()
@@ -271,4 +272,4 @@ def _tune_note(self):
 
 TuneBench._share, TuneBench.moved, TuneBench.frame, TuneBench.masks = _share, _moved, _tune_frame, _tune_masks
 TuneBench.open_flip, TuneBench._columns, TuneBench._note = _open_flip, _tune_columns, _tune_note
-TuneBench.show = lambda self: show_bench(self.player, [self.table, self.flips], self.panel)
+TuneBench.show = lambda self: show_bench(self.player, [self.table, self.flips], self.panel, self.search)

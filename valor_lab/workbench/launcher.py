@@ -12,10 +12,10 @@ import datetime, html, re
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, need, resolve
+from ..core import ParameterError, need, resolve, safe_name
 from ..engines import check_engine
-from ..files import read_table, read_toml, visible
-from .jobs import STATES, Job, SameJob, gpus, list_jobs, launch
+from ..files import read_json, read_table, read_toml, visible
+from .jobs import RUNS, STATES, Job, SameJob, gpus, list_jobs, launch
 from .page import into_paper, static, still
 from ..training import Run, find_task, presets_for, run_titles
 from .tuning import presets
@@ -133,7 +133,11 @@ def _look_at(self, job, state):
 
 # %% ../../nbs/api/workbench/10_launcher.ipynb #53fd6769
 def runs_of(job:Job, out="runs") -> list:
-    "The runs that were written while the job lived."
+    "The runs that a job asks for, also those that were there before; of an older job those that were written while it lived."
+    if (job.path/RUNS).is_file():
+        try: names = [safe_name(x, "run") for x in read_json(job.path/RUNS, kind=list)]
+        except ParameterError: names = []
+        return [r for x in names if ((r := Run(resolve(out)/x)).path/"metrics.csv").is_file()]
     began = datetime.datetime.fromisoformat(job.about["started"]).timestamp()
     until = datetime.datetime.fromisoformat(job.about["ended"]).timestamp() + 5 if "ended" in job.about else np.inf
     mine = tuple(f"{p.strip().replace(':', '-')}-" for p in str(job.about["parameters"].get("preset", "")).split(",")) or ("",)
@@ -141,7 +145,7 @@ def runs_of(job:Job, out="runs") -> list:
             if began - 1 <= p.stat().st_mtime <= until and p.parent.name.startswith(mine)]
 
 def job_curves(job:Job, out="runs") -> list:
-    "Loss and validation scores, epoch by epoch, of the runs that were written while the job lived."
+    "Loss and validation scores, epoch by epoch, of the runs of a job."
     lines, runs = {"loss": []}, runs_of(job, out)
     titles = _titles(runs)
     for run in runs:

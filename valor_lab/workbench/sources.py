@@ -163,7 +163,7 @@ def _gather(clips, parts, root, size, runs_folder, weak=None):
     for kind, name in ((1, "truth"), (2, clips.harvested)):
         if some := [p[kind] for p in parts.values() if p[kind] is not None]: clips.add(name, concat(*some), True)
     own, said = training.place(clips.name, size), []
-    others = tuple(f"{n}-" for n, r in training.RECIPES.items() if r.sizes)     # the ids of a rendered set are the same in all its sizes
+    others = tuple(f"{n}-" for n in _sized(root))     # the ids of a rendered set are the same in all its sizes
     saved = saved_labelings(clips.ids, clips.vocab, root, f"{own}-", others, said)
     if clips.harvested in clips.labelings: clips.made = _made(f"{own}-harvested", root)
     saved.pop(f"{own}-harvested", None)
@@ -174,6 +174,12 @@ def _gather(clips, parts, root, size, runs_folder, weak=None):
     if not clips.labelings: clips.add(COPIED if clips.weak is not None else NOTHING, _copied(clips, weak, root))
     _correct_all(clips, resolve(root)/"overlays", {"truth", clips.harvested, *runs}, lambda: _copied(clips, weak, root), said)
     clips.complaints += tuple(dict.fromkeys([*said, *strangers(runs_folder)]))
+
+def _sized(root):
+    "The data sets that come in sizes."
+    def sizes(n): return datasets.describe_set(n, root).sizes
+    described = [n for n in (*datasets.list_shipped(), *datasets.list_descriptions(root)) if attempt(n, lambda: sizes(n), [])]
+    return [*described, *(n for n, r in training.RECIPES.items() if r.sizes)]
 
 def _made(name, root):
     "What is written beside labels; nothing where they are not kept by name."

@@ -2,7 +2,7 @@
 // By URL with range requests where a server of files has it, else as bytes through the kernel into a Blob.
 function mediaOf(p) {
   const { model, get, video, root } = p;
-  let source = 0, blob = null, pictures = null, spectrum = null, quiet = "";
+  let source = 0, asked = 0, blob = null, pictures = null, spectrum = null, quiet = "";
   const say = text => { p.excuse.textContent = text; p.excuse.hidden = !text; };
   const bytes = view => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
   const drop = () => { if (blob?.url) URL.revokeObjectURL(blob.url); blob = null; };
@@ -11,6 +11,7 @@ function mediaOf(p) {
     const mine = ++source, media = p.clip().media || {};
     p.play.disabled = true;
     p.silent = false;
+    p.zero = null;
     rows();
     say("");
     p.stop();
@@ -27,8 +28,18 @@ function mediaOf(p) {
       if (mine !== source) return;
       if (url) { root.dataset.media = "url"; video.src = url; return; }
     }
+    if (media.encoded) say(`Browsers do not play ${media.encoded.join(" and ")}: a copy that plays is being made.`);
     model.send({ ask: "media", clip: p.clip().id });
   };
+  function encode() {                                    // this browser cannot play what was sent: once, a copy is asked for
+    const media = p.clip().media || {};
+    if (asked === source || media.encoded || media.url || get("shared")) return false;
+    asked = source;
+    p.play.disabled = true;
+    say("This browser cannot play the file: a copy that plays is being made.");
+    model.send({ ask: "media", clip: p.clip().id, again: true });
+    return true;
+  }
   async function servedAt(media) {
     const config = document.getElementById("jupyter-config-data");
     if (!config) return null;
@@ -70,7 +81,7 @@ function mediaOf(p) {
     }
   }
   function part(m, buffer) {
-    if (m.part === 0) blob = { parts: [], url: null };
+    if (m.part === 0) { drop(); blob = { parts: [], url: null }; p.zero = m.start ?? null; }
     blob.parts.push(buffer);
     if (m.part < m.parts - 1) return;
     blob.url = URL.createObjectURL(new Blob(blob.parts, { type: m.type }));
@@ -136,11 +147,14 @@ function mediaOf(p) {
   p.inks = () => { quiet = css(root, "--vl-quiet"); };
 
   video.addEventListener("loadedmetadata", () => {
+    const { picture } = p.clip().media || {};
+    if (!video.videoWidth && picture && encode()) return;
     p.play.disabled = false;
-    if (!video.videoWidth) say("This file has sound and no picture.");
+    say(video.videoWidth ? "" : picture ? "This browser does not show the picture of this file." : "This file has sound and no picture.");
   });
   video.addEventListener("error", () => {
-    if (video.getAttribute("src")) mute("This browser cannot decode the file; the playhead runs over the labels without it.");
+    if (!video.getAttribute("src") || encode()) return;
+    mute("This browser cannot decode the file; the playhead runs over the labels without it.");
   });
   const spectrogram = () => {
     rows();

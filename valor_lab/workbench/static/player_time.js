@@ -11,7 +11,7 @@ function timeOf(p) {
 
   p.seconds = () => p.clip().duration || 1;
   p.segment = () => p.seconds() / (p.clip().n_segments || 1);
-  const start = () => p.clip().media?.start || 0;                  // where the clip's zero lies in the time of its file
+  const start = () => p.zero ?? p.clip().media?.start ?? 0;        // where the clip's zero lies in the time of its file
   p.toMedia = t => t + start();
   p.toClip = t => t - start();
 
