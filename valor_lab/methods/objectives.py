@@ -102,8 +102,9 @@ def check_needs(
 ):
     "Raise `ParameterError` that names the fields which `objective` needs and `data` lacks."
     missing = [f for f in ("weak", *objective.needs) if data.get(f) is None]
-    if missing: raise ParameterError(f"{type(objective).__name__} needs {', '.join(missing)}: "
-                                     "labels come from elaborate(scores), scores from a feature store")
+    how = ("the annotated seconds of the training split, which it does not have" if "truth" in missing else
+           "labels come from elaborate(scores), scores from a feature store")
+    if missing: raise ParameterError(f"{type(objective).__name__} needs {', '.join(missing)}: {how}")
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #ff01cf30
 @dataclass(kw_only=True)

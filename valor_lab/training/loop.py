@@ -83,7 +83,7 @@ def build_model(
     tensors:dict,      # features and weak labels decide the sizes
 ):
     "The network that the record describes, for these features and events."
-    return make_model(config.backbone, **config.network, **find_task(config.task).sizes(tensors))
+    return make_model(config.backbone, **config.network, **find_task(config.task).network_sizes(tensors, config))
 
 # %% ../../nbs/api/training/06_loop.ipynb #4ea039d0
 def make_optimizer(config:TrainConfig, model):

@@ -236,6 +236,9 @@ class Task:
         "What the data decides of the network: the number of events and the widths of the features."
         widths = {f"d_{f}": tensors[f].shape[-1] if f in tensors else 0 for f in ("audio", "visual", "motion")}
         return dict(n_events=tensors["weak"].shape[-1], **widths)
+    def network_sizes(self, tensors, config) -> dict:
+        "The same for one record; refuses what does not fit."
+        return self.sizes(tensors)
     def take(self, tensors, rows, config) -> dict:
         "A batch; chance comes from torch, seeded at each epoch."
         return take(tensors, rows)   # chance comes from torch, seeded at each epoch
