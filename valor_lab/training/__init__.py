@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     pooling=["distinct_seeds", "find_runs", "truth_of", "pool_seeds"],
     together=["can_join", "Joined", "joined_step", "joined_epoch", "fit_together"],
     plans=["plan_runs", "judged", "train_all", "train_one"],
-    comparison=["PRINTED", "SWEEPS", "training_seconds", "main_table", "clip_scores", "paired", "versus", "own_labels", "with_labels",
+    comparison=["PRINTED", "SWEEPS", "training_seconds", "main_table", "YEARS", "by_year", "clip_scores", "paired", "versus", "own_labels", "with_labels",
                 "change_table", "quality_table", "printed", "same_steps", "sweep_plan", "sweep_table", "most_changed"],
     papers=["Section", "SECTIONS", "PaperFigure", "FIGURES", "figure_command", "published_rows", "section", "row_command",
             "paper_table"],
