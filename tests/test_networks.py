@@ -444,3 +444,38 @@ def test_odd_files_of_weights_are_told_in_one_sentence(tmp_path, name):
     for what, weights in odd.items():
         with pytest.raises(ParameterError) as e: models.from_published(weights, network=layout, **more)
         assert "\n" not in str(e.value) and len(str(e.value)) < 500, what
+
+# -- by papermill, on a set in a folder of its own
+
+def on_disk(folder):
+    "A set of made-up clips with its `dataset.toml`: pictures unpooled, labels harvested."
+    from valor_lab.datasets import save_labels
+    name, parts = "toyfield", {}
+    home = folder/"data"/name
+    for split, data in zip(("train", "val", "test"), splits()):
+        for m, x in data.features.items():
+            (home/m).mkdir(parents=True, exist_ok=True)
+            for c, f in zip(data.ids, x): np.save(home/m/f"{c}.npy", f.repeat(8, 0) if m == "visual" else f)
+        events = [",".join(np.array(LLP.events)[y]) for y in data.weak.mask]
+        (home/f"{split}.csv").write_text("filename\tevent_labels\n" + "".join(f"{c}\t{e}\n" for c, e in zip(data.ids, events)))
+        data.truth.to_csv(home/f"{split}_audio.csv", home/f"{split}_visual.csv")
+        parts[split] = data
+    shape = lambda m, n: f'{m} = {{ folder = "{m}", shape = [{n}, 12] }}\n'
+    (home/"dataset.toml").write_text('task = "avvp"\nn_segments = 10\nvocabulary = "llp"\n[splits]\n' + "".join(f'{s} = "{s}.csv"\n' for s in parts)
+        + "[truth]\n" + "".join(f'{s} = {{ audio = "{s}_audio.csv", visual = "{s}_visual.csv" }}\n' for s in ("val", "test"))
+        + "[features]\n" + shape("audio", 10) + shape("visual", 80) + shape("motion", 10))
+    (folder/"valor.toml").write_text("")
+    save_labels(parts["train"].labels, f"{name}-harvested", folder/"data")
+    return name
+
+def test_the_command_trains_every_network_by_papermill_on_a_set_of_its_own(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("papermill")
+    from valor_lab.cli import main
+    from valor_lab.training import open_run
+    name, all_of_them = on_disk(tmp_path), "mm-pyramid,mgn,mm-cse,cmpae,coleaf,nrep-classic,lsld-classic"
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path)), monkeypatch.chdir(tmp_path)
+    assert main(["train", name, "--preset", all_of_them, "--epochs", "1", "--device", "cpu", "--overrides", "d_model = 16"]) == 0, capsys.readouterr()
+    runs = [open_run(p) for p in (tmp_path/"runs").iterdir()]
+    assert {r.config.preset for r in runs} == {*all_of_them.split(",")} and all("segment/type" in r.scores["test"] for r in runs)
+    assert {r.config.features for r in runs if r.config.preset in ("cmpae", "coleaf", "nrep-classic")} == {"own-frames"}
+    assert main(["train", name, "--preset", "leap", "--epochs", "1", "--device", "cpu"]) != 0            # nobody harvested it: no words
