@@ -30,4 +30,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     share=["MOST_BYTES", "MOST_SECONDS", "small_copy", "find_labelings", "share_page"],
     words=["WHERE", "SAMPLE", "NO_STORE", "MOST", "usual", "fitting_seconds", "best_first", "named_caption",
            "joined_seconds", "second_picture", "WordSearch"],
+    annotators=["people", "BOTH_DONE", "TOUCHED", "KNOWN_TO_BOTH", "looked_at", "agreement_frame", "spoken_spans", "differing_rows",
+                "Pair", "AnnotatorsBench"],
 ))
