@@ -118,7 +118,8 @@ class AnnotatorsBench:
         from valor_lab.datasets import FORMATS
         self.clips, self.root, self.of_clip, self.of_event, self.row = clips, root, {}, {}, ""
         names = list(dict.fromkeys([*people(clips, root), *clips.labelings]))
-        if len(names) < 2: raise ParameterError(f"two labelings are compared, and there is {len(names)}: label the clips under a second name")
+        if len(names) < 2:
+            raise ParameterError(f"two labelings are compared, and there is {len(names)}: label the clips under a second name")
         first = first or names[0]
         second = second or next(n for n in names if n != first)
         check_ids([first, second], clips.labelings, "labels")
@@ -170,8 +171,8 @@ def _update(self):
             Column("kappa", "Cohen's κ", 2), Column("F", "segment F, %"), Column("both", "segments of both", 0, worst_last=True),
             Column("first", f"only {short[p.first]}", 0, worst_last=True), Column("second", f"only {short[p.second]}", 0, worst_last=True))]
         pooled = f"{200*n.both/max(2*n.both + n['first'] + n['second'], 1):.1f} %"
-        self.events.note = (f"Over {several(len(a), 'clip')} {p.over}; all events pooled, F is {pooled}. κ is 1 where both always say the same, 0 where "
-                            "they agree as by chance. A click lists the clips in which the event differs.")
+        self.events.note = (f"Over {several(len(a), 'clip')} {p.over}; all events pooled, F is {pooled}. κ is 1 where both always say the "
+                            "same, 0 where they agree as by chance. A click lists the clips in which the event differs.")
         self.events.replace(frame)
         self.events.sort = ["kappa", False]
     self.list_clips()
@@ -260,7 +261,8 @@ def _resolve(self, name:str="agreed"):
     p.name, p.resolved = name, True
     self.player.correction = {**self.player.correction, "bases": list(c.labelings)}
     p.said = (f"saved as {name}: {several(int(differ.sum()), 'segment')} differed in {several(int((differ > 0).sum()), 'clip')}; "
-              f"decided one by one: {several(len(self.of_clip), 'clip')}, {several(len(self.of_event), 'event')}; the rest by the rule “{p.rule}”")
+              f"decided one by one: {several(len(self.of_clip), 'clip')}, {several(len(self.of_event), 'event')}; "
+              f"the rest by the rule “{p.rule}”")
     return out
 
 def _export(self, kind:str, out=None) -> list:
@@ -293,7 +295,8 @@ def _asked(self, widget, message, buffers):
     except (ParameterError, OSError, ImportError) as e: self.pair.said = str(e)
 
 AnnotatorsBench.choose, AnnotatorsBench.both, AnnotatorsBench.update, AnnotatorsBench.list_clips = _choose, _both, _update, _list_clips
-AnnotatorsBench.decided, AnnotatorsBench.look, AnnotatorsBench.open_event, AnnotatorsBench.open_row = _decided, _look_at, _open_event, _open_row
+AnnotatorsBench.decided, AnnotatorsBench.look = _decided, _look_at
+AnnotatorsBench.open_event, AnnotatorsBench.open_row = _open_event, _open_row
 AnnotatorsBench.take, AnnotatorsBench.resolve, AnnotatorsBench.export, AnnotatorsBench._asked = _take, _resolve, _export, _asked
 
 # %% ../../nbs/api/workbench/17_annotators.ipynb #0875ae96
