@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
               "other_lengths", "read_feature", "read_features", "rows_kept"],
     formats=["Format", "event_rows", "fit_events", "joined"],
     exchange=["FORMATS", "export_labels", "import_labels", "kind_of"],
-    maps=["open_rows", "read_rows"],
+    maps=["open_rows", "read_maps"],
     own=["LAYOUTS", "Layout", "annotations_of", "clip_durations", "clip_files", "clip_parts", "copied_labels", "describe_set", "how_to_get",
          "layout_of", "own_store", "parts_of_clip", "read_listed", "recordings_of", "register_layout"],
     harvesting=["all_clips", "first_thresholds", "harvest_set", "label_set"],

@@ -24,7 +24,7 @@ from ..media import MediaError, find_clips, measure
 from .description import SPLIT_NAMES, Description, find_description, find_shipped, read_description
 from .exchange import import_labels
 from .features import Dataset, feature_files, find_features, how_made, in_store, kind_parts
-from .features import LACKS, left_out, other_lengths, read_feature
+from .features import LACKS, left_out, other_lengths, read_feature, words_of
 from .labelings import list_labels, load_labels
 from .tables import plain_words, read_sheet
 
@@ -216,6 +216,7 @@ def load_own(name, root, split, features, labels, size, revision) -> Dataset:
     if not d.window: data.findings = other_lengths(store, ids, data.truth)       # the last window of a recording is short by its nature
     ours = features == "store" or features and d.layout == "table" and not d.kept.get(features)
     if ours: data.made = how_made(store, kind_parts(d, features))
+    data.words = words_of(store, data.vocab)
     if not d.weak and data.labels is not None: data.weak = data.labels.weak()      # nobody has said it: what the labels imply
     return data
 
