@@ -55,6 +55,7 @@ def write_pages(
     own = {k: v for k, v in parameters.items() if k != "split"}
     for name, page in (pages | dict(train=train_notebook(**own))).items():
         page.cells.insert(0, nbformat.v4.new_code_cell(LIVE))
+        page.metadata["title"] = " · ".join(str(x) for x in (name, own.get("dataset"), own.get("size") if own.get("dataset") == "demo" else None) if x)
         nbformat.write(page, folder/f"{name}.ipynb")
     return folder
 
