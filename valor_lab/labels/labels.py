@@ -411,7 +411,7 @@ def audit(
     durations=None,         # clip -> seconds that its file lasts, as a feature store or `media.measure` knows it
 ) -> pd.DataFrame:
     "Every finding of the two readers and every disagreement of weak and segment labels: `clip, event, modality, kind, file, line, detail`."
-    truth = truth.select(weak.ids)
+    if truth.ids != weak.ids: truth = truth.select(weak.ids)
     if truth.vocab.events != weak.vocab.events: raise ParameterError(f"two vocabularies: {weak.vocab.name} and {truth.vocab.name}")
     rows, events = [], np.array(weak.vocab.events, object)
     here = {m: getattr(truth, m).any(1) for m in ("audio", "visual")}
