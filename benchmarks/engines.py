@@ -1,9 +1,10 @@
 """Ten trainings one after the other, in two processes, and on Ray with two processors: wall time, and whether the weights are the same.
 
-    python benchmarks/engines.py [--root data] [--size small] [--epochs 30] [--runs 10] [--ways serial serial-2 processes ray]
+    python benchmarks/engines.py [--root data] [--size small] [--epochs 60] [--runs 10] [--ways serial ray serial-2 processes]
 
 Each way is a command of its own, from its start to its end, so that Ray's own start counts, too. `serial` and the engines use one thread for a run,
 `serial-2` two. Each way but `serial-2` trains the same runs into a folder of its own, and every tensor of every run is compared with `serial`'s.
+On two quiet processors the first two ways take about four minutes, each of the others one to two more.
 """
 import argparse, os, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -32,8 +33,8 @@ def same(a, b):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", default="data"), parser.add_argument("--size", default="small")
-    parser.add_argument("--epochs", type=int, default=30), parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--ways", nargs="+", default=["serial", "serial-2", "processes", "ray"], choices=ENGINES)
+    parser.add_argument("--epochs", type=int, default=60), parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--ways", nargs="+", default=["serial", "ray", "serial-2", "processes"], choices=ENGINES)
     parser.add_argument("--one"), parser.add_argument("--out")
     a = parser.parse_args()
     root = str(Path(a.root).resolve())
@@ -43,8 +44,9 @@ def main():
         for way in a.ways:
             env, load, before = dict(os.environ, OMP_NUM_THREADS=str(ENGINES[way][1])), os.getloadavg()[0], os.times()
             begin = time.perf_counter()
-            subprocess.run([sys.executable, __file__, "--one", way, "--out", f"{d}/{way}", "--root", root, "--size", a.size, "--epochs", str(a.epochs),
-                            "--runs", str(a.runs)], env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            one = subprocess.run([sys.executable, __file__, "--one", way, "--out", f"{d}/{way}", "--root", root, "--size", a.size,
+                                  "--epochs", str(a.epochs), "--runs", str(a.runs)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            if one.returncode: sys.exit(f"{way} ended with {one.returncode}:\n{one.stderr[-3000:]}")
             took[way], now = time.perf_counter() - begin, os.times()
             cpu = now.children_user + now.children_system - before.children_user - before.children_system
             first = a.ways[0]

@@ -1,10 +1,12 @@
 """Harvest one store by several at once, on Ray too, kill some of them, and compare with one process that was left alone.
 
-    python tests/kill_ray.py VIDEOS WORK [--clips 48] [--parts pair ray drivers]
+    python tests/kill_ray.py VIDEOS WORK [--clips 48] [--parts pair ray worker drivers refusals]
 
-`pair`: two processes at one store. `ray`: four nodes on loopback, of which one is killed with -9 in the middle. `drivers`: a driver is killed
-with -9 in the middle, then two drivers at once finish. The demo set's teachers; prints a line for each, and exits 1 if a bit differs."""
-import argparse, contextlib, os, signal, subprocess, sys, threading, time
+`pair`: two processes at one store. `ray`: four nodes on loopback, of which one is killed with -9 in the middle. `worker`: so are the process that
+holds the teachers and one that decodes. `drivers`: a driver is killed with -9 in the middle, then two drivers at once finish. `refusals`: a node
+without the package, and a token that is not the cluster's. The demo set's teachers; prints a line for each, and exits 1 if a bit differs or a
+refusal is no sentence."""
+import argparse, contextlib, os, signal, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 import psutil
@@ -34,9 +36,10 @@ class Nodes:
     "A Ray of several nodes on the loopback address."
     def __init__(self, n):
         from valor_lab.nodes import loopback, ray_node
-        self.env, self.stack, self.processes = loopback(), contextlib.ExitStack(), []
+        self.env, self.stack, self.processes, self.heads = loopback(), contextlib.ExitStack(), [], []
         os.environ.update(self.env)                        # before Ray is imported
         self.address, head = self.stack.enter_context(ray_node(env=self.env, num_cpus=1, object_store_memory=200 << 20))
+        self.heads.append(head)
         for _ in range(n - 1):
             _, p = self.stack.enter_context(ray_node(self.address, self.env, num_cpus=1, object_store_memory=200 << 20))
             self.processes.append(p)
@@ -46,6 +49,37 @@ class Nodes:
         node = psutil.Process(self.processes[k].pid)
         for p in [*node.children(recursive=True), node]:
             with contextlib.suppress(psutil.NoSuchProcess): p.kill()
+
+
+    def kill_workers(self):
+        "One process that holds the teachers, and one that decodes; what they were."
+        found, killed = {}, []
+        for p in (c for top in [*self.heads, *self.processes] for c in psutil.Process(top.pid).children(recursive=True)):
+            with contextlib.suppress(psutil.Error, IndexError): found.setdefault(p.cmdline()[0].split(".")[0], p)
+        for name in ("ray::_Second", "ray::_first", "ray::IDLE"):
+            if name in found and len(killed) < 2: found[name].kill(), killed.append(name)
+        return killed
+
+    @contextlib.contextmanager
+    def bare(self):
+        "One more node, whose Python has no such package."
+        from valor_lab.nodes import ray_node
+        with tempfile.TemporaryDirectory() as d:
+            (Path(d)/"valor_lab.py").write_text("raise ImportError(\"No module named 'valor_lab'\")\n")
+            env = dict(self.env, PYTHONPATH=os.pathsep.join([d, *filter(None, sys.path)]))
+            with ray_node(self.address, env, num_cpus=1, object_store_memory=200 << 20): yield
+
+
+def refusal(name, address, clip, work, said, **env):
+    "Whether the command ends at once with the sentence; prints both."
+    command = [sys.executable, "-c", "import sys; from valor_lab.cli import main; sys.exit(main(sys.argv[1:]))", "harvest", str(clip), "--demo",
+               "--out", str(work/"refused"), "--engine", f"ray:{address}"]
+    start = time.monotonic()
+    r = subprocess.run(command, capture_output=True, text=True, env=os.environ | env, timeout=300)
+    lines = [line for line in r.stderr.splitlines() if "engine 'ray'" in line]
+    good = r.returncode == 2 and len(lines) == 1 and said in lines[0] and not (work/"refused").exists()
+    print(f"{name}: {time.monotonic() - start:.1f} s, {'one sentence' if good else r.stderr[-2000:]}: {' '.join(lines)}", flush=True)
+    return good
 
 
 def stored(out):
@@ -58,7 +92,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("videos"), parser.add_argument("work", type=Path)
     parser.add_argument("--clips", type=int, default=48)
-    parser.add_argument("--parts", nargs="+", default=["pair", "ray", "drivers"])
+    parser.add_argument("--parts", nargs="+", default=["pair", "ray", "worker", "drivers", "refusals"])
     parser.add_argument("--engine", default="local"), parser.add_argument("--child", action="store_true")
     a = parser.parse_args()
     if a.child: harvest_here(a.videos, a.work, a.engine, a.clips); return
@@ -72,7 +106,7 @@ def main():
         ended = [p.wait() for p in both]
         from valor_lab.harvest import FeatureStore
         good.append(ended == [0, 0] and compare("two processes at one store", FeatureStore.open(a.work/"pair"), alone, clock(), False))
-    if {"ray", "drivers"} & set(a.parts):
+    if on_ray := {"ray", "worker", "drivers", "refusals"} & set(a.parts):
         nodes = Nodes(4)
         print(f"four nodes on loopback after {clock():.0f} s", flush=True)
     if "ray" in a.parts:
@@ -84,6 +118,14 @@ def main():
         threading.Thread(target=kill, daemon=True).start()
         store = harvest_here(a.videos, a.work/"ray", f"ray:{nodes.address}", a.clips)
         good.append(bool(killed) and compare(f"Ray, one node of four killed at {killed} rows", store, alone, clock()))
+    if "worker" in a.parts:
+        start, killed = time.monotonic(), []
+        def kill_two():
+            while stored(a.work/"worker") < a.clips//4: time.sleep(.05)
+            killed.extend([stored(a.work/"worker"), *nodes.kill_workers()])
+        threading.Thread(target=kill_two, daemon=True).start()
+        store = harvest_here(a.videos, a.work/"worker", f"ray:{nodes.address}", a.clips)
+        good.append(len(killed) > 1 and compare(f"Ray, killed at {killed[:1]} rows: {', '.join(killed[1:])}", store, alone, clock()))
     if "drivers" in a.parts:
         start, out = time.monotonic(), a.work/"drivers"
         one = process(a.videos, out, "--engine", f"ray:{nodes.address}", "--clips", a.clips)
@@ -94,7 +136,11 @@ def main():
         ended = [p.wait() for p in both]
         from valor_lab.harvest import FeatureStore
         good.append(ended == [0, 0] and compare(f"driver killed at {had} rows, two at once finish", FeatureStore.open(out), alone, clock(), False))
-    if {"ray", "drivers"} & set(a.parts): nodes.stack.close()
+    if "refusals" in a.parts:
+        clip = sorted(Path(a.videos).glob("*.mp4"))[0]
+        good.append(refusal("another token", nodes.address, clip, a.work, "does not let us in", RAY_AUTH_TOKEN="0"*64))
+        with nodes.bare(): good.append(refusal("a node without the package", nodes.address, clip, a.work, "cannot import valor_lab"))
+    if on_ray: nodes.stack.close()
     sys.exit(not all(good))
 
 

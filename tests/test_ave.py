@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
 from valor_lab.tasks import AverageHAN, ave
-from valor_lab.datasets import dataset as datasets, Dataset, load_dataset, read_split
+from valor_lab.datasets import SPLIT_NAMES, dataset as datasets, Dataset, load_dataset, read_split
 from valor_lab.labels import labels, SegmentLabels, WeakLabels
 from valor_lab.training import parsing, plans, recipes, results, runs, tasks, loop as train, override, preset
 from valor_lab.core import ParameterError
@@ -71,7 +71,7 @@ def test_the_audit_names_videos_with_several_events_and_in_two_splits(tmp_path):
 
 def test_the_real_files_have_their_counts_and_oddities(data):
     data("ave")
-    splits = {s: read_split("ave", s) for s in ave.FILES}
+    splits = {s: read_split("ave", s) for s in SPLIT_NAMES}
     assert ([len(w) for w, _ in splits.values()] == [3339, 402, 402]
             and [int(t.audio.sum()) for _, t in splits.values()] == [27759, 3288, 3305])
     assert all((w.mask.sum(1) == 1).all() for w, _ in splits.values())
@@ -105,7 +105,7 @@ def test_accuracy_of_five_clips_is_what_a_hand_counts(said, right, event, backgr
 
 def test_copying_and_background_share_the_seconds_of_the_real_files(data):
     data("ave")
-    for split in ave.FILES:
+    for split in SPLIT_NAMES:
         weak, truth = read_split("ave", split)
         nothing = SegmentLabels(truth.ids, np.zeros_like(truth.audio), np.zeros_like(truth.audio), truth.vocab)
         share = 100*truth.audio.sum()/(10*len(truth))
@@ -226,8 +226,8 @@ def test_without_motion_and_with_another_length_it_trains_as_well(tmp_path):
 def root(tmp_path):
     "A made-up AVE folder with features in VALOR's layout; one video has two events."
     lines = {s: [f"{AVE.events[(i + k) % 28]}&{s:a<10}{i}&good&{i % 3}&{i % 3 + 4}" for i in range(6)
-                 for k in range(2 if i == 0 and s == "train" else 1)] for s in ave.FILES}
-    write(tmp_path/"ave", **{f.removesuffix(".txt"): lines[s] for s, f in ave.FILES.items()})
+                 for k in range(2 if i == 0 and s == "train" else 1)] for s in SPLIT_NAMES}
+    write(tmp_path/"ave", **{f"{s}Set": lines[s] for s in SPLIT_NAMES})
     rng = np.random.default_rng(0)
     for sub, shape in (("CLAP/features", (64, 768)), ("CLIP/features", (10, 768)), ("feats/r2plus1d_18", (10, 512))):
         (tmp_path/"ave"/sub).mkdir(parents=True)
@@ -252,7 +252,7 @@ def test_features_of_another_shape_are_refused(root):
     path = next((root/"ave"/"CLIP"/"features").iterdir())
     np.save(path, np.zeros((10, 512), np.float32))
     with pytest.raises(ParameterError, match=r"expected \['10', '768'\]|expected \[10, 768\]|768"):
-        [load_dataset("ave", root, s, "clipclap") for s in ave.FILES]
+        [load_dataset("ave", root, s, "clipclap") for s in SPLIT_NAMES]
 
 def test_the_published_layout_trains_through_plan_and_split(root, tmp_path):
     plan = plans.plan_runs("ave-han", "ave", overrides=SMALL | dict(epochs=1), root=root)

@@ -185,13 +185,13 @@ def test_the_inventory_counts_what_is_here_and_says_how_to_get_the_rest(root):
 
 def test_another_data_set_can_be_registered(root, monkeypatch):
     from valor_lab.datasets import dataset as datasets
-    for table in ("LOADERS", "HOW", "READERS", "PLACES"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
+    monkeypatch.setattr(datasets, "REGISTERED", {})
     register_dataset("mine", lambda name, *rest: name)
     assert load_dataset("mine", root) == "mine" and set(inventory("mine", root)["here"]) == {0}
 
 def test_a_registered_data_set_may_bring_its_own_reader_and_folder(root, monkeypatch):
     from valor_lab.datasets import dataset as datasets
-    for table in ("LOADERS", "HOW", "READERS", "PLACES", "STOCKS"): monkeypatch.setattr(datasets, table, dict(getattr(datasets, table)))
+    monkeypatch.setattr(datasets, "REGISTERED", {})
     weak = WeakLabels(["a", "b"], np.eye(2, 25))
     register_dataset("mine", lambda name, *rest: name,
                      reader=lambda name, split, *rest: (weak, weak.copied() if split == "test" else None), place="mine/{size}")
@@ -207,3 +207,51 @@ def test_the_real_annotations_read_with_both_revisions(data):
     weak, truth = read_split("llp", "test")
     before = read_split("llp", "test", revision="2020")[1]
     assert len(weak) == 1200 and (truth.audio != before.audio).sum() == 8
+
+# the library's own sets are files like any other
+
+def test_each_data_set_of_the_library_is_a_file_read_as_any_other(capsys):
+    import hashlib
+    from valor_lab.cli import main
+    from valor_lab.datasets import describe_set, list_shipped
+    from valor_lab.vocab import AVE, VOCABS
+    assert list_shipped() == ["ave", "ave-demo", "demo", "llp", "tal-demo", "thumos14"]
+    llp, ave, demo, thumos = map(describe_set, ("llp", "ave", "demo", "thumos14"))
+    assert llp.vocab is LLP and ave.vocab is AVE and demo.vocab is LLP and len(thumos.vocab) == 20 and thumos.splits["test"].name == "annotations.csv"
+    said = lambda v: hashlib.sha256(repr((v.events, v.clip_captions, v.clap_captions, v.clip_thresholds.tolist(), v.clap_thresholds.tolist())).encode()).hexdigest()[:12]
+    assert said(LLP) == "da4af12f38f3" and said(AVE) == "b6a3c6111728"                    # letter by letter, as version 0.1 had them
+    assert llp.alignment == "published" and llp.parts == 10 and llp.whole and demo.sizes["full"] == {} and demo.place == "demo-small"
+    for name in list_shipped():
+        capsys.readouterr()
+        assert main(["sets", name]) == 0 and "[splits]" in capsys.readouterr().out
+    assert main(["sets"]) == 0 and len(capsys.readouterr().out.splitlines()) >= 6
+
+def test_a_copied_file_of_the_library_is_a_data_set_of_ones_own(root, monkeypatch, capsys):
+    from valor_lab.cli import main
+    from valor_lab.datasets import describe_set
+    from valor_lab.training import recipe
+    monkeypatch.setenv("VALOR_ROOT", str(root))
+    (root/"data").mkdir()
+    (root/"llp").rename(root/"data/mine")
+    main(["sets", "llp"])
+    text = capsys.readouterr().out.replace('clip = "A photo of a dog."', 'clip = "A photo of a large dog."')
+    (root/"data/mine/dataset.toml").write_text(text)
+    mine = load_dataset("mine", split="val")
+    assert mine.coverage == "4 of 4 clips of mine val" and mine.truth.ids == mine.ids and mine.features["visual"].shape == (4, 10, 2048)
+    assert (mine.labels.audio == mine.weak.copied().audio).all() and mine.vocab.events == LLP.events and mine.vocab != LLP
+    assert describe_set("mine").vocab.clip_captions[LLP.index("Dog")] == "A photo of a large dog." and recipe("mine").beside == "VALOR Table 1"
+    assert inventory("mine").set_index(["split", "what"]).loc[("val", "harvested labels (CLIP)"), "here"] == 4
+
+@pytest.mark.parametrize("change, why", [
+    ('layout = "lllp"', "layout"), ('source = "oven"', "source"), ('vocabulary = "llp"\n[events.Dog]', "vocabulary and"), ("short_names = 1", "short_names"),
+    ('[features.store]\naudio = "store"\nvisual = "store"', "features.store"), ('[features.a]\naudio = "store"', "both audio and visual"),
+    ('[labels]\naudio = "x"', "two folders"), ('of = "../x"', "of"), ('[sizes]\nbig = 3', "sizes.big"), ("[get]\nx = 3", "x is 3")])
+def test_what_a_file_of_many_words_says_wrong_is_named(tmp_path, monkeypatch, change, why):
+    from valor_lab.training import recipe
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    (tmp_path/"data/mine").mkdir(parents=True)
+    head, _, tables = change.partition("[")
+    text = f'{head}\n[splits]\ntrain = "weak.csv"\n{"[" + tables if tables else ""}\n' + ("" if "vocabulary" in change else "[events.Dog]\n")
+    (tmp_path/"data/mine/dataset.toml").write_text(text)
+    with pytest.raises(ParameterError, match="dataset.toml") as e: recipe("mine")
+    assert why in str(e.value)

@@ -91,6 +91,17 @@ def test_the_folder_in_which_pickles_lie_is_private_and_left_without_them(work):
     with pytest.raises(ParameterError, match="not a folder of yours"): private_folder(work/"link")
 
 
+def test_a_machine_of_slurm_without_the_package_is_said_at_once(work, monkeypatch):
+    pytest.importorskip("submitit")
+    (work/"bare").mkdir()
+    (work/"bare"/"valor_lab.py").write_text("raise ModuleNotFoundError(\"No module named 'valor_lab'\")\n")
+    monkeypatch.setenv("PYTHONPATH", str(work/"bare"))                              # what a job's machine finds
+    monkeypatch.chdir(work)
+    with pytest.raises(WorkFailed, match="cannot run where it was sent: .*No module named 'valor_lab'; install it there") as e:
+        run_all("posixpath:basename", [dict(p="a/b")], "slurm:cluster=local", work/"logs")
+    assert "\n" not in str(e.value) and len(list((work/"logs").iterdir())) == 1 and len(list(work.glob("logs/*/*_log.err"))) == 1
+
+
 FAKE = """#!/bin/sh
 cp "$1" "{folder}/directives.sh"
 echo "Submitted batch job 4711"
@@ -169,7 +180,8 @@ def test_the_commands_take_an_engine_and_refuse_a_wrong_one_before_anything_is_m
     monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
     (tmp_path/"a.mp4").touch()
     monkeypatch.setattr(engines.shutil, "which", lambda name: None)
-    for words in (["harvest", str(tmp_path/"a.mp4"), "--out", str(tmp_path/"out"), "--demo"], ["harvest", "demo", "--demo"], ["train", "demo"]):
+    file = ["harvest", str(tmp_path/"a.mp4"), "--out", str(tmp_path/"out"), "--demo"]
+    for words in (file, ["harvest", "demo", "--demo"], ["train", "demo"]):
         assert main([*words, "--engine", engine]) == 2
         (line,) = [l for l in capsys.readouterr().err.splitlines() if why in l]
         assert len(line) < 300
@@ -195,7 +207,8 @@ def test_what_listens_but_is_no_ray_is_said_and_not_waited_for():
     import socket, threading
     from valor_lab.engines import _reach
     with socket.create_server(("127.0.0.1", 0)) as server:                        # takes the call and never speaks
-        with pytest.raises(ParameterError, match="no cluster answers at 127.0.0.1:.*timed out"): _reach(f"127.0.0.1:{server.getsockname()[1]}", .2)
+        at = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ParameterError, match=f"no cluster answers at {at} .timed out"): _reach(at, .2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         def web():
             c, _ = server.accept()

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 h5py = pytest.importorskip("h5py")
 from valor_lab import training
 from valor_lab.core import ParameterError
-from valor_lab.datasets import load_dataset, open_rows, read_features, read_rows
+from valor_lab.datasets import describe_set, find_features, load_dataset, open_rows, read_features, read_maps
 from valor_lab.vocab import AVE
 
 
@@ -126,7 +126,7 @@ def test_an_array_in_other_files_and_values_that_are_none_are_refused(tmp_path):
         f["nan"] = np.full((2, 3), np.nan)
         f["large"] = np.full((2, 3), 1e6)
     for name, says in (("", "other files"), ("raw", "other files"), ("nan", "row 1 holds NaN"), ("large", "65504")):
-        with pytest.raises(ParameterError, match=says): read_rows(tmp_path/"x.h5", [1], (3,), name=name)
+        with pytest.raises(ParameterError, match=says): read_maps(tmp_path/"x.h5", [1], (3,), name=name)
     (tmp_path/"y.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0"*50)
     with pytest.raises(ParameterError, match="y.h5"), open_rows(tmp_path/"y.h5", (3,)): pass
 
@@ -134,3 +134,22 @@ def test_an_array_in_other_files_and_values_that_are_none_are_refused(tmp_path):
 def test_one_of_the_two_files_alone_is_an_error(ave):
     (ave/"ave"/"audio_feature.h5").unlink()
     with pytest.raises(FileNotFoundError, match="both are needed"): load_dataset("ave", ave, "train", "places")
+
+
+def test_the_command_trains_the_networks_on_places_on_the_published_layout(ave, monkeypatch, capsys):
+    pytest.importorskip("papermill")
+    from valor_lab.cli import main
+    work = ave.parent/"work"
+    (work/"data").mkdir(parents=True)
+    (work/"valor.toml").write_text("")
+    (ave/"ave").rename(work/"data"/"ave")
+    monkeypatch.setenv("VALOR_ROOT", str(work))
+    monkeypatch.chdir(work)
+    assert main(["train", "ave", "--preset", "psp,cmran-full,cmbs", "--epochs", "1", "--device", "cpu"]) == 0
+    runs = training.find_runs(work/"runs", "ave")
+    assert {r.config.preset for r in runs} == {"psp", "cmran-full", "cmbs"} and all("accuracy" in r.scores["test"] for r in runs)
+    assert main(["train", "ave", "--preset", "ave-han", "--epochs", "1", "--device", "cpu"]) != 0        # it wants CLAP and CLIP, which are not here
+
+
+def test_the_demo_set_has_no_places_and_says_so(tmp_path):
+    with pytest.raises(ParameterError, match="demo .tiny. has no places"): find_features(describe_set("demo", tmp_path, "tiny"), ["a"], "places", None)

@@ -130,7 +130,7 @@ def test_without_labels_nobody_has_said_anything(home):
     new_dataset("kitchen", home/"clips", None, "Dog,Rain")
     d = describe_set("kitchen")
     assert not d.weak and d.parts == 10 and set(weak_of(home)) == {"Küche 1_0_10", "kitchen_camera_001_0_10", "kitchen_camera_002_0_10", "kitchen_camera_002_10_20"}
-    assert set(inventory("kitchen").what) == {"clips", "weak labels", "truth", "recordings", "teachers' embeddings"}
+    assert set(inventory("kitchen").what) == {"annotations", "weak labels", "truth", "recordings", "teachers' embeddings"}
 
 
 NAMES = ["Küche 1", "kitchen_camera_001", "kitchen_camera_002", "a.b", "2024-01-01 12.30", "b, c"]

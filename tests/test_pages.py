@@ -32,12 +32,13 @@ def write_run(folder, labels, weak, record='objective = "base"\n', split="test")
 
 
 def two_runs(root):
-    from valor_lab.datasets import LISTS
+    from valor_lab.datasets import describe_shipped
     from valor_lab.vocab import LLP
     folder = root/"data"/"llp"
     folder.mkdir(parents=True)
     clips, first = [f"clip{i:07d}_{i}_{i+10}" for i in range(12)], dict(train="a", val="v", test="t")
-    for s, name in LISTS.items():
+    for s, path in describe_shipped("llp").splits.items():
+        name = path.name
         (folder/name).write_text("filename\tevent_labels\n" + "".join(f"{first[s]}{c[1:]}\t{LLP.events[i % 25]}\n" for i, c in enumerate(clips)))
     for m in ("audio", "visual"):
         rows = "".join(f"{s}{c[1:]}\t{i % 5}\t{i % 5 + 3}\t{LLP.events[i % 25]}\n" for s in "vt" for i, c in enumerate(clips))
@@ -201,7 +202,7 @@ def test_the_front_door_says_what_is_here_and_what_needs_a_look(untidy):
     facts = home_facts("llp")
     assert facts.title == "llp" and facts.line.startswith("36 clips · 25 events") and facts.states["train"] == "2 finished runs"
     here = {what: (n, of) for what, n, of, _ in facts.here}
-    assert here["annotations"] == (36, 36) and here["truth"] == (24, 36) and here["videos"] == (0, 36)
+    assert here["annotations"] == (36, 36) and here["truth"] == (24, 36) and here["recordings"] == (0, 36)
     assert any("runs/mine" in s and "focal" in s for s in facts.look)
     nothing = home_facts("demo", "tiny")
     assert nothing.look and nothing.line == "nothing to look at yet"

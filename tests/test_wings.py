@@ -20,16 +20,17 @@ ORDER = {                                                       # inside a wing,
     "metrics": ["avvp", "detection", "intervals", "seeds", "calibration"],
     "harvest": ["teachers", "clip", "clap", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "search", "store",
                 "published", "pipeline", "statistics", "thresholds", "live", "suggest"],
-    "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "families"],
+    "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "networks", "evidential",
+                "families"],
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes", "paper"],
     "demo": ["plan", "pen", "beings", "machines", "instruments", "figures", "sounds", "scenes", "simple", "render", "teachers"],
     "datasets": ["fetch", "tables", "description", "labelings", "features", "formats", "exchange", "own", "harvesting", "dataset", "new", "maps"],
     "training": ["tasks", "config", "runs", "results", "parsing", "capture", "loop", "recipes", "plans", "comparison", "papers",
-                 "records", "pooling"],
-    "tasks": ["heads", "ave", "videos", "madeup", "tal"],
+                 "records", "pooling", "together"],
+    "tasks": ["heads", "places", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
                   "gate", "server", "app", "share", "words", "annotators"],
-    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "runs", "train", "labels", "share"]}
+    "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "runs", "train", "labels", "share", "sets"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]
 

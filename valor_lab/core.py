@@ -331,7 +331,8 @@ def _import_plugin(name, root):
     return module
 
 # %% ../nbs/api/00_core.ipynb #900ebcc4
-EXTENSIONS = {"ave": "tasks.ave", "tal": "tasks.tal", "thumos14": "tasks.tal"}   # first word of a name -> module that registers such names
+# first word of a name -> module that registers such names
+EXTENSIONS = {**dict.fromkeys(("ave", "psp", "cmran", "cmbs"), "tasks.ave"), **dict.fromkeys(("tal", "thumos14", "unav100"), "tasks.tal")}
 
 def load_extension(name:str):
     "Import the plug-ins, and the module that registers names like `name`, if there is one."

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     new=["valor_new"],
     cut=["valor_cut"],
     share=["valor_share"],
+    sets=["valor_sets"],
     runs=["valor_runs"],
     train=["valor_train"],
     labels=["labels_export", "labels_import", "labels_list"],

@@ -46,7 +46,7 @@ def _set_name(clips, listed):
     if listed is None and clips and len(clips) == 1 and not Path(clips[0]).expanduser().exists():
         from valor_lab.datasets import is_described
         if is_described(clips[0]): return clips[0]
-        raise ParameterError(f"{clips[0]} is a data set of the library, whose clips are found by a list: give files and --out")
+        raise ParameterError(f"{clips[0]} is a data set of a plug-in, whose clips no file names: give files and --out")
     raise ParameterError("name a data set, or files and the folder of their store with --out")
 
 def _harvest_set(name, teachers, options):

@@ -96,9 +96,9 @@ def _grid(dataset, split, size):
     from valor_lab import datasets as d
     from valor_lab.labels import concat
     if d.is_described(dataset):
-        own = d.describe_set(dataset)
-        ids = d.all_clips(own).ids if split == "all" else d.read_listed(own, split).ids
-        store = d.own_store(dataset)
+        own = d.describe_set(dataset, size=size)
+        ids = d.all_clips(own).ids if split == "all" else d.read_split(dataset, split, size=size)[0].ids
+        store = d.own_store(dataset, size=size)
         T = d.parts_of_clip(own, ids, store)
         return ids, own.vocab, T, d.clip_durations(own, ids, T, store), d.clip_parts(own, ids)
     from valor_lab.training import recipe

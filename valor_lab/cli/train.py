@@ -49,8 +49,8 @@ def valor_train(
 def _fitting(dataset, size):
     "The preset for what is here."
     from valor_lab import datasets
-    name = f"{dataset}-harvested"
-    return "valor" if not datasets.is_described(dataset) or name in datasets.list_labels() else "han"
+    if not datasets.is_described(dataset) or datasets.find_shipped(dataset): return "valor"
+    return "valor" if f"{datasets.describe_set(dataset, size=size).place}-harvested" in datasets.list_labels() else "han"
 
 # %% ../../nbs/api/cli/10_train.ipynb #c330bb33
 def _execute(report, given):

@@ -12,15 +12,14 @@ import pandas as pd
 from .. import harvest as h
 from ..core import ParameterError, resolve
 from ..labels import SegmentLabels, WeakLabels
-from ..media import find_clips
 from .description import Description
 from .labelings import label_origin, list_labels, save_labels
-from .own import clip_files, describe_set, own_store, parts_of_clip, read_listed
+from .own import clip_files, describe_set, layout_of, own_store, parts_of_clip
 
 # %% ../../nbs/api/datasets/08_harvesting.ipynb #af256774
-def all_clips(d:Description) -> WeakLabels:
+def all_clips(d:Description, root="data") -> WeakLabels:
     "The clips of every split, each once."
-    lists = [read_listed(d, s) for s in d.splits]
+    lists = [layout_of(d).read(d.name, s, root, d.size or "small", "")[0] for s in d.splits]
     found = {c: m for w in reversed(lists) for c, m in zip(w.ids, w.mask)}
     ids = tuple(dict.fromkeys(c for w in lists for c in w.ids))
     return WeakLabels(ids, np.array([found[c] for c in ids], bool).reshape(len(ids), len(d.vocab)), d.vocab)
@@ -32,13 +31,15 @@ def harvest_set(
 ):
     "Let the teachers see and hear every clip of a data set; the store."
     d = describe_set(name, root)
-    weak, store = all_clips(d), own_store(name, root)
+    if layout_of(d).load is not None:
+        raise ParameterError(f"the clips of {name} are parts of recordings that its lists name: give files and --out")
+    weak, store = all_clips(d, root), own_store(name, root)
     T, files = parts_of_clip(d, weak.ids, store), clip_files(d, weak.ids)
     if not files: raise ParameterError(f"none of {len(weak)} clips of {name} has a recording in {d.media}")
     grid = dict(n_segments=T) if d.window or d.n_segments else dict(n_segments=T, segment_seconds=d.segment_seconds)
     table = pd.DataFrame({"id": list(files), "path": pd.Series(list(files.values()), dtype=object)})
     sampling = "published" if d.alignment == "published" else "centres"
-    return h.harvest(table, clip, clap, resolve(root)/"stores"/name, sampling=sampling, vocab=d.vocab, alignment=d.alignment, **grid,
+    return h.harvest(table, clip, clap, resolve(root)/"stores"/d.place, sampling=sampling, vocab=d.vocab, alignment=d.alignment, **grid,
                      **options)
 
 # %% ../../nbs/api/datasets/08_harvesting.ipynb #035e6e8e
@@ -61,11 +62,11 @@ def label_set(name:str, root="data", thresholds=None, keep=True) -> SegmentLabel
     "First labels of a harvested data set; those that a person saved under the name stay."
     d, store = describe_set(name, root), own_store(name, root)
     if store is None: raise ParameterError(f"{name} was not harvested yet: valor harvest {name}")
-    weak = all_clips(d)
+    weak = all_clips(d, root)
     ids = [c for c in weak.ids if c in set(store.ids)]
     scores, weak = store.select(ids).scores(d.vocab), weak.select(ids) if d.weak else None
     thresholds = first_thresholds(scores, weak) if thresholds is None else thresholds
-    labels, target = h.elaborate(scores, weak, thresholds), f"{name}-harvested"
+    labels, target = h.elaborate(scores, weak, thresholds), f"{d.place}-harvested"
     by_hand = target in list_labels(root) and label_origin(target, root).get("kept_by")
     if keep and not by_hand: save_labels(labels, target, root, dict(thresholds=thresholds.provenance, store=store.fingerprint))
     return labels

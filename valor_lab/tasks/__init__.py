@@ -10,10 +10,14 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     heads=["AverageHANConfig", "AverageHeads", "AverageHAN"],
-    ave=["FILES", "HOW_AVE", "ACCURACIES", "FUSIONS", "KINDS", "AVE_SIZES", "read_list", "ave_folder", "read_ave", "video",
+    places=["RULES", "seconds", "clip_class", "squashed_twice", "clip_event", "pair_target", "pair_loss", "left_over",
+            "PlacesConfig", "PSPOptions", "PlacesObjective", "PSPWeak", "PSPFull", "Squashed", "CMRANFull", "CMBSFull",
+            "class_of_seconds", "as_parser", "answer_places"],
+    ave=["PLACE_NETWORKS", "fits", "map_rows",
+         "ACCURACIES", "FUSIONS", "KINDS", "AVE_SIZES", "read_list", "read_ave", "video",
          "load_ave", "accuracy", "with_background", "fuse", "Localisation", "error_shares", "error_bars", "single_events",
          "read_ave_demo", "load_ave_demo", "stock_ave_demo", "harvest_ave", "prepare_ave", "prepare_ave_demo"],
-    videos=["SNIPPET", "STREAMS", "SUBSETS", "WIDTHS", "HOW", "THUMOS_ACTIONS", "DEMO_ACTIONS", "Ragged", "find_streams",
+    videos=["SNIPPET", "STREAMS", "THUMOS_ACTIONS", "DEMO_ACTIONS", "stream_width", "Ragged", "find_streams",
             "read_streams", "odd_lengths", "video_folder", "video_truth", "load_videos", "stock", "read_video_split"],
     madeup=["VIDEO_SIZES", "VideoPlan", "world", "one_video", "make_videos", "matched"],
     tal=["TASK", "TAL_SIZES", "draw_times", "Detections", "TALOptions", "activation", "detect", "TAL", "run_activations",

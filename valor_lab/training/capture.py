@@ -32,9 +32,9 @@ def can_capture(t) -> str:
 # %% ../../nbs/api/training/05_capture.ipynb #85b4aeaf
 class CapturedStep:
     "A step as a CUDA graph: recorded once, replayed for every full batch; the last, smaller one is run as it is."
-    def __init__(self, t, step, warmup=3):
+    def __init__(self, t, step, warmup=3, seeds=()):
         self.step, device = step, t.fabric.device
-        self.rows = torch.arange(t.config.batch_size, device=device)
+        self.rows = torch.arange(t.config.batch_size, device=device).repeat(*seeds, 1).reshape(*seeds, -1)      # [B], or [S,B]
         for group in t.optimizer.param_groups: group["lr"], group["capturable"] = torch.tensor(float(group["lr"]), device=device), True
         back, generator = _kept(t), torch.cuda.get_rng_state(device)
         side = torch.cuda.Stream(device)
@@ -48,7 +48,7 @@ class CapturedStep:
         torch.cuda.set_rng_state(generator, device)
 
     def __call__(self, t, rows):
-        if len(rows) != len(self.rows): return self.step(t, rows)
+        if rows.shape != self.rows.shape: return self.step(t, rows)
         self.rows.copy_(rows)
         self.graph.replay()
         return {k: v.clone() for k, v in self.out.items()}
@@ -67,10 +67,10 @@ def _kept(t):
     return back
 
 # %% ../../nbs/api/training/05_capture.ipynb #383a947f
-def captured_step(t, step, wanted=None):
+def captured_step(t, step, wanted=None, seeds=()):
     """The step of a training: recorded where that can be done, else as it is.
 
-    `wanted=True` raises `ParameterError` where it cannot, `False` never records."""
+    `wanted=True` raises `ParameterError` where it cannot, `False` never records; `seeds=(S,)`: of S trainings that step together."""
     why = "" if wanted is False else can_capture(t)
     if wanted and why: raise ParameterError(f"captured=True, but {why}")
-    return step if wanted is False or why else CapturedStep(t, step)
+    return step if wanted is False or why else CapturedStep(t, step, seeds=seeds)

@@ -42,6 +42,7 @@ class TrainConfig:
     warmup:int = 10                   # for "cosine": the epoch that reaches the peak
     step_epochs:int = 10              # for "step": every so many epochs ...
     step_factor:float = 0.1           # ... the rate is multiplied by this
+    milestones:list = field(default_factory=list)   # for "step": after these epochs instead, and not again
     batch_size:int = 64
     epochs:int = 60
     select:str = "segment/type"       # the task's score that chooses the checkpoint on validation; "last": none, the last epoch is kept
@@ -65,7 +66,7 @@ def choices(config) -> dict:
     "The names that fields of the record may hold; some are the task's to say."
     task = find_task(config.task)
     task.networks()
-    return CHOICES | dict(features=task.features, select=(*task.scores, "last"), protocol=task.protocols,
+    return CHOICES | dict(features=task.features, select=(*task.scores, *task.selections, "last"), protocol=task.protocols,
                           objective=methods.OBJECTIVES, backbone=models.BACKBONES)
 
 # %% ../../nbs/api/training/01_config.ipynb #9b28c2dd
@@ -86,10 +87,18 @@ def _check(config):
     zero = dict.fromkeys(("epochs", "warmup", "min_lr", "step_factor", "weight_decay", "clip_norm", "seed"), 0)
     for name, least in (dict(batch_size=1, step_epochs=1) | zero).items():
         if not getattr(config, name) >= least: raise ParameterError(f"{name}={getattr(config, name)}, expected {least} or more")
+    _check_milestones(config)
     network_options(config), objective_options(config), task_options(config)
 
+def _check_milestones(config):
+    m = config.milestones
+    if not all(type(e) is int and e > 0 for e in m) or any(a >= b for a, b in zip(m, m[1:])):
+        raise ParameterError(f"milestones={m!r}, expected numbers of epochs that rise, such as [10, 20, 40]")
+    if m and config.schedule != "step": raise ParameterError(f"milestones={m!r} belong to schedule='step', found {config.schedule!r}")
+
+
 # %% ../../nbs/api/training/01_config.ipynb #a4da0d2d
-SIZES = ("n_events", "d_audio", "d_visual", "d_motion")   # what the data decides, not the record
+SIZES = ("n_events", "d_audio", "d_visual", "d_motion", "d_label")   # what the data decides, not the record
 
 # %% ../../nbs/api/training/01_config.ipynb #6383de93
 def _same_kinds(cls, given):
@@ -97,6 +106,7 @@ def _same_kinds(cls, given):
     for f in fields(cls):
         value = given.get(f.name, f.default)
         want, found = type(f.default), type(value)
+        if f.default is None and (value is None or found in (int, float, str) and found.__name__ in str(f.type)): continue
         if found is not want and (want, found) != (float, int):
             raise ParameterError(f"{f.name}={value!r} is {found.__name__}, expected {want.__name__}")
         if "dropout" in f.name and not 0 <= value < 1: raise ParameterError(f"{f.name}={value}, expected 0 or more and less than 1")
@@ -151,6 +161,8 @@ def to_toml(config:TrainConfig) -> str:
     "The whole record as TOML text."
     record = asdict(config)
     if config.task == "avvp": del record["task"], record["task_options"]
+    if not config.milestones: del record["milestones"]
+    for place in ("network", "options"): record[place] = {k: v for k, v in record[place].items() if v is not None}
     return tomli_w.dumps(record)
 
 # %% ../../nbs/api/training/01_config.ipynb #5ce57701
@@ -236,8 +248,12 @@ def learning_rate(
     epoch:int,           # from 1
 ) -> float:
     "The rate of an epoch (VALOR: warm-up and cosine; HAN: a tenth every ten epochs)."
+    epochs = -(-config.epochs//methods.OBJECTIVES[config.objective][0].phases)      # NREP trains two networks, one after the other
+    epoch = (epoch - 1) % epochs + 1 if epochs else epoch
     if config.schedule == "constant": return config.lr
-    if config.schedule == "step": return config.lr * config.step_factor**((epoch - 1)//config.step_epochs)
+    if config.schedule == "step":
+        steps = sum(epoch > e for e in config.milestones) if config.milestones else (epoch - 1)//config.step_epochs
+        return config.lr*config.step_factor**steps
     if epoch < config.warmup: return config.lr*epoch/config.warmup
-    done = (epoch - config.warmup)/max(1, config.epochs - config.warmup)
+    done = (epoch - config.warmup)/max(1, epochs - config.warmup)
     return config.min_lr + .5*(config.lr - config.min_lr)*(1 + math.cos(math.pi*done))

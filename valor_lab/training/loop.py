@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['torch', 'safetensors', 'RELEASED', 'seed_epoch', 'batches', 'Training', 'build_model', 'make_optimizer', 'check_run',
-           'setup', 'train_step', 'set_rate', 'train_epoch', 'validate', 'record', 'save_state', 'restore_state', 'fit',
-           'finish', 'fit_seeds', 'released']
+           'setup', 'train_step', 'set_rate', 'train_epoch', 'refuse_nan', 'validate', 'record', 'save_state',
+           'restore_state', 'fit', 'alone', 'begin', 'finish', 'fit_seeds', 'released']
 
 # %% ../../nbs/api/training/06_loop.ipynb #343eecfc
 import contextlib, copy, hashlib, json, math, os, random, time
@@ -29,8 +29,8 @@ from .tasks import TASKS, Scored, Task, find_task, on_device, register_task, sco
 torch = need("torch", "models")
 safetensors = need("safetensors.torch", "models")
 
-from ..models import count_parameters, from_published, make_model, save_model
-from ..methods import Context, check_needs, make_objective
+from ..models import BACKBONES, count_parameters, from_published, make_model, save_model
+from ..methods import Context, check_needs, check_network, make_objective
 from .capture import captured_step
 
 # %% ../../nbs/api/training/06_loop.ipynb #fd97bbb7
@@ -81,9 +81,15 @@ class Training:
 def build_model(
     config:TrainConfig,
     tensors:dict,      # features and weak labels decide the sizes
+    words=None,        # [C,D] embeddings of the events' captions, for a network that asks with them
 ):
     "The network that the record describes, for these features and events."
-    return make_model(config.backbone, **config.network, **find_task(config.task).sizes(tensors))
+    sizes = find_task(config.task).network_sizes(tensors, config)
+    if not hasattr(BACKBONES[config.backbone][0], "set_labels"): return make_model(config.backbone, **config.network, **sizes)
+    if words is None:
+        raise ParameterError(f"backbone {config.backbone!r} asks with the names of the events, and this set has no embeddings of them: "
+                             "they come with its feature store (harvest it), or with a network of your own, given as fit(…, model=…)")
+    return make_model(config.backbone, **config.network, **sizes, d_label=words.shape[1], label_embeddings=words)
 
 # %% ../../nbs/api/training/06_loop.ipynb #4ea039d0
 def make_optimizer(config:TrainConfig, model):
@@ -106,9 +112,9 @@ def check_run(
                              "last epoch")
     tensors = task.tensors(data.select(data.ids[:2]), "cpu")
     with torch.random.fork_rng(devices=[]):                           # chance stays where it was
-        if model is None: build_model(config, tensors)
+        net = build_model(config, tensors, getattr(data, "words", None)) if model is None else model
     objective = make_objective(config.objective, **config.options)
-    if config.epochs: check_needs(objective, tensors)
+    if config.epochs: check_needs(objective, tensors), check_network(objective, net)
     for helper in ("base", "estimator"):                              # presets of networks that are trained first
         if (name := config.options.get(helper)) and config.epochs: preset(name)
 
@@ -120,7 +126,7 @@ def setup(fabric, config, run, data, val=None, model=None, compiled=False) -> Tr
     seed_epoch(config.seed, 0)                                     # the same first weights in every process
     task = find_task(config.task)
     tensors = task.tensors(data, fabric.device)
-    module = (build_model(config, tensors) if model is None else copy.deepcopy(model)).to(fabric.device)
+    module = (build_model(config, tensors, getattr(data, "words", None)) if model is None else copy.deepcopy(model)).to(fabric.device)
     objective, optimizer = make_objective(config.objective, **config.options), make_optimizer(config, module)
     check_needs(objective, tensors) if config.epochs else None
     wrapped, optimizer = fabric.setup(torch.compile(module) if compiled else module, optimizer)
@@ -157,11 +163,11 @@ def train_epoch(t:Training, epoch:int) -> dict:
     rows = batches(t.task.rows(t.data), t.config.batch_size, t.config.seed, epoch, t.fabric.global_rank, t.fabric.world_size)
     steps = [(t.step or train_step)(t, r.to(t.fabric.device, non_blocking=True)) for r in rows]
     losses = torch.stack([torch.stack(list(s.values())) for s in steps]).double().cpu().numpy()      # [steps,terms]
-    _refuse_nan(losses, list(steps[0]), epoch, learning_rate(t.config, epoch))
+    refuse_nan(losses, list(steps[0]), epoch, learning_rate(t.config, epoch))
     return {f"loss/{k}": float(v) for k, v in zip(steps[0], losses.mean(0))} | t.objective.end_epoch(epoch)
 
 # %% ../../nbs/api/training/06_loop.ipynb #3fb4f3f1
-def _refuse_nan(losses, names, epoch, lr):
+def refuse_nan(losses, names, epoch, lr):
     "Raise `FloatingPointError` at the first loss that is NaN or infinite."
     bad = np.argwhere(~np.isfinite(losses[:, 1:]))
     if len(bad):
@@ -175,8 +181,9 @@ def validate(t:Training) -> dict:
     "Scores of the validation split after this epoch."
     if t.val is None: return {}
     data, tensors = t.val
-    scored = t.task.predict(t.module, data, tensors, t.config)
-    return {f"val/{k}": float(v) for k, v in t.task.evaluate(scored.labels, data.truth).items()}
+    said = t.task.predict(t.module, data, tensors, t.task.judging(t.config)).labels
+    scores = t.task.evaluate(said, data.truth) | t.task.selection(t.config.select, said, data.truth)
+    return {f"val/{k}": float(v) for k, v in scores.items()}
 
 # %% ../../nbs/api/training/06_loop.ipynb #204d987f
 def record(t:Training, epoch:int, losses:dict, scores:dict, seconds:float):
@@ -259,7 +266,7 @@ def _context(t:Training, data, val, device) -> Context:
         return fit(config, part, t.run.path/"helpers"/f"{name}-{mark}", val, device=device, progress=False).model().to(t.fabric.device)
     steps = math.ceil(t.task.rows(t.data)/t.config.batch_size)
     return t.task.context(model=t.module, data=t.data, epochs=t.config.epochs, steps_per_epoch=steps, batch_size=t.config.batch_size,
-                          seed=t.config.seed, vocab=data.vocab, train=train)
+                          seed=t.config.seed, vocab=data.vocab, rate=lambda epoch: learning_rate(t.config, epoch), train=train)
 
 # %% ../../nbs/api/training/06_loop.ipynb #18a45d3e
 def fit(
@@ -284,13 +291,13 @@ def fit(
     fabric = make_fabric(device, devices, config.precision, loggers)
     about = identity(config, dict(train=data, val=val, test=test), model)
     if run.finished and claim(run, config, about): return run
-    with _alone(run):
+    with alone(run):
         if not claim(run, config, about):
             fabric.launch(_train, config, run, data, val, test, model, compiled, captured, progress, save_every, device)
     return run
 
 # %% ../../nbs/api/training/06_loop.ipynb #fc7cac98
-def _alone(run):
+def alone(run):
     "Be the only one who trains in this folder; the further processes of one training belong to the first."
     first = all(os.environ.get(k, "0") == "0" for k in ("RANK", "LOCAL_RANK", "NODE_RANK"))
     return lock(run.path/"training", doing="is training it") if first else contextlib.nullcontext()
@@ -299,12 +306,17 @@ def _said_of(data):
     "The name of the labels that were chosen, beside what ran it: it decides nothing, and tells runs apart for a reader."
     return {"labels": data.labels_from} if getattr(data, "labels_from", "") else {}
 
-def _train(fabric, config, run, data, val, test, model, compiled, captured, progress, save_every, device):
-    "The loop over epochs."
+def begin(fabric, config, run, data, val=None, model=None, compiled=False, device="auto", **said) -> Training:
+    "A training in place, or where it was interrupted; `said` is kept beside what ran it."
     t = setup(fabric, config, run, data, val, model, compiled)
     context = _context(t, data, val, device)
-    if fabric.is_global_zero: write_json(run.path/"environment.json", environment(fabric) | _said_of(data))
+    if fabric.is_global_zero: write_json(run.path/"environment.json", environment(fabric) | _said_of(data) | said)
     if not restore_state(t, context) and config.epochs: t.objective.start(context)
+    return t
+
+def _train(fabric, config, run, data, val, test, model, compiled, captured, progress, save_every, device):
+    "The loop over epochs."
+    t = begin(fabric, config, run, data, val, model, compiled, device)
     if config.epochs > t.epoch: t.step = captured_step(t, train_step, captured)
     bar = tqdm(range(t.epoch + 1, config.epochs + 1), run.name, initial=t.epoch, total=config.epochs, unit="epoch",
                disable=not (progress and config.epochs and fabric.is_global_zero), mininterval=.5)
@@ -312,6 +324,9 @@ def _train(fabric, config, run, data, val, test, model, compiled, captured, prog
         start = time.perf_counter()
         losses = train_epoch(t, epoch)
         record(t, epoch, losses, scores := validate(t), time.perf_counter() - start)
+        t.objective.after_scores(t.module, epoch, scores)
+        if epoch == t.objective.early and t.config.protocol == "per_event" and t.val and fabric.is_global_zero:
+            _save_weights(t, t.module.state_dict(), "early")
         bar.set_postfix(loss=f"{losses['loss/total']:.4f}", **{config.select: f"{v:.1f}" for k, v in scores.items()
                                                                if k[4:] == config.select}, refresh=False)
         if fabric.is_global_zero and time.monotonic() - t.saved >= save_every: save_state(t)
@@ -323,6 +338,7 @@ def _train(fabric, config, run, data, val, test, model, compiled, captured, prog
 def finish(t:Training, data, val, test):
     "Score validation and test with the best weights; write predictions, scores and the last weights."
     if not t.history: t.best_state = t.module.state_dict()            # no epoch was asked for: the network as it was given
+    elif (own := t.objective.kept()) is not None: t.best_state = own
     save_state(t)
     c = t.config
     found = dict(protocol=c.protocol, threshold=c.threshold, select=c.select, best_epoch=t.best_epoch, epochs=t.epoch,

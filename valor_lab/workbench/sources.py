@@ -163,7 +163,7 @@ def _gather(clips, parts, root, size, runs_folder, weak=None):
     for kind, name in ((1, "truth"), (2, clips.harvested)):
         if some := [p[kind] for p in parts.values() if p[kind] is not None]: clips.add(name, concat(*some), True)
     own, said = training.place(clips.name, size), []
-    others = tuple(f"{n}-" for n, r in training.RECIPES.items() if r.sizes)     # the ids of a rendered set are the same in all its sizes
+    others = tuple(f"{n}-" for n in _sized(root))     # the ids of a rendered set are the same in all its sizes
     saved = saved_labelings(clips.ids, clips.vocab, root, f"{own}-", others, said)
     if clips.harvested in clips.labelings: clips.made = _made(f"{own}-harvested", root)
     saved.pop(f"{own}-harvested", None)
@@ -171,9 +171,15 @@ def _gather(clips, parts, root, size, runs_folder, weak=None):
     changed = changed_labelings(weak, list(parts), runs_folder, said)
     clips.runs, clips.records = tuple(runs), {n: training.Run(resolve(runs_folder)/n) for n in runs}
     for name, labels in (saved | runs | changed).items(): attempt(f"labeling {name!r}", lambda: clips.add(name, labels, True), said)
-    if not clips.labelings: clips.add(COPIED if clips.weak is not None else NOTHING, _copied(clips, weak, root))
-    _correct_all(clips, resolve(root)/"overlays", {"truth", clips.harvested, *runs}, lambda: _copied(clips, weak, root), said)
+    if not clips.labelings: clips.add(COPIED if clips.weak is not None else NOTHING, _copied(clips, weak, root, size))
+    _correct_all(clips, resolve(root)/"overlays", {"truth", clips.harvested, *runs}, lambda: _copied(clips, weak, root, size), said)
     clips.complaints += tuple(dict.fromkeys([*said, *strangers(runs_folder)]))
+
+def _sized(root):
+    "The data sets that come in sizes."
+    def sizes(n): return datasets.describe_set(n, root).sizes
+    described = [n for n in (*datasets.list_shipped(), *datasets.list_descriptions(root)) if attempt(n, lambda: sizes(n), [])]
+    return [*described, *(n for n, r in training.RECIPES.items() if r.sizes)]
 
 def _made(name, root):
     "What is written beside labels; nothing where they are not kept by name."
@@ -182,13 +188,11 @@ def _made(name, root):
 
 COPIED, NOTHING = "weak label, copied", "nothing yet"   # labelings of clips that nobody has labelled by the second
 
-def _copied(clips, weak, root):
+def _copied(clips, weak, root, size):
     "The weak label in every segment, on the grid of the data set; where nobody has said anything, no label at all."
     if not datasets.is_described(clips.name, root):
         return replace(weak.copied(clips.n_segments), durations=np.array([_seconds(i, clips.files.get(i)) for i in clips.ids]))
-    d = datasets.describe_set(clips.name, root)
-    T = datasets.parts_of_clip(d, clips.ids, clips.store)
-    return replace(weak.copied(T), durations=datasets.clip_durations(d, clips.ids, T, clips.store))
+    return datasets.copied_labels(clips.name, weak, root, size)
 
 def _correct_all(clips, folder, taken, copied, said):
     "Add what overlays correct: those first whose labels are here, then those that correct them, and so on."

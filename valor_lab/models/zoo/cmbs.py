@@ -85,10 +85,10 @@ class CMBS(nn.Module):
         full, d, n = c.supervision == "full", c.d_model, c.n_events
         self.spatial_channel_att = OwnPlaces(c.d_audio, c.d_visual, c.of("beta", .4, .5))
         self.v_fc, self.drop = nn.Linear(c.d_visual, c.d_visual), nn.Dropout(.2 if full else .1)
-        d_a = 256 if full else c.d_audio
+        d_a, d_v = (256, 512) if full else (c.d_audio, c.d_visual)                        # of the LSTMs
         if full: self.audio_visual_rnn_layer = Recurrent(c.d_audio, c.d_visual)
-        self.video_encoder, self.audio_encoder = (StreamEncoder(k, d, 1024 if full else 2048) for k in (c.d_visual, d_a))
-        self.video_decoder, self.audio_decoder = (StreamDecoder(k, d, 1024) for k in (c.d_visual, d_a))
+        self.video_encoder, self.audio_encoder = (StreamEncoder(k, d, 1024 if full else 2048) for k in (d_v, d_a))
+        self.video_decoder, self.audio_decoder = (StreamDecoder(k, d, 1024) for k in (d_v, d_a))
         self.audio_gated, self.video_gated = (nn.Sequential(nn.Linear(d, 1), nn.Sigmoid()) for _ in range(2))
         self.audio_cas, self.video_cas = (nn.Linear(d, n + (not full)) for _ in range(2))
         self.AVInter, self.VAInter = (Interaction(d, 4 if full else 2, inner=.2) for _ in range(2))

@@ -30,6 +30,8 @@ class PSPConfig:
     def __post_init__(self):
         one_of("supervision", self.supervision, ("weak", "full"))
         for name in ("n_events", "d_audio", "d_visual"): at_least(name, getattr(self, name), 1)
+        if self.supervision == "weak" and self.d_audio != 128:
+            raise ParameterError(f"d_audio={self.d_audio}: weakly supervised PSP takes the sound as it is, 128 wide")
 
 # %% ../../../nbs/api/models/zoo/12_psp.ipynb #c77cb3c3
 class PlaceAttention(nn.Module):
