@@ -25,7 +25,7 @@ def test_the_estimate_finds_the_threshold_of_the_truth_without_seeing_it(share):
     x, listed, event = world(share)
     t, f, pi, curve, cuts = estimated_f(x, listed)
     best = max(real(x, listed, event, c) for c in np.linspace(-3, 6, 181))
-    assert real(x, listed, event, t[0]) > best - 1.5 and abs(pi[0] - share) < .07 and abs(f[0] - real(x, listed, event, t[0])) < 6
+    assert real(x, listed, event, t[0]) > best - 1.5 and -.02 < pi[0] - share < .07 and f[0] < real(x, listed, event, t[0]) + 1   # careful
     strict = clip_claims(x, listed)[0][0]
     assert real(x, listed, event, t[0]) >= real(x, listed, event, strict)    # under the gate it is never worse than what clips suggest
 
@@ -33,7 +33,7 @@ def test_the_estimate_finds_the_threshold_of_the_truth_without_seeing_it(share):
 def test_the_estimate_does_not_reward_labels_everywhere():
     x, listed, event = world(.3)
     _, _, pi, curve, cuts = estimated_f(x, listed)
-    assert abs(curve[0] - 200*pi[0]/(1 + pi[0])) < .2 and curve[0] < 50 < curve.max()      # everything labelled: precision is the share
+    assert abs(curve[0] - 200*pi[0]/(1 + pi[0])) < .2 and curve[0] < 55 < 80 < curve.max()      # everything labelled: precision is the share
 
 
 def test_what_is_missing_counts_for_nothing():

@@ -113,11 +113,9 @@ def estimated_f(
     reach = count[:, ::-1].cumsum(1)[:, ::-1].astype(np.float32)                          # [N,1+K] seconds: all, then those above each cut
     def share(group):                                                                     # [B,K]
         n = (w[:, group] @ reach[group]).astype(float)                                    # whole numbers, exact
-        return n[:, 1:]/np.maximum(n[:, :1], 1), np.maximum(n[:, :1], 1)
-    (p, seconds), (q, _) = share(listed), share(~listed)
-    ratio, noise = (x/np.maximum(1 - q, 1e-9) for x in (1 - p, np.sqrt(p*(1 - p)/seconds)))
-    least = np.where(1 - q >= BELOW, ratio + 2*noise, np.inf).argmin(1)[:, None]
-    ratio = np.where(np.take_along_axis(q, least, 1) <= 1 - BELOW, np.take_along_axis(ratio, least, 1), 1.)
+        return n[:, 1:]/np.maximum(n[:, :1], 1)
+    p, q = share(listed), share(~listed)
+    ratio = np.where(1 - q >= BELOW, (1 - p)/np.maximum(1 - q, 1e-9), 1.).min(1, keepdims=True)
     pi = np.clip(1 - ratio, 1/max(len(on), 1), 1)
     f = 200*np.clip(p - (1 - pi)*q, 0, pi)/(p + pi)
     best, lower = f.argmax(1), np.append(cuts[0] - 1., cuts[:-1])
