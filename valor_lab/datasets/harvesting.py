@@ -44,7 +44,7 @@ def harvest_set(
 
 # %% ../../nbs/api/datasets/08_harvesting.ipynb #035e6e8e
 def first_thresholds(scores:h.Scores, weak=None, split="") -> h.Thresholds:
-    "Where to begin: the vocabulary's own thresholds, else those that the weak labels let one estimate, else the 99th percentile of the scores."
+    "Where to begin: the vocabulary's own thresholds, else those estimated from the weak labels, else the scores' 99th percentile."
     own, made = h.own_thresholds(scores.vocab), None
     if weak is not None: made = h.estimated_thresholds(scores, weak, split)
     value, how = {}, []
