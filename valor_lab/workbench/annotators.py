@@ -194,7 +194,7 @@ def _list_clips(self, event="", modality=""):
         self.table.title = f"Clips, by {event}, {modality}" if event else "Clips that differ most"
         self.table.replace(frame)
         self.table.sort = ["differ", True]
-    if len(frame) and self.player.id not in frame.index: self.player.show(self.table.view.index[0])
+    if len(frame): self.player.show(self.table.view.index[0])
     self.look()
 
 # %% ../../nbs/api/workbench/17_annotators.ipynb #80696cdf
