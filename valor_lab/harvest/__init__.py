@@ -38,5 +38,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
                 "TunedHereWarning", "ForeignThresholdsWarning", "report", "load", "curves", "spread", "tune_bagged", "ascend",
                 "tuned_on", "clip_scores", "tune_gate", "predict_weak"],
     live=["flips", "LiveLabels"],
-    suggest=["clip_claims", "suggestions", "suggested_thresholds"],
+    suggest=["clip_claims", "suggestions", "in_bags", "suggested_thresholds", "CELLS", "BELOW",
+              "estimated_f", "estimates", "estimated_thresholds"],
 ))
