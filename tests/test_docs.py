@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/"docs"/"tools"))
-import drawing, gallery, links, reference
+import drawing, gallery, licences, links, reference
 
 PAGES = [ROOT/"README.md", ROOT/"CONTRIBUTING.md", *sorted((ROOT/"docs").glob("*.md"))]
 NOT_RUN = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in (ROOT/"docs"/"commands.txt").read_text(encoding="utf-8").splitlines() if line)
@@ -177,6 +177,14 @@ def test_a_link_without_an_end_and_a_thing_from_elsewhere_are_found(tmp_path):
     found = list(links.faults(tmp_path))
     assert len(found) == 5 and sum("loads" in f for f in found) == 3 and sum("gone" in f for f in found) == 1
     assert links.clicks(tmp_path)["b.html", "here"] == 1 and ("c.html", "") not in links.clicks(tmp_path)
+
+
+def test_the_licence_of_every_package_that_is_needed_is_listed():
+    page = (ROOT/"docs"/"licences.md").read_text(encoding="utf-8")
+    listed = {licences.plain(n) for n in re.findall(r"^\| ([\w.-]+) \| [^|]+\|", page, re.M)}
+    gone = sorted(set(licences.wanted()) - listed)
+    assert not gone, f"python docs/tools/licences.py > docs/licences.md: it lacks {gone}"
+    assert "x264 (GPL" in page and "x265 (GPL" in page and len(listed) > 200
 
 
 # the pages as they stand in the repository

@@ -116,6 +116,7 @@ STUB = """#!/bin/sh
 case "$*" in
   *"-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python; cp "$0" .venv/bin/uv; echo made >> log;;
   *"import torch, jupyterlab, valor_lab"*) test ! -e broken;;
+  *"pip install --python"*) echo "$*" >> asked; case "$*" in *--dry-run*) test ! -e unreached;; esac;;
 esac
 """
 
@@ -135,3 +136,36 @@ def test_an_environment_is_ready_only_when_its_packages_can_be_imported_and_is_e
     assert run() == 0 and (tmp_path/"log").read_text() == "made\n"*2
     os.utime(tmp_path/"constraints.txt", (2.1e9, 2.1e9)), (tmp_path/"broken").touch()
     assert run() != 0 and not (tmp_path/".venv"/".ready").exists()
+
+def no_gpu():
+    "Whether this machine has no NVIDIA GPU, as the Makefile asks."
+    return shutil.which("nvidia-smi") is None and not Path("/proc/driver/nvidia/version").exists()
+
+@pytest.mark.parametrize("said,reached,gpu,env,takes,says", [
+    ((), True, False, {}, "--torch-backend cpu", "about 3 GB"),                          # no GPU, and the index has a build without CUDA
+    ((), False, False, {}, "", "was not reached"),                                       # PyPI alone: said before anything is downloaded
+    ((), True, True, {}, "", "an NVIDIA GPU is here"),
+    ((), True, False, {"UV_TORCH_BACKEND": "cu130"}, "", "UV_TORCH_BACKEND=cu130"),
+    (("TORCH=default",), True, False, {}, "", "about 7 GB"), (("TORCH=cpu",), False, False, {}, "--torch-backend cpu", "about 3 GB")])
+def test_the_bootstrap_takes_torch_without_cuda_where_it_can_and_says_what_it_costs(tmp_path, said, reached, gpu, env, takes, says):
+    import os
+    make = shutil.which("make")
+    if make is None: pytest.skip("no make here")
+    if not gpu and not no_gpu(): pytest.skip("a machine with an NVIDIA GPU")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"): shutil.copy(ROOT/name, tmp_path)
+    (tmp_path/"stub").write_text(STUB), (tmp_path/"stub").chmod(0o755)
+    if not reached: (tmp_path/"unreached").touch()
+    (tmp_path/"bin").mkdir()
+    if gpu: shutil.copy(tmp_path/"stub", tmp_path/"bin"/"nvidia-smi")
+    space = {k: v for k, v in os.environ.items() if k not in ("TORCH", "UV_TORCH_BACKEND", "MAKEFLAGS")} | env | {"PATH": f"{tmp_path/'bin'}{os.pathsep}{os.environ['PATH']}"}
+    out = subprocess.run([make, "PYTHON=./stub", *said, ".venv/.ready"], cwd=tmp_path, capture_output=True, text=True, env=space)
+    asked = (tmp_path/"asked").read_text().splitlines()
+    assert out.returncode == 0 and says in out.stdout, out.stdout + out.stderr
+    assert "-e .[all,dev]" in asked[-1] and ("--torch-backend" in asked[-1]) == bool(takes) and takes in asked[-1]
+    assert bool([a for a in asked[:-1] if "--dry-run" in a]) == (not said and not gpu and not env)
+
+def test_the_demo_says_at_its_start_how_long_and_how_much():
+    make = shutil.which("make")
+    if make is None: pytest.skip("no make here")
+    said = subprocess.run([make, "--no-print-directory", "about"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "minutes" in said and "GB" in said

@@ -1,5 +1,5 @@
 """Who may open the pages: those with the address and its token, from these pages, and never more kernels than the cap."""
-import http.client, json, os, signal, socket, subprocess, sys, time
+import http.client, json, os, re, signal, socket, subprocess, sys, time
 
 import nbformat
 import pytest
@@ -86,3 +86,33 @@ def test_twenty_visitors_who_leave_at_once_leave_no_more_kernels_than_the_cap(se
     until = time.monotonic() + 60                                              # one that was told to end may take a moment
     while len(kernels()) > CAP and time.monotonic() < until: time.sleep(.2)
     assert all(seen) and most <= CAP + 2 and len(kernels()) <= CAP and memory < 3 << 30, log.read_text()[-2000:]
+
+
+def test_a_page_asks_no_other_server_for_anything_and_has_a_language_a_title_and_a_landmark(served):
+    port = served[0]
+    status, _, text = ask(port, "/voila/render/browse.ipynb", **dict(Cookie=cookie(port)))
+    asked = re.findall(r"<(?:link|script|img|iframe|source)[^>]*?(?:src|href)=[\"']([^\"']+)", text)
+    assert status == 200 and asked and not [a for a in asked if re.match(r"(https?:)?//", a)]
+    assert re.search(r"<html lang=.en", text) and re.search(r"<title>\s*\S+", text) and text.count('role="main"') == 1
+    assert len(re.findall(r"<script[^>]*/voila\.js", text)) == 1
+    order = [text.index(k) for k in ("jupyter-config-data", "/voila.js", "seen by a visitor")]
+    assert order == sorted(order)                                              # the scripts are asked for before the cells are done
+
+
+def test_no_template_is_compiled_twice_and_a_kernel_waits_for_the_first_visitor(monkeypatch):
+    import jinja2
+    from voila.exporter import VoilaExporter
+    from voila.paths import collect_template_paths
+    from valor_lab.workbench import gate
+    monkeypatch.setattr(gate.Compiled, "kept", {})
+    make = lambda kind: kind(template_paths=[str(gate.FRAME), *collect_template_paths(["voila", "nbconvert"], "lab", prune=True)], template_name="lab", base_url="/")
+    compiled, real = [], jinja2.Environment.compile
+    def counted(self, source, name=None, *a, **kw):
+        compiled.append(name)
+        return real(self, source, name, *a, **kw)
+    monkeypatch.setattr(jinja2.Environment, "compile", counted)
+    for turn in range(2):
+        env = make(gate.PageExporter).environment
+        env.filters |= dict.fromkeys(("highlight_code", "trusted"), str)
+        env.get_template("index.html.j2")
+        assert compiled == ["index.html.j2"]

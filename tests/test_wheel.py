@@ -43,8 +43,37 @@ def test_a_wheel_holds_the_notebooks_the_published_results_and_nothing_that_is_n
     names = zipfile.ZipFile(wheel).namelist()
     assert {n for n in names if n.endswith(".ipynb")} == {f"valor_lab/notebooks/{p.name}" for p in (ROOT/"nbs").glob("*.ipynb")}
     assert "valor_lab/published_results.csv" in names and "valor_lab/cli/init.py" in names and [n for n in names if n.startswith("valor_lab/workbench/static/")] and [n for n in names if "/weights/" in n]
+    assert {n for n in names if n.endswith(".pyi")} == {n[:-3] + ".pyi" for n in names if n.endswith(".py") and not n.endswith("_modidx.py")}
     assert not [n for n in names if n.startswith(("tests/", "benchmarks/", "nbs/", "data/"))]
     for n in (n for n in names if n.endswith(".ipynb")): assert zipfile.ZipFile(wheel).read(n) == (ROOT/"nbs"/Path(n).name).read_bytes()
+
+def test_wheel_and_source_say_what_a_package_index_wants_to_know(wheel, tmp_path):
+    "Twice read: by twine, and for links, classifiers and a README whose links lead out of it."
+    import tarfile
+    pytest.importorskip("twine"), pytest.importorskip("build")
+    source = tmp_path/"valor_lab"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv", "data", "runs", "reports", "build", "dist", "site", "*.egg-info", "__pycache__", "test-artifacts", ".ipynb_checkpoints"))
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path/"dist", source, cwd=tmp_path)
+    packed = next((tmp_path/"dist").glob("*.tar.gz"))
+    run(sys.executable, "-m", "twine", "check", "--strict", packed, wheel)
+    names = {n.partition("/")[2] for n in tarfile.open(packed).getnames()}
+    assert {"tests/conftest.py", "tests/browser.py", "docs/conf.py", "nbs/train.ipynb", "nbs/api/metrics/00_avvp.ipynb", "constraints.txt", "Makefile", "CITATION.cff"} <= names
+    metadata = zipfile.ZipFile(wheel).read(next(n for n in zipfile.ZipFile(wheel).namelist() if n.endswith("METADATA"))).decode()
+    assert metadata.count("\nProject-URL: ") >= 4 and "Classifier: Typing :: Typed" in metadata and "License-Expression: Apache-2.0" in metadata
+    links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", metadata, flags=re.S))
+    assert len(links) > 10 and all(u.startswith("https://") for u in links) and "py.typed" in str(zipfile.ZipFile(wheel).namelist())
+
+@pytest.mark.parametrize("python", ["python3.11", "python3.12"])
+def test_the_wheel_is_imported_by_every_python_that_it_names(python, wheel, tmp_path):
+    "What `import valor_lab` needs is one small package in plain Python: borrowed, so that nothing is downloaded."
+    import lazy_loader
+    found = next((p for p in (shutil.which(python), *map(str, Path.home().glob(f".pyenv/versions/{python[6:]}.*/bin/{python}"))) if p and subprocess.run([p, "-c", ""], capture_output=True).returncode == 0), None)
+    if found is None: pytest.skip(f"no {python} here")
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    shutil.copytree(Path(lazy_loader.__file__).parent, tmp_path/"lazy_loader")
+    run(found, "-I", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import valor_lab; assert {str(tmp_path)!r} in valor_lab.__file__ and sys.version_info[:2] == ({python[6:].replace('.', ', ')})")
+    done = subprocess.run([found, "-I", "-m", "compileall", "-q", str(tmp_path/"valor_lab")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-1500:]
 
 def test_the_installed_package_makes_a_workspace_trains_in_it_and_serves_its_pages(installed):
     bin_, empty, env = installed

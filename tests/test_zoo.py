@@ -105,7 +105,7 @@ def test_the_repeated_convolutions_of_mm_pyramid_must_agree():
     state["MMP.capture.vnetwork.0.net.0.weight"] = state["MMP.capture.vnetwork.0.net.0.weight"] + 1
     with pytest.raises(ParameterError, match="should repeat"): from_published(state, n_heads=2)
 
-TOGETHER = {"ppl": "", "mgn": "", "mm-pyramid": "", "mm-cse": "", "nrep": "", "cmpae": "not pooled", "coleaf": "not pooled", "leap": "label_embeddings"}      # docs/choosing.md
+TOGETHER = {"ppl": "", "mgn": "", "mm-pyramid": "", "mm-cse": "", "nrep": "", "cmpae": "not pooled", "coleaf": "not pooled", "leap": "asks with the names"}      # docs/choosing.md
 
 @pytest.mark.parametrize("backbone", TOGETHER)
 @pytest.mark.parametrize("name", ["han", "valor"])

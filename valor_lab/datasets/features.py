@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LACKS', 'Dataset', 'select', 'coverage', 'other_lengths', 'read_feature', 'feature_files', 'read_features',
-           'rows_kept', 'find_features', 'kind_parts', 'find_parts', 'from_store', 'widened', 'how_made', 'in_store',
-           'left_out']
+           'rows_kept', 'find_features', 'kind_parts', 'find_parts', 'from_store', 'widened', 'how_made', 'words_of',
+           'in_store', 'left_out']
 
 # %% ../../nbs/api/datasets/04_features.ipynb #5d37d570
 from collections import Counter
@@ -41,6 +41,7 @@ class Dataset:
     findings:pd.DataFrame = None         # clips that are not as long as their labels say, by the feature store
     labels_from:str = ""                 # the name of the dense labels, where a person chose them
     made:dict = None                     # how the features are made, where they come from a store
+    words:np.ndarray = None              # [C,D] the text teacher's embeddings of the events' captions, where a store is at hand
 
     def __len__(self): return len(self.ids)
 
@@ -263,6 +264,15 @@ def how_made(store, parts) -> dict:
                 if store.settings[m]}
     other = {m: f"files of {p[0]}" for m, p in parts.items() if p != "store"}
     return {k: store.settings.get(k) for k in keys} | teachers | (dict(other=other) if other else {})
+
+# %% ../../nbs/api/datasets/04_features.ipynb #7b579298
+def words_of(store, vocab):   # [C,D] float32, or None
+    "The embeddings of the events' captions that a store keeps: of the picture's teacher, else of the sound's; None where one is lacking."
+    from valor_lab.harvest import read_captions
+    if store is None or store.path is None: return None
+    kept = read_captions(store.path)
+    for modality, captions in (("visual", vocab.clip_captions), ("audio", vocab.clap_captions)):
+        if all(c in kept[modality] for c in captions): return np.stack([kept[modality][c] for c in captions])
 
 # %% ../../nbs/api/datasets/04_features.ipynb #fb7c2653
 def in_store(store, ids, modality):

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from ..core import ParameterError, need, one_of
 from ..models import forward_all
-from .objectives import segments_in
-from .objectives import Supervision, SupervisionConfig, bce, register_objective, smooth
+from .objectives import Supervision, SupervisionConfig, bce, precise, register_objective, segments_in, smooth, there_in
 from .changes import as_bool, as_float, as_tensor
 
 torch = need("torch", "models")
@@ -27,14 +26,22 @@ def contrast(
     kind="ma",        # or "jomold"
     temperature=.2,
     smoothing=.1,     # of the target: 1-smoothing on the diagonal, the rest spread evenly
+    there=None,       # [B,T,2] bool, what sound and picture reach; None: everything
+    weight=None,      # [B] of each clip, before the mean; None: 1
 ):
     "The contrastive term of MA (log inside the sum) or JoMoLD (outside); mean over segments and clips."
     one_of("contrast", kind, ("ma", "jomold"))
     t = audio.shape[1]
-    logq = (F.normalize(audio.float(), dim=-1) @ F.normalize(visual.float(), dim=-1).mT/temperature).log_softmax(-1)     # [B,T,T]
+    s = F.normalize(precise(audio), dim=-1) @ F.normalize(precise(visual), dim=-1).mT/temperature                        # [B,T,T]
     off = smoothing/max(t-1, 1)
-    w = off + (1-smoothing-off)*torch.eye(t, device=logq.device)                                                         # [T,T]
-    return -(w*logq).sum(-1).mean() if kind == "ma" else -((w*logq.exp()).sum(-1)).log().mean()
+    w = off + (1-smoothing-off)*torch.eye(t, device=s.device)                                                            # [T,T]
+    if there is not None:                                                                  # columns that are not there get nothing
+        seen = there[:, None, :, 1]                                                                                      # [B,1,T]
+        s, w = s.masked_fill(~seen, -1e4), w*seen/(w*seen).sum(-1, keepdim=True).clamp(min=1e-7)
+    logq, valid = s.log_softmax(-1), torch.ones_like(s[..., 0], dtype=torch.bool) if there is None else there.all(-1)    # [B,T]
+    rows = -(w*logq).sum(-1) if kind == "ma" else -torch.where(valid, (w*logq.exp()).sum(-1), 1.).log()                  # [B,T]
+    if weight is not None: rows = rows*weight[:, None]
+    return rows.mean() if there is None else (rows*valid).sum()/valid.sum().clamp(min=1)
 
 # %% ../../nbs/api/methods/04_removals.ipynb #18b982a3
 @dataclass(kw_only=True)
@@ -52,8 +59,10 @@ class Contrast(Supervision):
 
     def loss(self, model, batch, output):
         c, terms = self.config, super().loss(model, batch, output)
+        if not c.contrast: return terms
         visual = (output.inputs if c.contrast_kind == "ma" else output.features)[:, :, 1]        # [B,T,d]
-        return {**terms, "contrast": c.contrast*contrast(output.features[:, :, 0], visual, c.contrast_kind)} if c.contrast else terms
+        found = contrast(output.features[:, :, 0], visual, c.contrast_kind, there=there_in(batch))
+        return {**terms, "contrast": c.contrast*found}
 
 # %% ../../nbs/api/methods/04_removals.ipynb #932f6e46
 class Removing(Contrast):

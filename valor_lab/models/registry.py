@@ -42,6 +42,7 @@ BACKBONES = Networks({
     "mm-cse": ("zoo.mm_cse", "MMCSE", "CSEConfig"),
     "coleaf": ("zoo.coleaf", "CoLeaF", "CMPAEConfig"),
     "nrep": ("zoo.nrep", "NREP", "NREPConfig"),
+    "nrep-pair": ("zoo.nrep", "NREPPair", "NREPConfig"),
     "psp": ("zoo.psp", "PSP", "PSPConfig"),
     "cmran": ("zoo.cmran", "CMRAN", "CMRANConfig"),
     "cmbs": ("zoo.cmbs", "CMBS", "CMBSConfig"),

@@ -66,7 +66,7 @@ def choices(config) -> dict:
     "The names that fields of the record may hold; some are the task's to say."
     task = find_task(config.task)
     task.networks()
-    return CHOICES | dict(features=task.features, select=(*task.scores, "last"), protocol=task.protocols,
+    return CHOICES | dict(features=task.features, select=(*task.scores, *task.selections, "last"), protocol=task.protocols,
                           objective=methods.OBJECTIVES, backbone=models.BACKBONES)
 
 # %% ../../nbs/api/training/01_config.ipynb #9b28c2dd
@@ -98,7 +98,7 @@ def _check_milestones(config):
 
 
 # %% ../../nbs/api/training/01_config.ipynb #a4da0d2d
-SIZES = ("n_events", "d_audio", "d_visual", "d_motion")   # what the data decides, not the record
+SIZES = ("n_events", "d_audio", "d_visual", "d_motion", "d_label")   # what the data decides, not the record
 
 # %% ../../nbs/api/training/01_config.ipynb #6383de93
 def _same_kinds(cls, given):
@@ -248,10 +248,12 @@ def learning_rate(
     epoch:int,           # from 1
 ) -> float:
     "The rate of an epoch (VALOR: warm-up and cosine; HAN: a tenth every ten epochs)."
+    epochs = -(-config.epochs//methods.OBJECTIVES[config.objective][0].phases)      # NREP trains two networks, one after the other
+    epoch = (epoch - 1) % epochs + 1 if epochs else epoch
     if config.schedule == "constant": return config.lr
     if config.schedule == "step":
         steps = sum(epoch > e for e in config.milestones) if config.milestones else (epoch - 1)//config.step_epochs
         return config.lr*config.step_factor**steps
     if epoch < config.warmup: return config.lr*epoch/config.warmup
-    done = (epoch - config.warmup)/max(1, config.epochs - config.warmup)
+    done = (epoch - config.warmup)/max(1, epochs - config.warmup)
     return config.min_lr + .5*(config.lr - config.min_lr)*(1 + math.cos(math.pi*done))

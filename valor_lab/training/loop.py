@@ -29,8 +29,8 @@ from .tasks import TASKS, Scored, Task, find_task, on_device, register_task, sco
 torch = need("torch", "models")
 safetensors = need("safetensors.torch", "models")
 
-from ..models import count_parameters, from_published, make_model, save_model
-from ..methods import Context, check_needs, make_objective
+from ..models import BACKBONES, count_parameters, from_published, make_model, save_model
+from ..methods import Context, check_needs, check_network, make_objective
 from .capture import captured_step
 
 # %% ../../nbs/api/training/06_loop.ipynb #fd97bbb7
@@ -81,9 +81,15 @@ class Training:
 def build_model(
     config:TrainConfig,
     tensors:dict,      # features and weak labels decide the sizes
+    words=None,        # [C,D] embeddings of the events' captions, for a network that asks with them
 ):
     "The network that the record describes, for these features and events."
-    return make_model(config.backbone, **config.network, **find_task(config.task).network_sizes(tensors, config))
+    sizes = find_task(config.task).network_sizes(tensors, config)
+    if not hasattr(BACKBONES[config.backbone][0], "set_labels"): return make_model(config.backbone, **config.network, **sizes)
+    if words is None:
+        raise ParameterError(f"backbone {config.backbone!r} asks with the names of the events, and this set has no embeddings of them: "
+                             "they come with its feature store (harvest it), or with a network of your own, given as fit(…, model=…)")
+    return make_model(config.backbone, **config.network, **sizes, d_label=words.shape[1], label_embeddings=words)
 
 # %% ../../nbs/api/training/06_loop.ipynb #4ea039d0
 def make_optimizer(config:TrainConfig, model):
@@ -106,9 +112,9 @@ def check_run(
                              "last epoch")
     tensors = task.tensors(data.select(data.ids[:2]), "cpu")
     with torch.random.fork_rng(devices=[]):                           # chance stays where it was
-        if model is None: build_model(config, tensors)
+        net = build_model(config, tensors, getattr(data, "words", None)) if model is None else model
     objective = make_objective(config.objective, **config.options)
-    if config.epochs: check_needs(objective, tensors)
+    if config.epochs: check_needs(objective, tensors), check_network(objective, net)
     for helper in ("base", "estimator"):                              # presets of networks that are trained first
         if (name := config.options.get(helper)) and config.epochs: preset(name)
 
@@ -120,7 +126,7 @@ def setup(fabric, config, run, data, val=None, model=None, compiled=False) -> Tr
     seed_epoch(config.seed, 0)                                     # the same first weights in every process
     task = find_task(config.task)
     tensors = task.tensors(data, fabric.device)
-    module = (build_model(config, tensors) if model is None else copy.deepcopy(model)).to(fabric.device)
+    module = (build_model(config, tensors, getattr(data, "words", None)) if model is None else copy.deepcopy(model)).to(fabric.device)
     objective, optimizer = make_objective(config.objective, **config.options), make_optimizer(config, module)
     check_needs(objective, tensors) if config.epochs else None
     wrapped, optimizer = fabric.setup(torch.compile(module) if compiled else module, optimizer)
@@ -175,8 +181,9 @@ def validate(t:Training) -> dict:
     "Scores of the validation split after this epoch."
     if t.val is None: return {}
     data, tensors = t.val
-    scored = t.task.predict(t.module, data, tensors, t.config)
-    return {f"val/{k}": float(v) for k, v in t.task.evaluate(scored.labels, data.truth).items()}
+    said = t.task.predict(t.module, data, tensors, t.task.judging(t.config)).labels
+    scores = t.task.evaluate(said, data.truth) | t.task.selection(t.config.select, said, data.truth)
+    return {f"val/{k}": float(v) for k, v in scores.items()}
 
 # %% ../../nbs/api/training/06_loop.ipynb #204d987f
 def record(t:Training, epoch:int, losses:dict, scores:dict, seconds:float):
@@ -259,7 +266,7 @@ def _context(t:Training, data, val, device) -> Context:
         return fit(config, part, t.run.path/"helpers"/f"{name}-{mark}", val, device=device, progress=False).model().to(t.fabric.device)
     steps = math.ceil(t.task.rows(t.data)/t.config.batch_size)
     return t.task.context(model=t.module, data=t.data, epochs=t.config.epochs, steps_per_epoch=steps, batch_size=t.config.batch_size,
-                          seed=t.config.seed, vocab=data.vocab, train=train)
+                          seed=t.config.seed, vocab=data.vocab, rate=lambda epoch: learning_rate(t.config, epoch), train=train)
 
 # %% ../../nbs/api/training/06_loop.ipynb #18a45d3e
 def fit(
@@ -317,6 +324,9 @@ def _train(fabric, config, run, data, val, test, model, compiled, captured, prog
         start = time.perf_counter()
         losses = train_epoch(t, epoch)
         record(t, epoch, losses, scores := validate(t), time.perf_counter() - start)
+        t.objective.after_scores(t.module, epoch, scores)
+        if epoch == t.objective.early and t.config.protocol == "per_event" and t.val and fabric.is_global_zero:
+            _save_weights(t, t.module.state_dict(), "early")
         bar.set_postfix(loss=f"{losses['loss/total']:.4f}", **{config.select: f"{v:.1f}" for k, v in scores.items()
                                                                if k[4:] == config.select}, refresh=False)
         if fabric.is_global_zero and time.monotonic() - t.saved >= save_every: save_state(t)
@@ -328,6 +338,7 @@ def _train(fabric, config, run, data, val, test, model, compiled, captured, prog
 def finish(t:Training, data, val, test):
     "Score validation and test with the best weights; write predictions, scores and the last weights."
     if not t.history: t.best_state = t.module.state_dict()            # no epoch was asked for: the network as it was given
+    elif (own := t.objective.kept()) is not None: t.best_state = own
     save_state(t)
     c = t.config
     found = dict(protocol=c.protocol, threshold=c.threshold, select=c.select, best_epoch=t.best_epoch, epochs=t.epoch,

@@ -21,8 +21,8 @@ from .config import PRESETS, TrainConfig, network_options, override
 from .parsing import teachers_like
 from ..core import ParameterError, atomic_path, fingerprint, need, one_of, resolve, safe_name, workspace
 from ..files import lock, visible
-from ..datasets import SPLIT_NAMES, describe_set, describe_shipped, is_described, list_labels, load_dataset, load_labels
-from ..datasets import Dataset, list_datasets, media_of, read_split, root_of, save_labels, store_path
+from ..datasets import SPLIT_NAMES, copied_labels, describe_set, describe_shipped, is_described, list_labels, load_dataset
+from ..datasets import Dataset, list_datasets, load_labels, media_of, read_split, root_of, save_labels, store_path
 from ..labels import concat, list_overlays, open_overlay, overlay_base
 
 
@@ -219,14 +219,27 @@ def choose_labels(
 
 def _corrected(data, name, root, gate):
     "`data` with the labels that an overlay corrects; it may correct another overlay."
-    folder = resolve(root)/"overlays"
-    base = overlay_base(name, folder)
-    own = dict(truth=data.truth, harvested=data.labels) | {"weak label, copied": None}
-    below = own[base] if base in own else choose_labels(data, base, root, gate).labels
-    if base == "weak label, copied" and data.labels is not None:
-        below = replace(data.weak.copied(data.labels.n_segments), durations=data.labels.durations)
+    folder, chain = resolve(root)/"overlays", [name]
+    while (base := overlay_base(chain[-1], folder)) in list_overlays(folder) and base not in list_labels(root):
+        if base in chain: raise ParameterError(f"labels={name!r}: the overlays {', '.join(chain)} correct each other in a circle")
+        chain.append(base)
+    below = _corrected_base(data, base, root, gate, name)
+    for n in reversed(chain): below = open_overlay(n, below, folder=folder).apply()
+    return replace(data, labels=below)
+
+def _corrected_base(data, base, root, gate, name):
+    "The labels below all overlays: those that browse shows under that name."
+    if base in ("weak label, copied", "nothing yet"):
+        dataset, _, size = data.name.partition(" (")
+        weak = data.weak if base != "nothing yet" else replace(data.weak, mask=np.zeros_like(data.weak.mask))
+        if data.labels is not None: return replace(weak.copied(data.labels.n_segments), durations=data.labels.durations)
+        if is_described(dataset, root): return copied_labels(dataset, weak, root, size.rstrip(")") or "small")
+        return weak.copied()
+    found = dict(truth=data.truth, harvested=data.labels)
+    try: below = found[base] if base in found else choose_labels(data, base, root, gate).labels
+    except ParameterError as e: raise ParameterError(f"labels={name!r} correct {base!r}: {e}") from None
     if below is None: raise ParameterError(f"labels={name!r} correct {base!r}, which is not here")
-    return replace(data, labels=open_overlay(name, below, folder=folder).apply())
+    return below
 
 def _run_folder(name):
     "The folder of a run whose labels are asked for by name: it holds a run, and lies in the workspace unless it is named in full."

@@ -216,7 +216,7 @@ _BY_MODALITY = ("MA", "MA without contrastive", "JoMoLD", "JoMoLD without contra
                 "LSLD")
 PAPER_PROTOCOLS = {   # printed method -> the protocol that its code scores with
     **dict.fromkeys(_BY_VIDEO, "avvp"), **dict.fromkeys(_BY_MODALITY, "per_modality"), "CMPAE": "per_event",
-    "CoLeaF": "modality gates 0.52, segments 0.25", "NREP": "modality gates 0.45, segments 0.25"}
+    "CoLeaF": "gates_52", "NREP": "gates_45", "MM-CSE": "video_and_visual", "MGN": "avvp"}
 
 def _origin(preset):
     "Where a run's numbers come from; for released weights, with the protocol of the paper's own number."

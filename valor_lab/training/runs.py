@@ -160,9 +160,12 @@ def score_splits(
 ) -> dict:
     "Scores of every split with truth, and the gates; predictions go to the run's folder."
     task, config, model = run.task, run.config, models.load_model(run.path/"best.safetensors", device)
-    found, gates = {}, None
+    found, gates, early = {}, None, run.path/"early.safetensors"
     for name, data in splits.items():
-        scored = task.predict(model, data, (tensors or {}).get(name) or task.tensors(data, device), config, gates)
+        on = (tensors or {}).get(name) or task.tensors(data, device)
+        if gates is None and early.exists() and data.truth is not None:                          # CMPAE tunes them on an early epoch
+            gates = task.predict(models.load_model(early, device), data, on, config).gates
+        scored = task.predict(model, data, on, config, gates)
         gates = scored.gates
         task.write(run.path/"predictions", name, scored)
         if data.truth is not None: found[name] = {k: float(v) for k, v in task.evaluate(scored.labels, data.truth.select(data.ids)).items()}

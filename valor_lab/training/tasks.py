@@ -7,7 +7,7 @@ __all__ = ['torch', 'IN_MEMORY', 'TASKS', 'toy_set', 'inputs_on_device', 'on_dev
            'score_split', 'seconds_of_clips', 'write_predictions', 'Task', 'register_task', 'find_task', 'AVVP']
 
 # %% ../../nbs/api/training/00_tasks.ipynb #a2729e59
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from ..files import read_arrays
 from ..datasets import LACKS, Dataset, feature_kinds, save_labels
 from ..files import read_arrays
 from ..labels import SegmentLabels, WeakLabels
-from ..metrics import SCORES, avvp_scores
+from ..metrics import SCORES, avvp_scores, exclusive_scores
 from ..vocab import LLP, Vocab
 
 torch = later("torch", "models")
@@ -61,6 +61,7 @@ def inputs_on_device(
         out[name], rows = _half(x, name, device)
         there[name] = rows.reshape(len(x), t, -1).all(-1) if rows.shape[1] in (t, 8*t) else rows.all(1, keepdims=True).repeat(t, 1)
     seen = there.get("visual", there["audio"]) & there.get("motion", np.True_)
+    out |= {name: _blank(out[name], torch.from_numpy(seen)) for name in ("visual", "motion") if name in out}
     reached = torch.from_numpy(np.stack([there["audio"], seen], -1))                                 # [N,T,2]
     return out if reached.all() else out | {"reached": reached.to(device)}
 
@@ -119,6 +120,13 @@ def _half(x, name, device):
     return OnDisk(x, device) if whole is None else whole.to(device), there
 
 
+# %% ../../nbs/api/training/00_tasks.ipynb #c2dc728c
+def _blank(x, seen):
+    "A stream of the picture, zero where the other one is missing; pictures may be several to a segment."
+    if seen.all() or isinstance(x, OnDisk): return x
+    there = seen.repeat_interleave(x.shape[1]//seen.shape[1], 1).to(x.device)
+    return x.masked_fill(~there.reshape(*there.shape, *(1,)*(x.ndim - 2)), 0)
+
 # %% ../../nbs/api/training/00_tasks.ipynb #d6b96295
 def _segments(data):
     "T: the rows of the sound; where they are CLAP's 64 tokens, those of the motion or the picture."
@@ -176,7 +184,8 @@ def score_split(
     reached = tensors.get("reached")
     inputs = [tensors.get(f) for f in ("audio", "visual", "motion")]
     output = models.forward_all(model, *inputs, reached=reached)
-    if protocol == "per_event" and (share := getattr(model, "fused", None)) is not None:           # CMPAE tests with two passes
+    two = protocol == "per_event" or protocol in models.FIXED_GATES
+    if two and (share := getattr(model, "fused", None)) is not None:                               # CMPAE and CoLeaF test with two passes
         output = models.fused(output, models.forward_all(model, *inputs, reached=reached, cross_attention=False), share)
     if protocol == "per_event" and gates is None:
         if data.truth is None: raise ParameterError("protocol 'per_event' needs gates, and they are tuned on a split with truth")
@@ -207,6 +216,7 @@ class Task:
     "What the loop, a run's folder and the tables ask about a task; the defaults are for clips of T segments and `SegmentLabels`."
     name = ""              # given by `register_task`
     scores = ()            # keys of `evaluate`: what `select` may name and tables show
+    selections = ()        # what else `select` may name: keys of `selection`
     headline = ""          # the score that is named first
     curves = ()            # scores drawn by epoch, besides the loss
     protocols = ()         # how outputs may become predictions
@@ -267,6 +277,12 @@ class Task:
     def resample(self, said, truth, draws) -> np.ndarray:
         "[n,K] the scores when clip i counts `draws[:,i]` times; here they are means over clips."
         return draws @ self.per_clip(said, truth)[list(self.scores)].to_numpy() / draws.sum(1, keepdims=True)
+    def selection(self, key, said, truth) -> dict:
+        "On validation: `key` of `selections` -> value."
+        return {}
+    def judging(self, config):
+        "The record by which epochs are compared."
+        return config
     def rests_on(self, truth) -> float:
         "How many clips a score is made of."
         return len(truth.ids)   # how many clips a score is made of
@@ -319,16 +335,22 @@ def find_task(name:str) -> Task:
 class AVVP(Task):
     "Audio-visual video parsing: any number of events in a segment, heard and seen apart."
     scores, headline, curves = SCORES, "segment/type", ("segment/type", "event/type")
+    selections = ("mean", "mean/exclusive")     # of the ten scores (CMPAE); of the ten in which AND is not counted as either (CoLeaF)
     published, shows = "LLP", ("fidelity", "gains", "nonaligned", "timelines")
     protocols = property(lambda self: models.PROTOCOLS)
 
     def predict(self, model, data, tensors, config, gates=None):
         return score_split(model, data, tensors, config.protocol, config.threshold, gates)
+    def judging(self, config): return replace(config, protocol="gates_45") if config.protocol == "per_event" else config
+    def selection(self, key, said, truth):
+        scores = {"mean": avvp_scores, "mean/exclusive": exclusive_scores}.get(key)
+        return {key: float(np.mean(list(scores(said, truth).values())))} if scores else {}
     def probabilities(self, scored, config):
         o, gates = scored.output, scored.gates if config.protocol == "per_event" else None
         sure = o._replace(segment_logits=torch.full_like(o.segment_logits, torch.inf), segments=None)
         through = models.parse(sure, config.protocol, config.threshold, gates)
-        return (*((p*g).cpu().numpy() for p, g in zip(o.segment_prob.unbind(2), through)), config.threshold)
+        low = models.segments_from(config.protocol, config.threshold, gates)
+        return (*((p*g).cpu().numpy() for p, g in zip(o.segment_prob.unbind(2), through)), low)
     def evaluate(self, said, truth): return avvp_scores(said, truth)
     def per_clip(self, said, truth): return avvp_scores(said, truth, per_clip=True)
 

@@ -81,7 +81,7 @@ class BrowseBench:
     def __init__(self, clips:Clips, title:str="Clips", height:int=620, marks=None, order:str=""):
         # marks: `labels.Marks`, of one person; order: "uncertain", or "": worst first
         self.order = one_of("order", order, ("", "uncertain"))
-        self.clips, self.keys = clips, {spoken_score(k): k for k in score_names(clips)} if clips.truth else {}
+        self.clips, self.keys = clips.some(), {spoken_score(k): k for k in score_names(clips)} if clips.truth else {}
         self.player, names = Player(clips, names=list(clips.labelings)[:FIRST_LANES], choices=True), list(clips.labelings)
         score = next((k for k in self.keys if self.keys[k] == "segment/event"), next(iter(self.keys), ""))
         switches = [dict(name="score", options=list(self.keys), value=score)] * bool(self.keys)
@@ -191,7 +191,7 @@ class TuneBench:
     "Player, threshold panel, list of clips and list of flips over one `Tuning`."
     words, wide, search = [], 0, None
     def __init__(self, clips:Clips, tuning:Tuning, rescore=None, folder=PRESETS_FOLDER):
-        self.clips, self.tuning, self.rescore = clips, tuning, rescore
+        self.clips, self.tuning, self.rescore = clips.some(), tuning, rescore
         self._share()
         first = [n for n in (clips.truth, clips.harvested) if n in clips.labelings]
         names = [*first, *(n for n in clips.labelings if n not in first)][:FIRST_LANES - 1]

@@ -62,6 +62,12 @@ class Clips:
 
     def __len__(self): return len(self.ids)
 
+    def some(self):
+        "Itself; a sentence where there is no clip to show."
+        if len(self): return self
+        raise ParameterError(f"there are no clips in {self.name or 'this data set'}, {self.split or 'this split'}: choose another split, "
+                             "or put clips on its list")
+
 # %% ../../nbs/api/workbench/03_clipset.ipynb #8768248a
 def _add(self:Clips,
     name:str,               # what the labeling is called

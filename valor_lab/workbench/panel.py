@@ -202,7 +202,9 @@ def _gate_chosen(self, change):
 ThresholdPanel._gate_chosen = _gate_chosen
 
 # %% ../../nbs/api/workbench/07_panel.ipynb #0334266f
-def _panel_still(self): return picture(self.paper_figure())
+def _panel_still(self):
+    "A picture of what is shown, for places without widgets."
+    return picture(self.paper_figure())
 
 def _panel_figure(self, n:int=6):
     "Histograms and thresholds of the events that occur most, as a figure."

@@ -7,6 +7,7 @@ __all__ = ['FRESH', 'Door', 'Pages', 'run']
 
 # %% ../../nbs/api/workbench/13_server.ipynb #814bd97f
 import time
+from importlib.resources import files
 from threading import Lock, Thread
 
 from tornado import web
@@ -58,6 +59,11 @@ class Pages(GatedVoila):
     "Voilà behind the gate, with our front door."
     dataset = Unicode("demo", config=True, help="the data set of the pages")
     size = Unicode("small", config=True, help="of the demo set")
+
+    def setup_template_dirs(self):
+        "Our own template before Voilà's."
+        super().setup_template_dirs()
+        self.template_paths.insert(0, str(files("valor_lab.workbench")/"static"))
 
     def init_handlers(self):
         "The routes of the pages."

@@ -31,9 +31,10 @@ class CMPAEConfig:
     n_heads:int = 1
     cross_attention:bool = True
     cross_share:float = .8         # of the features with the look across; the rest are those without
+    frames:int = 8                 # pictures of a segment; 1: features that were pooled before, and another network than the paper's
 
     def __post_init__(self):
-        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_ff", "n_layers", "n_heads"):
+        for name in ("n_events", "d_audio", "d_visual", "d_motion", "d_model", "d_ff", "n_layers", "n_heads", "frames"):
             at_least(name, getattr(self, name), 1)
 
 # %% ../../../nbs/api/models/zoo/08_cmpae.ipynb #fbbc7a44
@@ -42,6 +43,7 @@ class CMPAE(nn.Module):
 
     Takes 8 frames for each segment. `extra`: `clip_uncertainty` [B], `audio_uncertainty`, `visual_uncertainty` [B,C]."""
     tokens = 0   # CoLeaF's layers own idle class tokens
+    gives = ("clip_uncertainty", "audio_uncertainty", "visual_uncertainty")
     fused = .7   # in its own protocol: so much of a pass with cross-attention, the rest of one without
 
     def __init__(self, **options):

@@ -27,9 +27,9 @@ def presence(x0, x1):
     return a.log() - b.log(), 2/(a + b)
 
 # %% ../../../nbs/api/models/zoo/07_evidence.ipynb #9000d3ae
-def check_streams(model, audio, visual, motion, frames=8):
-    "Raise `ParameterError` unless there are `frames` pictures for each segment, and motion."
-    c, name = model.config, type(model).__name__
+def check_streams(model, audio, visual, motion):
+    "Raise `ParameterError` unless there are as many pictures for each segment as the network was built for, and motion."
+    c, name, frames = model.config, type(model).__name__, model.config.frames
     if audio.ndim != 3 or audio.shape[-1] != c.d_audio:
         raise ParameterError(f"audio features of shape {list(audio.shape)}: expected [B,T,{c.d_audio}]")
     t = audio.shape[1]
@@ -38,8 +38,8 @@ def check_streams(model, audio, visual, motion, frames=8):
                              f"{[len(audio), t, c.d_motion]}")
     if list(visual.shape) != [len(audio), frames*t, c.d_visual]:
         raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {[len(audio), frames*t, c.d_visual]}, "
-                             f"{frames} frames for each segment, not pooled: "
-                             "it bends them before it averages")
+                             f"{frames} frames for each segment, not pooled: it bends them before it averages. Features of kind "
+                             "'frames' are not pooled; with frames=1 it is built for pooled ones, and is not the paper's network")
 
 def refuse_mask(model, mask):
     "These networks cannot leave segments out."

@@ -62,6 +62,10 @@ class Decoder(Template):
         return out
 
 # %% ../../../nbs/api/models/zoo/05_leap.ipynb #179f86f0
+def _rows(embeddings):
+    "Vectors by name, as the released file has them, in its order; an array or tensor as it is."
+    return torch.stack([torch.as_tensor(v) for v in embeddings.values()]) if isinstance(embeddings, dict) else embeddings
+
 class LEAP(nn.Module):
     """LEAP (Zhou et al., ECCV 2024): label embeddings ask both streams.
 
@@ -80,7 +84,7 @@ class LEAP(nn.Module):
 
     def set_labels(self, embeddings):
         "Give the network the word vectors of its events [C,D]."
-        e = torch.as_tensor(embeddings, dtype=torch.float32)
+        e = torch.as_tensor(_rows(embeddings), dtype=torch.float32)
         if e.shape != self.label_embeddings.shape:
             raise ParameterError(f"label embeddings of shape {list(e.shape)}: expected {list(self.label_embeddings.shape)}, events and "
                                  "d_label")
@@ -110,6 +114,7 @@ def published(state, label_embeddings=None, **more) -> tuple:
     if label_embeddings is None:
         raise ParameterError("a released LEAP holds no label embeddings: give label_embeddings=[25,300], the GloVe vectors of the "
                              "events' names")
+    label_embeddings = _rows(label_embeddings)
     net = LEAP(label_embeddings, **dict(n_events=len(label_embeddings), d_label=state["fc_l.weight"].shape[1],
                                         n_decoder=len(decoders)) | pyramid_config(state, **more))
     return net, pyramid_weights(state) | {"label_embeddings": net.label_embeddings}

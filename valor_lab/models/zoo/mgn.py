@@ -154,6 +154,8 @@ class MGN(nn.Module):
 
     `segments` of the output are probabilities as published; `segment_logits` are their logits, cut off below one. The number of
     segments is part of the weights."""
+    gives = ("token_logits",)
+
     def __init__(self, **options):
         super().__init__()
         c = self.config = make_config(MGNConfig, options)

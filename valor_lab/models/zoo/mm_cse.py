@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['torch', 'nn', 'F', 'CSEConfig', 'stacked', 'Gate', 'ByEvent', 'Rebuild', 'Among', 'drawn', 'Linears', 'EnhanceLayer',
-           'Enhance', 'MMCSE', 'rebuilding', 'orthogonality', 'cooccurring', 'published']
+           'Enhance', 'MMCSE', 'over_there', 'rebuilding', 'orthogonality', 'cooccurring', 'published']
 
 # %% ../../../nbs/api/models/zoo/06_mm_cse.ipynb #abc924eb
 from dataclasses import dataclass
@@ -120,6 +120,8 @@ class MMCSE(nn.Module):
 
     `extra` holds what its losses ask for: the vectors of events and background, what the decoders rebuild and from what, the attention
     maps of the last layer."""
+    gives = ("vectors", "source", "rebuilt", "maps")
+
     def __init__(self, **options):
         super().__init__()
         c = self.config = make_config(CSEConfig, options)
@@ -168,20 +170,32 @@ class MMCSE(nn.Module):
                          modality_attention=beta, extra=extra)
 
 # %% ../../../nbs/api/models/zoo/06_mm_cse.ipynb #a7c64b95
-def rebuilding(extra, weight=None):
-    "Mean squared error of what the decoders rebuild, `(audio, visual)`."
-    return tuple(F.mse_loss(extra["rebuilt"][:, :, m], extra["source"][:, :, m]) for m in (0, 1))
+def over_there(x, there):                                                                 # [B,T] each
+    "The mean over the segments that are there; over all, where `there` is None."
+    return x.mean() if there is None else (x*there).sum()/there.sum().clamp(min=1)
 
-def orthogonality(extra):
+def rebuilding(
+    extra:dict,    # of the output
+    there=None,    # [B,T,2] bool, what sound and picture reach
+) -> tuple:        # (audio, visual)
+    "Mean squared error of what the decoders rebuild; what they rebuild is not detached, as released."
+    wrong = ((extra["rebuilt"] - extra["source"])**2).mean(-1)                            # [B,T,2]
+    return tuple(over_there(wrong[:, :, m], None if there is None else there[:, :, m]) for m in (0, 1))
+
+def orthogonality(extra, there=None):
     "Cosine between events and background, `(audio, visual)`: of each event in the sound, of the mean event in the picture, as released."
     heard, seen = extra["vectors"].unbind(2)                                              # [B,T,C+1,k]
-    return (F.cosine_similarity(heard[:, :, :-1], heard[:, :, -1:], -1).mean(),
-            F.cosine_similarity(seen[:, :, :-1].mean(2), seen[:, :, -1], -1).mean())
+    found = (F.cosine_similarity(heard[:, :, :-1], heard[:, :, -1:], -1).mean(-1),
+             F.cosine_similarity(seen[:, :, :-1].mean(2), seen[:, :, -1], -1))            # [B,T] each
+    return tuple(over_there(x, None if there is None else there[:, :, m]) for m, x in enumerate(found))
 
-def cooccurring(extra, audio, visual):                                                    # labels [B,T,C] each
-    "Mean squared errors of the four attention maps against the outer products of the labels."
-    y = dict(a=audio, v=visual)
-    return {k: F.mse_loss(m, y[k[0]][..., :, None]*y[k[1]][..., None, :]) for k, m in extra["maps"].items()}
+def cooccurring(extra, audio, visual, there=None):                                        # labels [B,T,C] each
+    "Mean squared errors of the four attention maps against the outer products of the labels, by name."
+    y, out, at = dict(a=audio, v=visual), {}, dict(a=0, v=1)
+    for name, m in extra["maps"].items():                                                 # [B,T,C,C]
+        wrong = ((m - y[name[0]][..., :, None]*y[name[1]][..., None, :])**2).mean((-2, -1))
+        out[name] = over_there(wrong, None if there is None else there[..., at[name[0]]] & there[..., at[name[1]]])
+    return out
 
 # %% ../../../nbs/api/models/zoo/06_mm_cse.ipynb #87e7ee45
 def published(state, **more) -> tuple:
