@@ -19,7 +19,7 @@ import pandas as pd
 
 from .config import PRESETS, TrainConfig, network_options, override
 from .parsing import teachers_like
-from ..core import ParameterError, atomic_path, fingerprint, need, one_of, resolve, safe_name, workspace
+from ..core import ParameterError, atomic_path, fingerprint, load_plugins, need, one_of, resolve, safe_name, workspace
 from ..files import lock, visible
 from ..datasets import SPLIT_NAMES, copied_labels, describe_set, describe_shipped, is_described, list_labels, load_dataset
 from ..datasets import Dataset, list_datasets, load_labels, media_of, read_split, root_of, save_labels, store_path
@@ -144,7 +144,9 @@ def check_parameters(
     history,   # sources of the cells run so far: IPython's `In`
     valid,     # names separated by spaces
 ):
-    "Raise `ParameterError` if the injected cell, or the notebook's own parameters cell, sets a name that is not in `valid`."
+    """Raise `ParameterError` if the injected cell, or the notebook's own parameters cell, sets a name that is not in `valid`. A notebook
+    begins so: plug-ins are imported, one that cannot be is a warning."""
+    load_plugins()
     valid = valid.split()
     python = [s for s in history if _is_python(s)]
     is_injected, is_own = lambda s: s.lstrip().startswith("# Parameters"), lambda s: set(valid[:3]) <= _names_set(s)
