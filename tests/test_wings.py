@@ -19,7 +19,7 @@ ORDER = {                                                       # inside a wing,
     "models": ["pooling", "options", "han", "registry", "checkpoints", "protocols", "zoo"],
     "metrics": ["avvp", "detection", "intervals", "seeds", "calibration"],
     "harvest": ["teachers", "clip", "clap", "extractors", "scores", "rows", "captions", "convert", "kept", "source", "search", "store",
-                "published", "pipeline", "statistics", "thresholds", "live", "suggest"],
+                "published", "pipeline", "statistics", "thresholds", "live", "suggest", "sentences", "generator"],
     "methods": ["offers", "objectives", "changes", "flips", "removals", "prototypes", "soft", "vplan", "labeler", "bags", "networks", "evidential",
                 "families"],
     "plots": ["look", "content", "scores", "changes", "literature", "curves", "lanes", "paper"],
@@ -29,7 +29,7 @@ ORDER = {                                                       # inside a wing,
                  "records", "pooling", "together"],
     "tasks": ["heads", "places", "ave", "videos", "madeup", "tal"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
-                  "gate", "server", "app", "share", "words"],
+                  "gate", "server", "app", "share", "words", "annotators"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "runs", "train", "labels", "share", "sets"]}
 FLOOR = {name: n for n, floor in enumerate(FLOORS) for name in floor}
 WINGS = [w for w in ORDER if w]

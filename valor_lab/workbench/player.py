@@ -377,7 +377,9 @@ def export(overlay:Overlay, folder="data/overlays") -> list:
 Player.correct, Player._corrected = _correct, _corrected
 
 # %% ../../nbs/api/workbench/05_player.ipynb #ff10b407
-def _player_still(self): return picture(self.paper_figure())
+def _player_still(self):
+    "A picture of what is shown, for places without widgets."
+    return picture(self.paper_figure())
 
 def _player_figure(self):
     "The clip in view as a figure: film, sound and lanes."

@@ -21,6 +21,7 @@ from .page import static, still
 anywidget, traitlets = need("anywidget", "lab"), need("traitlets", "lab")
 
 # %% ../../nbs/api/workbench/16_words.ipynb #ae7e25cc
+# where words are searched, and in which streams
 WHERE = {"heard or seen": ("audio", "visual"), "heard": ("audio",), "seen": ("visual",)}
 SAMPLE = 2_000   # clips, evenly spread, that tell what is usual for a sentence
 
@@ -99,6 +100,7 @@ def second_picture(clips:Clips, clip:str, segment:int) -> bytes|None:
     return out.getvalue()
 
 # %% ../../nbs/api/workbench/16_words.ipynb #02b14934
+# what is said where there is nothing to search
 NO_STORE = "There is nothing to search here yet: these clips have no feature store. Make one with “{}”, then open this page again."
 MOST = 30   # rows that are shown
 
