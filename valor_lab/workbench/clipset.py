@@ -382,9 +382,12 @@ def uncertainty(clips) -> np.ndarray:
         for m, t in clips.thresholds.items():
             x, t = getattr(clips.scores, m), np.asarray(t, float)
             spread = np.nanstd(np.where(np.isfinite(x), x, np.nan), (0, 1)) + 1e-9
-            near.append(np.exp(-np.abs(x - t)/spread).reshape(len(x), -1))
+            doubt = np.exp(-np.abs(x - t)/spread)
+            if clips.weak is not None: doubt = doubt*clips.weak.select(clips.scores.ids).mask[:, None]     # the gate answers for the others
+            near.append(doubt.reshape(len(x), -1))
         rows = np.concatenate(near, 1)
-        rows = np.sort(np.where(np.isfinite(rows), rows, 0), 1)[:, -10:].mean(1)              # its ten most doubtful answers
+        rows = np.where(np.isfinite(rows), rows, 0)
+        rows = np.partition(rows, max(rows.shape[1] - 10, 0), 1)[:, -10:].mean(1)              # its ten most doubtful answers
         place = {c: n for n, c in enumerate(clips.scores.ids)}
         parts.append(np.array([rows[place[c]] if c in place else np.nan for c in clips.ids]))
     said = [n for n in clips.labelings if n != clips.truth and n not in clips.corrected and n not in ("weak label, copied", "nothing yet")]

@@ -12,7 +12,7 @@ import datetime, html, re
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, need, resolve, safe_name
+from ..core import ParameterError, need, plugin_complaints, resolve, safe_name
 from ..engines import check_engine
 from ..files import read_json, read_table, read_toml, visible
 from .jobs import RUNS, STATES, Job, SameJob, gpus, list_jobs, launch
@@ -40,7 +40,8 @@ class Launcher(anywidget.AnyWidget):
     def __init__(self, dataset="demo", size="small", root="data", out="runs", notebook="nbs/train.ipynb", **kw):
         self.fixed = dict(dataset=dataset, size=size, data_root=str(root), out=str(out))
         self.notebook, self.folder, self.asked_for = notebook, f"{out}/jobs", {}
-        super().__init__(presets=presets_for(dataset, root), **kw)
+        said = plugin_complaints()                        # before presets are listed: a plug-in may bring some
+        super().__init__(presets=presets_for(dataset, root), message=" ".join(said), **kw)
         self.now()
         self.on_msg(self._asked)
         self.observe(lambda c: self.now(), "selected")
@@ -96,7 +97,7 @@ def _launcher_vocab(self):
     from valor_lab.datasets import read_split
     if self.known_vocab is None:
         try: self.known_vocab = read_split(self.fixed["dataset"], "train", self.fixed["data_root"], self.fixed["size"])[0].vocab
-        except (OSError, ValueError, KeyError): pass
+        except Exception: pass                               # a plug-in may raise anything; its own name is refused with the reason
     return self.known_vocab
 
 def _launcher_now(self):
