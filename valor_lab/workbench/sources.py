@@ -17,7 +17,7 @@ import pandas as pd
 
 from .. import datasets, methods, models, training
 from ..grid import Grid, Window, labelled_seconds, rules_differ
-from ..core import ParameterError, fingerprint, one_of, resolve
+from ..core import ParameterError, fingerprint, one_of, plugin_complaints, resolve
 from ..labels import SegmentLabels, WeakLabels, audit, concat, length_findings
 from ..labels import list_overlays, open_overlay, overlay_base, overlay_clips
 from .clipset import Clips, implied_thresholds
@@ -109,6 +109,7 @@ def load_clips(
     truth:str="truth",    # what the others are compared with: the annotation, or the name of another labeling, such as an overlay
 ) -> Clips:
     "Everything that is known of one or several splits, ready for the workbench."
+    plugged = plugin_complaints()
     has = training.recipe(name, root).splits
     splits = list(has) if split == "all" else [one_of("split", s.strip(), has) for s in split.split(",")]
     parts, place = _parts(name, splits, root, size)
@@ -123,6 +124,7 @@ def load_clips(
                   splits=place if len(splits) > 1 else {}, split=split.strip(), name=name, store=store)
     if own is not None and not own.weak: clips.weak = None                    # nobody has said which events the clips have
     _gather(clips, parts, root, size, runs_folder, weak)
+    clips.complaints = (*plugged, *clips.complaints)
     if truth in clips.labelings: clips.truth = truth
     elif truth != "truth":
         raise ParameterError(f"there is no labeling {truth!r} to compare with; there are {', '.join(clips.labelings)}")
