@@ -186,6 +186,45 @@ def test_labels_come_back_from_every_format_exact_to_the_grid(kind, seed, T, sec
     assert not odd and (again.audio == some.audio).all() and (again.visual == some.visual).all()
 
 
+AWKWARD = ['Say "hi"', "Knock, loud", "Türklingel", "🐶 Wuff 👍🏽", "a --> b", "-->", "<b>bold</b>", "x&amp;y", "Sound check", "audio Dog", "Dog", "both", "NOTE this", "= 1+1",
+           "0", "a;b|c", "A/B", "back\\slash", "Cafe\u0301", "%20", '"']
+
+
+@pytest.mark.parametrize("T, seconds", [(16, 10.), (10, 6.4), (30, 29.97), (1, .04), (5, 3600.)])
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_awkward_names_and_grids_come_back_from_every_format(tmp_path, kind, T, seconds):
+    "Segments of 10/16 s and of 0.64 s, clips of 29.97 s and of an hour, an event up to the clip's end, a clip without any."
+    vocab = Vocab("own", AWKWARD, AWKWARD, AWKWARD, *np.full((2, len(AWKWARD)), np.nan))
+    ids = ["Küche 1", "a%20b", 'q?"x"', "nothing", "Cafe\u0301", "-dash"]
+    y = np.random.default_rng(T).random((2, len(ids), T, len(vocab))) < .3
+    y[:, 3], y[:, 0, -1] = False, True
+    some = SegmentLabels(ids, *y, vocab, np.full(len(ids), seconds))
+    written, said = export_labels(some, kind, tmp_path/"labels")
+    again, odd, _ = import_labels(written, ids, vocab, T, some.durations)
+    assert not odd and (again.audio == y[0]).all() and (again.visual == y[1]).all()
+    f = FORMATS[kind]
+    assert ("heard or seen" in " ".join(said)) == (not f.modality) and ("clips without an event" in " ".join(said)) == bool(f.lacks and not f.each)
+    assert ("whole milliseconds" in " ".join(said)) == (f.coarse and T*1000 % 10 == 0 and round(seconds*1000) % T > 0)
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_a_name_with_a_line_end_is_refused_by_every_format_and_nothing_is_written(tmp_path, kind):
+    vocab = Vocab("own", ["two\nlines"], ["x"], ["x"], [0], [0])
+    with pytest.raises(ParameterError, match="line end"): export_labels(SegmentLabels(["a"], *np.ones((2, 1, 2, 1), bool), vocab), kind, tmp_path/"out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", sorted(k for k in FORMATS))
+def test_windows_of_a_recording_come_back_from_every_format(tmp_path, kind):
+    vocab = Vocab("own", AWKWARD, AWKWARD, AWKWARD, *np.full((2, len(AWKWARD)), np.nan))
+    ids = ["Küche 1_0_10", "Küche 1_10_20", "Küche 1_20_30"]
+    parts, y = {c: ("Küche 1", 10.*n) for n, c in enumerate(ids)}, np.random.default_rng(1).random((2, 3, 16, len(AWKWARD))) < .4
+    some = SegmentLabels(ids, *y, vocab, [10.]*3)
+    written, _ = export_labels(some, kind, tmp_path/"labels", parts=parts)
+    again, odd, _ = import_labels(written, ids, vocab, 16, some.durations, parts=parts)
+    assert not odd and (again.audio == y[0]).all() and (again.visual == y[1]).all()
+
+
 FOREIGN = {   # how other tools write these labels, as their documents show it
     "dcase.tsv": "filename\tonset\toffset\tevent_label\nfilm.wav\t0.0\t2.04\tDog\nfilm.wav\t5.0\t6.0\tSpeech\nother.wav\t\t\t\n",
     "strong.tsv": "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\nfilm\t0.000\t2.040\tDog\nfilm\t5.000\t6.000\tSpeech\n",
@@ -225,6 +264,14 @@ def test_an_elan_file_made_by_hand_is_read_by_its_tiers(tmp_path):
 def test_a_file_that_is_not_what_it_seems_is_named(tmp_path, name, text):
     (tmp_path/name).write_text(text)
     with pytest.raises(ParameterError, match="x\\."): import_labels([tmp_path/name], ["film"], LLP, 10)
+
+
+@pytest.mark.parametrize("name, text", [("film.txt", "0.0\t1.0\tSound check\n"), ("film.vtt", "WEBVTT\n\n00:00.000 --> 00:01.000\nSound check\n")])
+def test_a_label_of_another_tool_that_begins_with_a_word_for_a_stream_is_the_event_of_that_name(tmp_path, name, text):
+    vocab = Vocab("own", ["Sound check", "Dog"], ["x", "x"], ["x", "x"], [0, 0], [0, 0])
+    (tmp_path/name).write_text(text)
+    labels, odd, said = import_labels([tmp_path/name], ["film"], vocab, 10)
+    assert not odd and labels.audio[0, 0].tolist() == labels.visual[0, 0].tolist() == [True, False] and "heard or seen" in said[0]
 
 
 def test_windows_leave_as_one_recording_and_come_back_as_windows(tmp_path):
