@@ -25,6 +25,7 @@ class SoftLabels(SegmentLabels):
 
     @classmethod
     def of(cls, ids, audio, visual, vocab, durations=None, made=""):
+        "Soft labels of these clips, each modality [N,T,C]."
         soft = tuple(np.asarray(x, np.float32) for x in (audio, visual))
         if bad := sum(int((~((x >= 0) & (x <= 1))).sum()) for x in soft): raise ParameterError(f"{bad} soft labels are not from 0 to 1")
         return cls(ids, *(x > .5 for x in soft), vocab, durations, soft=soft, made=made)
@@ -41,7 +42,7 @@ LSLD_WORDS = ("Speeching", "Car", "Cheering", "Dog", "Cat", "Frying food", "play
               "playing the Cello", "playing the Banjo", "Singing", "Chicken", "playing the Violin", "Vacuum cleaner", "Baby laughter",
               "playing the Accordion", "Lawn-mower", "Motorcycle", "Helicopter", "playing the guitar", "Telephone bell ringing", "Baby cry",
               "Blender", "Clapping")   # for LLP's events, as published
-SOUND = "This is a sound of "
+SOUND = "This is a sound of "   # how the published captions of sounds begin
 
 def words_of(vocab) -> tuple:
     "A word for each event: LSLD's own for LLP, else what the caption of its sound names."
@@ -59,7 +60,9 @@ def sentences_of(words) -> list:
     return [" and ".join(words[i] for i in c) or "other" for c in combinations(len(words))]
 
 # %% ../../nbs/api/harvest/18_sentences.ipynb #fa345aeb
-def unit_rows(x): return x/np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+def unit_rows(x):
+    "Vectors [...,D] of length one; one that is zero stays so."
+    return x/np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 def winners(
     segments,    # [T,D] embeddings of a clip's seconds
