@@ -206,7 +206,7 @@ def ray_cluster(said="ray"):
                 why = next(iter(str(e).splitlines()), type(e).__name__)[:200]
                 raise ParameterError(f"engine 'ray': the cluster at {address} does not let us in: {why}") from None
             stack.callback(ray.shutdown)
-        check_nodes(ray)
+        if already or engine.address: check_nodes(ray)                           # one that began here has what this process has
         yield ray
 
 # %% ../nbs/api/05_engines.ipynb #7d9c6358

@@ -263,6 +263,10 @@ def implied_thresholds(scores, labels:SegmentLabels, weak:WeakLabels=None) -> di
     return out
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #6e7e98ca
+def _segments(labels, modality, n, c):
+    "[T] of one clip and event: of both modalities together without looking at any other."
+    return labels.audio[n, :, c] & labels.visual[n, :, c] if modality == "audio_visual" else getattr(labels, modality)[n, :, c]
+
 def lanes(
     clips:Clips,
     clip:str,
@@ -282,7 +286,7 @@ def lanes(
         for modality in clips.modalities:
             for name in names:
                 own = name in (clips.truth, edited)
-                on, true = (None if x is None else getattr(x, modality)[n, :, c] for x in (clips.labelings[name], None if own else truth))
+                on, true = (None if x is None else _segments(x, modality, n, c) for x in (clips.labelings[name], None if own else truth))
                 kind = "truth" if name == clips.truth else "harvested" if name == clips.harvested else "labels"
                 lane = dict(event=event, modality=modality, name=name, short=short[name], kind=kind,
                             cells=cells(on, true, gone[modality], own), editable=name == edited and modality != "audio_visual")

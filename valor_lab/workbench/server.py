@@ -7,7 +7,6 @@ __all__ = ['FRESH', 'Door', 'Pages', 'run']
 
 # %% ../../nbs/api/workbench/13_server.ipynb #814bd97f
 import time
-from importlib.resources import files
 from threading import Lock, Thread
 
 from tornado import web
@@ -60,10 +59,11 @@ class Pages(GatedVoila):
     dataset = Unicode("demo", config=True, help="the data set of the pages")
     size = Unicode("small", config=True, help="of the demo set")
 
-    def setup_template_dirs(self):
-        "Our own template before Voilà's."
-        super().setup_template_dirs()
-        self.template_paths.insert(0, str(files("valor_lab.workbench")/"static"))
+    @property
+    def rehearsal(self):
+        "What a waiting kernel does, so that a page finds modules and tables at hand; a set that is missing ends its first line."
+        name, size = repr(self.dataset), repr(self.size)
+        return f"valor_lab.workbench.load_clips({name}, 'all', {size})\nvalor_lab.training.prepare({name}, {size})"
 
     def init_handlers(self):
         "The routes of the pages."
