@@ -1,6 +1,6 @@
 """The wheel brings the notebooks along: they are copied into the package when it is built, and `valor init` copies them out.
-Links of the README lead into the repository, so that they work where a package index shows it."""
-import configparser, re, shutil
+So are stubs for type checkers. Links of the README lead into the repository, so that they work where a package index shows it."""
+import configparser, re, shutil, sys
 from pathlib import Path
 
 from setuptools import setup
@@ -14,6 +14,9 @@ class BuildWithNotebooks(build_py):
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         for path in sorted(Path("nbs").glob("*.ipynb")): shutil.copyfile(path, target/path.name)
+        sys.path.insert(0, str(Path("docs/tools").resolve()))              # what type checkers cannot see in the source: docs/tools/stubs.py
+        import stubs
+        stubs.write(self.build_lib, Path.cwd())
 
 def readme():
     settings = configparser.ConfigParser()

@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]/"tests"))
 from reference_metrics import avvp_reference, mean_over_clips
-from valor_lab.metrics import avvp as M
+from valor_lab.metrics import avvp as M, bootstrap, bootstrap_difference
 from valor_lab.core import find_data
 from valor_lab.labels import SegmentLabels, read_weak
 from valor_lab.vocab import LLP
@@ -64,8 +64,8 @@ def main():
     pred, truth = labels(.5, weak, 1), labels(.5, weak, 2)
     print("\n| 1,000 resamples of 1,200 clips | ms |\n|---|---|")
     for metric in (M.avvp_scores, M.fidelity, M.nonaligned_scores, M.exclusive_scores, M.event_scores):
-        print(f"| {metric.__name__} | {milliseconds(lambda: M.bootstrap(metric, pred, truth), 3):.0f} |")
-    print(f"| paired difference of avvp_scores | {milliseconds(lambda: M.bootstrap_difference(M.avvp_scores, pred, truth, truth), 3):.0f} |")
+        print(f"| {metric.__name__} | {milliseconds(lambda: bootstrap(metric, pred, truth), 3):.0f} |")
+    print(f"| paired difference of avvp_scores | {milliseconds(lambda: bootstrap_difference(M.avvp_scores, pred, truth, truth), 3):.0f} |")
 
 
 if __name__ == "__main__": main()

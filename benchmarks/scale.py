@@ -64,7 +64,7 @@ def measure(n):
     from valor_lab.metrics import avvp_scores, bootstrap
     from valor_lab.workbench import Clips, Tuning, clip_frame
     from valor_lab.vocab import LLP
-    found, many = {}, max(1, min(20, 100_000//n))
+    found, many = {}, max(2, min(20, 100_000//n))
     def row(name, f, repeats=many):
         out, seconds, mb = cost(f, repeats)
         found[name] = (seconds, mb)

@@ -91,6 +91,17 @@ def test_the_folder_in_which_pickles_lie_is_private_and_left_without_them(work):
     with pytest.raises(ParameterError, match="not a folder of yours"): private_folder(work/"link")
 
 
+def test_a_machine_of_slurm_without_the_package_is_said_at_once(work, monkeypatch):
+    pytest.importorskip("submitit")
+    (work/"bare").mkdir()
+    (work/"bare"/"valor_lab.py").write_text("raise ModuleNotFoundError(\"No module named 'valor_lab'\")\n")
+    monkeypatch.setenv("PYTHONPATH", str(work/"bare"))                              # what a job's machine finds
+    monkeypatch.chdir(work)
+    with pytest.raises(WorkFailed, match="cannot run where it was sent: .*No module named 'valor_lab'; install it there") as e:
+        run_all("posixpath:basename", [dict(p="a/b")], "slurm:cluster=local", work/"logs")
+    assert "\n" not in str(e.value) and len(list((work/"logs").iterdir())) == 1 and len(list(work.glob("logs/*/*_log.err"))) == 1
+
+
 FAKE = """#!/bin/sh
 cp "$1" "{folder}/directives.sh"
 echo "Submitted batch job 4711"

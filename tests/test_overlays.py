@@ -114,3 +114,90 @@ def test_a_save_can_be_taken_back_and_says_who_made_it(truth, tmp_path):
     restore(tmp_path/"mine.json", 1)
     assert len(open_overlay("mine", truth, folder=tmp_path)) == 1 and [v["who"] for v in kept(tmp_path/"mine.json")][:2] == ["Ada", "Ada"]
     with pytest.raises(ParameterError, match="was saved by"): o.save(tmp_path)
+
+
+# which labels an overlay corrects, in a data set and in a training
+
+@pytest.fixture
+def kitchen(tmp_path, monkeypatch):
+    "Two described clips of 16 segments, weakly labelled, without a store."
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    (tmp_path/"data/kitchen/f").mkdir(parents=True)
+    part = '{ folder = "f", shape = [16, 4] }'
+    (tmp_path/"data/kitchen/dataset.toml").write_text('n_segments = 16\n[events.Dog]\n[events.Rain]\n[splits]\ntrain = "weak.csv"\n'
+                                                      f"[features]\naudio = {part}\nvisual = {part}\n")
+    (tmp_path/"data/kitchen/weak.csv").write_text("clip,event\na,Dog\nb,Rain\n")
+    for c in "ab": np.save(tmp_path/f"data/kitchen/f/{c}.npy", np.ones((16, 4), np.float32))
+    return tmp_path
+
+
+def mend(name, base, labels, clip="a", event="Rain", at=3):
+    o = Overlay(name, labels, base, "Ada")
+    assert o.paint(clip, event, "audio", at, at + 1)
+    o.save()
+    return o.apply()
+
+
+def test_an_overlay_over_copied_weak_labels_is_shown_and_trained_on(kitchen):
+    pytest.importorskip("torch")
+    from valor_lab.datasets import load_dataset
+    from valor_lab.training import choose_labels
+    from valor_lab.workbench import load_clips
+    copied = load_clips("kitchen", "train").labelings["weak label, copied"]
+    assert copied.n_segments == 16
+    mend("first", "weak label, copied", copied)
+    clips = load_clips("kitchen", "train")
+    assert clips.labelings["first"].audio[0, 3].tolist() == [True, True] and clips.corrected == {"first": "weak label, copied"}
+    labels = choose_labels(load_dataset("kitchen", features="own"), "first").labels
+    assert labels.n_segments == 16 and (labels.audio == clips.labelings["first"].audio).all()
+
+
+def test_overlays_find_their_base_in_the_order_in_which_they_depend_on_each_other(kitchen):
+    "Named so that the alphabet is the wrong order; the lowest corrects labels that were kept in tune."
+    pytest.importorskip("torch")
+    from valor_lab.datasets import load_dataset, save_labels
+    from valor_lab.labels import WeakLabels
+    from valor_lab.training import choose_labels
+    from valor_lab.vocab import Vocab
+    from valor_lab.workbench import load_clips
+    vocab = load_clips("kitchen", "train").vocab
+    tuned = WeakLabels(["a", "b"], np.eye(2, dtype=bool), vocab).copied(16)
+    save_labels(tuned, "tuned", about=dict(kept_by="tune"))
+    c = mend("c", "tuned", tuned, at=1)
+    b = mend("b", "c", c, at=2)
+    a = mend("a", "b", b, clip="b", event="Dog")
+    clips = load_clips("kitchen", "train")
+    assert not clips.complaints and {"tuned", "a", "b", "c"} <= set(clips.labelings)
+    assert (clips.labelings["a"].audio == a.audio).all() and clips.corrected == dict(a="b", b="c", c="tuned")
+    data = load_dataset("kitchen", features="own")
+    assert (choose_labels(data, "a").labels.audio == a.audio).all()
+
+
+def test_overlays_in_a_circle_or_without_a_base_are_named_and_stop_nothing(kitchen):
+    pytest.importorskip("torch")
+    from valor_lab.datasets import load_dataset
+    from valor_lab.training import choose_labels
+    from valor_lab.workbench import load_clips
+    copied = load_clips("kitchen", "train").labelings["weak label, copied"]
+    for name, base in (("x", "y"), ("y", "x"), ("z", "gone")): mend(name, base, copied)
+    mend("good", "weak label, copied", copied)
+    clips = load_clips("kitchen", "train")
+    assert "good" in clips.labelings and not {"x", "y", "z"} & set(clips.labelings)
+    assert sorted(c.split(".json")[0] for c in clips.complaints) == ["overlays/x", "overlays/y", "overlays/z"] and "'gone'" in "".join(clips.complaints)
+    data = load_dataset("kitchen", features="own")
+    with pytest.raises(ParameterError, match="circle"): choose_labels(data, "x")
+    with pytest.raises(ParameterError, match="'z' correct 'gone'"): choose_labels(data, "z")
+
+
+def test_an_overlay_over_nothing_yet_is_trained_on(kitchen):
+    pytest.importorskip("torch")
+    from valor_lab.datasets import load_dataset
+    from valor_lab.training import choose_labels
+    from valor_lab.workbench import load_clips
+    path = kitchen/"data/kitchen/dataset.toml"
+    path.write_text("weak = false\n" + path.read_text())
+    empty = load_clips("kitchen", "train").labelings["nothing yet"]
+    mend("first", "nothing yet", empty)
+    assert load_clips("kitchen", "train").labelings["first"].audio.sum() == 1
+    labels = choose_labels(load_dataset("kitchen", features="own"), "first").labels
+    assert labels.audio.sum() == 1 and labels.n_segments == 16

@@ -49,7 +49,7 @@ def test_papermill_trains_on_it_and_says_that_there_is_no_test(doors):
                                cwd=str(doors/"ws"), progress_bar=False, log_output=False)
     assert "No test split with truth" in out.read_text() and "Traceback" not in out.read_text()
     runs = {p.parent.name.split("-")[0]: open_run(p.parent) for p in Path("runs").glob("*/config.toml")}
-    assert set(runs) == {"han", "valor"} and all(r.finished and set(r.scores) == {"val"} for r in runs.values())
+    assert set(runs) == {"han", "valor"} and all(r.finished and "val" in r.scores and "test" not in r.scores for r in runs.values())
     assert load_labels("doors-harvested").n_segments == 16
 
 

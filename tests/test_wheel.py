@@ -43,6 +43,7 @@ def test_a_wheel_holds_the_notebooks_the_published_results_and_nothing_that_is_n
     names = zipfile.ZipFile(wheel).namelist()
     assert {n for n in names if n.endswith(".ipynb")} == {f"valor_lab/notebooks/{p.name}" for p in (ROOT/"nbs").glob("*.ipynb")}
     assert "valor_lab/published_results.csv" in names and "valor_lab/cli/init.py" in names and [n for n in names if n.startswith("valor_lab/workbench/static/")] and [n for n in names if "/weights/" in n]
+    assert {n for n in names if n.endswith(".pyi")} == {n[:-3] + ".pyi" for n in names if n.endswith(".py") and not n.endswith("_modidx.py")}
     assert not [n for n in names if n.startswith(("tests/", "benchmarks/", "nbs/", "data/"))]
     for n in (n for n in names if n.endswith(".ipynb")): assert zipfile.ZipFile(wheel).read(n) == (ROOT/"nbs"/Path(n).name).read_bytes()
 

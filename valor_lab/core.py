@@ -6,7 +6,7 @@
 __all__ = ['WORKSPACE_FILE', 'EXTENSIONS', 'ParameterError', 'one_of', 'need', 'later', 'check_ids', 'check_writable',
            'workspace', 'resolve', 'find_data', 'shipped', 'Settings', 'read_settings', 'process', 'is_alive',
            'CannotWrite', 'writing', 'half_name', 'sweep', 'atomic_path', 'fingerprint', 'safe_name', 'load_plugins',
-           'load_extension', 'FetchError', 'cannot_fetch', 'sha256_of', 'reason_of', 'download']
+           'plugin_complaints', 'load_extension', 'FetchError', 'cannot_fetch', 'sha256_of', 'reason_of', 'download']
 
 # %% ../nbs/api/00_core.ipynb #aa3c3148
 import contextlib, hashlib, importlib, importlib.metadata, importlib.util, os, re, reprlib, secrets, sys, threading, tomllib, warnings
@@ -310,6 +310,13 @@ def load_plugins() -> dict:
                 warnings.warn(f"the plug-in {name} could not be imported: {_PLUGINS[name]}", stacklevel=3)
     return dict(_PLUGINS)
 
+def plugin_complaints() -> list:
+    "Sentences about the plug-ins that could not be imported, for a page; nothing is raised."
+    try:
+        with warnings.catch_warnings(action="ignore"): found = load_plugins()
+    except ParameterError as e: return [f"plug-ins are not looked for: {e}"]
+    return [f"The plug-in {name} could not be imported: {why}" for name, why in found.items() if why]
+
 # %% ../nbs/api/00_core.ipynb #6357a6f6
 def _named_plugins():
     "`(name, function that imports it)` of every plug-in."
@@ -332,7 +339,8 @@ def _import_plugin(name, root):
 
 # %% ../nbs/api/00_core.ipynb #900ebcc4
 # first word of a name -> module that registers such names
-EXTENSIONS = {**dict.fromkeys(("ave", "psp", "cmran", "cmbs"), "tasks.ave"), **dict.fromkeys(("tal", "thumos14", "unav100"), "tasks.tal")}
+EXTENSIONS = {**dict.fromkeys(("ave", "psp", "cmran", "cmbs"), "tasks.ave"), **dict.fromkeys(("tal", "thumos14"), "tasks.tal"),
+              "activitynet": "tasks.unav"}
 
 def load_extension(name:str):
     "Import the plug-ins, and the module that registers names like `name`, if there is one."

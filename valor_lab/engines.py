@@ -206,7 +206,7 @@ def ray_cluster(said="ray"):
                 why = next(iter(str(e).splitlines()), type(e).__name__)[:200]
                 raise ParameterError(f"engine 'ray': the cluster at {address} does not let us in: {why}") from None
             stack.callback(ray.shutdown)
-        check_nodes(ray)
+        if already or engine.address: check_nodes(ray)                           # one that began here has what this process has
         yield ray
 
 # %% ../nbs/api/05_engines.ipynb #7d9c6358
@@ -266,8 +266,10 @@ def _on_slurm(function, texts, engine, folder, told):
             time.sleep(.2 if engine.cluster != "slurm" else 5)
         for k, (found, _) in said.items(): answers[k] = found
         told(sum(found is not None for found, _ in said.values()))
-        if not (left := [k for k in left if answers[k] is None]): break
-    for k in left: answers[k] = _fault(f"the job ended without an answer, {TRIES} times ({said[k][1]}); its log is in {logs}")
+        lacks = next((why for _, why in said.values() if "No module named" in why), "")
+        if not (left := [k for k in left if answers[k] is None]) or lacks: break
+    often = f"cannot run where it was sent: {lacks}; install it there" if lacks else f"ended without an answer, {TRIES} times"
+    for k in left: answers[k] = _fault(f"the job {often}" + f" ({said[k][1]})"*(not lacks) + f"; its log is in {logs}")
     told(len(left))
     for p in logs.glob("*.pkl"): p.unlink()
     return answers

@@ -44,7 +44,7 @@ def licence(d):
             except OSError: continue
             for words, name in (("Apache License", "Apache-2.0"), ("MIT License", "MIT"), ("Permission is hereby granted, free of charge", "MIT"), ("BSD 3-Clause", "BSD-3-Clause"), ("Redistribution and use in source and binary", "BSD"), ("NVIDIA", "NVIDIA's terms"), ("Mozilla Public License", "MPL-2.0"), ("GNU LESSER", "LGPL")):
                 if words in head: return f"{name} (from its licence file)"
-    return "not said in its metadata"
+    return "NVIDIA's terms" if d.metadata["Name"].startswith(("cuda-", "nvidia-")) else "not said in its metadata"
 
 def wanted(root="valor_lab"):
     "`{name: distribution}` of everything that the requirements lead to in this environment."

@@ -47,6 +47,15 @@ def comments_of(source):
         (alone if t.line.strip().startswith("#") else beside)[t.start[0]] = text
     return beside, alone
 
+def attached(tree):
+    "`(class, name, value)` of `Class.name = value` at the top of a file, also several in one line: how classes grow without `@patch`."
+    for x in tree.body:
+        if not isinstance(x, ast.Assign): continue
+        for t in x.targets:
+            pairs = zip(t.elts, x.value.elts) if isinstance(t, ast.Tuple) and isinstance(x.value, ast.Tuple) and len(t.elts) == len(x.value.elts) else [(t, x.value)]
+            for a, v in pairs:
+                if isinstance(a, ast.Attribute) and isinstance(a.value, ast.Name): yield a.value.id, a.attr, v
+
 class Room:
     "One file of the library: its public definitions, with what `@patch` adds to them."
     def __init__(self, path, wing, room):
@@ -127,6 +136,18 @@ class Room:
                     for n in ([t] if isinstance(t, ast.Name) else getattr(t, "elts", [])):
                         if isinstance(n, ast.Name): out.setdefault(n.id, self.constant(n.id, x))
             elif isinstance(x, ast.AnnAssign) and isinstance(x.target, ast.Name) and x.value is not None: out[x.target.id] = self.constant(x.target.id, x)
+        defs = {x.name: x for x in self.tree.body if isinstance(x, (ast.FunctionDef, ast.AsyncFunctionDef))}
+        for cls, name, v in attached(self.tree):
+            if cls not in out or name.startswith("_"): continue
+            if isinstance(v, ast.Call) and getattr(v.func, "id", "") in ("property", "staticmethod", "classmethod") and v.args:
+                doc = next((k.value.value for k in v.keywords if k.arg == "doc" and isinstance(k.value, ast.Constant)), "")
+                f = defs.get(getattr(v.args[0], "id", ""))
+                if f is not None:
+                    m = self.function(f, "property" if v.func.id == "property" else "method", name, skip_first=v.func.id != "staticmethod")
+                    m.doc = m.doc or doc
+                    out[cls].members.append(m)
+                elif v.func.id == "property": out[cls].members.append(Entry(name, self.wing, self.room, "property", doc, line=v.lineno, file=self.path))
+            elif isinstance(v, ast.Name) and v.id in defs: out[cls].members.append(self.function(defs[v.id], "method", name, skip_first=True))
         return out
 
 def door_of(path):
@@ -217,8 +238,8 @@ def shortened(text, most=160): return text if len(text) <= most else text[:most 
 
 def described(e, path, fence="::::"):
     "One name as a directive of Sphinx's Python domain."
-    kind = {"constant": "data", "method": "method"}.get(e.kind, e.kind)
-    head = path if e.kind == "constant" or e.kind == "class" and not e.parameters else path + signature(e).replace("\n", " ")
+    kind = {"constant": "data"}.get(e.kind, e.kind)
+    head = path if e.kind in ("constant", "property") or e.kind == "class" and not e.parameters else path + signature(e).replace("\n", " ")
     out = [f"{fence}{{py:{kind}}} {head}"]
     if e.kind == "constant": out += [f":value: {json.dumps(shortened(' '.join(e.value.split())), ensure_ascii=False)}"]
     out += ["", plain(e.doc.strip()), ""]

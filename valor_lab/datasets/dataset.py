@@ -33,6 +33,13 @@ def known(name:str, root="data") -> str:
     if own: _SEEN[name] = resolve(root)
     return name
 
+def _asked(name, what, *words):
+    "What a function of a plug-in gives; what it raises is an error that names the data set."
+    try: return REGISTERED[name][what](*words)
+    except (ParameterError, OSError): raise
+    except Exception as e:
+        raise ParameterError(f"data set {name!r}: the {what} that a plug-in registered raised {type(e).__name__}: {e}") from e
+
 def is_described(name:str, root="data") -> bool:
     "Whether a data set is one that a `dataset.toml` describes."
     return known(name, root) not in REGISTERED
@@ -76,7 +83,7 @@ def read_split(
     "`(weak, truth)` of a split; truth is None where nobody annotated it."
     one_of("split", split, SPLIT_NAMES)
     if is_described(name, root): return layout_of(describe_set(name, root, size)).read(name, split, root, size, revision)
-    if (reader := REGISTERED[name]["reader"]): return reader(name, split, root, size, revision)
+    if REGISTERED[name]["reader"]: return _asked(name, "reader", name, split, root, size, revision)
     like, folder = describe_set("llp", root), dataset_folder(name, root, size)
     if not (path := folder/like.splits[split].name).exists():
         raise FileNotFoundError(f"{path} does not exist. {REGISTERED[name]['how']['annotations']}")
@@ -90,7 +97,7 @@ def inventory(
 ) -> pd.DataFrame:
     "What is on this disk: `what, split, here, of, how to get it`."
     if is_described(name, root): return (layout_of(describe_set(name, root, size)).stock or stock_own)(name, root, size)
-    if (stock := REGISTERED[name]["stock"]): return stock(name, root, size)
+    if REGISTERED[name]["stock"]: return _asked(name, "stock", name, root, size)
     how, rows = REGISTERED[name]["how"], []
     for split in SPLIT_NAMES:
         try: weak, truth = read_split(name, split, root, size)
@@ -119,8 +126,9 @@ def load_dataset(
 ) -> Dataset:
     """The clips of a split with everything that was asked for. Raises `FileNotFoundError` when there is none at all, and says how to get
     them."""
-    load = (layout_of(describe_set(name, root, size)).load or load_own) if is_described(name, root) else REGISTERED[name]["loader"]
-    return load(name, root, split, features, labels, size, revision)
+    words = name, root, split, features, labels, size, revision
+    if not is_described(name, root): return _asked(name, "loader", *words)
+    return (layout_of(describe_set(name, root, size)).load or load_own)(*words)
 
 # %% ../../nbs/api/datasets/09_dataset.ipynb #e51fea85
 def register_dataset(
@@ -134,6 +142,8 @@ def register_dataset(
 ):
     """Let `load_dataset`, `read_split` and `inventory` know another data set; its files are looked for in `data/NAME`, in LLP's layout
     unless it brings a reader."""
+    if not all(f is None and f is not loader or callable(f) for f in (loader, reader, stock)):
+        raise ParameterError(f"data set {name!r}: loader, reader and stock are functions, found {[loader, reader, stock]!r:.120}")
     if find_shipped(name): raise ParameterError(f"{name!r} is a data set of the library: register yours under another name")
     how = dict(annotations=f"{name} was registered without a way to get it.") | (how or {})
     REGISTERED[name] = dict(loader=loader, reader=reader, how=how, place=place or name, store=store or name, stock=stock)

@@ -44,16 +44,16 @@ def harvest_set(
 
 # %% ../../nbs/api/datasets/08_harvesting.ipynb #035e6e8e
 def first_thresholds(scores:h.Scores, weak=None, split="") -> h.Thresholds:
-    "Where to begin: the vocabulary's own thresholds, else suggested ones, else the 99th percentile of the scores."
+    "Where to begin: the vocabulary's own thresholds, else those estimated from the weak labels, else the scores' 99th percentile."
     own, made = h.own_thresholds(scores.vocab), None
-    if weak is not None: made = h.suggested_thresholds(scores, weak, split)
+    if weak is not None: made = h.estimated_thresholds(scores, weak, split)
     value, how = {}, []
     for m, t in h.TEACHER.items():
         x, s = own.of(m).copy(), getattr(scores, m)
         if made is not None: x = np.where(np.isnan(x), made.of(m), x)
         high = np.array([np.nanpercentile(s[..., c], 99) if np.isfinite(s[..., c]).any() else 0. for c in range(len(x))])
         value[t] = np.where(np.isnan(x), high, x)
-    method = "suggested by the weak labels" if made is not None else "one second in a hundred"
+    method = "estimated from the weak labels" if made is not None else "one second in a hundred"
     if np.isfinite([own.clip, own.clap]).all(): method = "as in the data set's file"
     return h.Thresholds(**value, vocab=scores.vocab, provenance=dict(split=split, method=method, gate="none", vocabulary=scores.vocab.name,
                                                                      **h.origin(scores), clips=[]))

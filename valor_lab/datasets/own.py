@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['LAYOUTS', 'describe_set', 'recordings_of', 'clip_parts', 'clip_files', 'read_listed', 'parts_of_clip',
-           'clip_durations', 'own_store', 'read_tables', 'Layout', 'register_layout', 'layout_of', 'annotations_of',
-           'read_published', 'read_lists', 'load_own', 'how_to_get', 'stock_own']
+           'clip_durations', 'copied_labels', 'own_store', 'read_tables', 'Layout', 'register_layout', 'layout_of',
+           'annotations_of', 'read_published', 'read_lists', 'load_own', 'how_to_get', 'stock_own']
 
 # %% ../../nbs/api/datasets/07_own.ipynb #03fe9170
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Callable
@@ -84,7 +84,8 @@ def _listed(vocab, path, changed, weak, d):
     found = {}
     for r in sheet.rows: found.setdefault(r.clip, set()).update(r.events)
     if d.window and any(split_window_id(c) is None for c in found): found = _by_windows(d, found)
-    mask = np.array([[e in s for e in vocab.events] for s in found.values()], bool).reshape(len(found), len(vocab))
+    said = found.values() if weak else [()]*len(found)                    # what the file calls no label is none, whatever stands beside
+    mask = np.array([[e in s for e in vocab.events] for s in said], bool).reshape(len(found), len(vocab))
     return WeakLabels(tuple(found), mask, vocab)
 
 def _by_windows(d, found):
@@ -119,6 +120,12 @@ def clip_durations(d:Description, ids, n_segments, store=None) -> np.ndarray:   
         try: told[n] = measure(files[ids[n]])[1]
         except MediaError: pass
     return np.where(np.isfinite(told) & (told > 0), told, float(n_segments))
+
+def copied_labels(name:str, weak:WeakLabels, root="data", size="small") -> SegmentLabels:
+    "The weak label in every segment, on the grid of a described data set."
+    d, store = describe_set(name, root, size), own_store(name, root, size)
+    T = parts_of_clip(d, weak.ids, store)
+    return replace(weak.copied(T), durations=clip_durations(d, weak.ids, T, store))
 
 def own_store(name, root="data", size="small"):
     "The feature store of a data set, or None: `data/stores/kitchen`, or `data/stores/demo-SIZE`."

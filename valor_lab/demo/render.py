@@ -8,6 +8,7 @@ __all__ = ['render_demo']
 # %% ../../nbs/api/demo/09_render.ipynb #fe7077d5
 import json, multiprocessing, os, threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,8 @@ def _sweep(out, clips):
         sweep(folder if folder == out else folder.parent)
 
 # %% ../../nbs/api/demo/09_render.ipynb #955569b4
+_planned = cache(plan_demo)   # one plan a process: it takes longer than to see that a set is finished
+
 def render_demo(
     out=None,                # folder; None: data/demo/SIZE
     size:str="small",        # "tiny", "small" or "full"
@@ -111,7 +114,7 @@ def render_demo(
     "Render a demo set: videos, official lists, simple features. Finishes what a killed run began; recognises a finished set at once."
     check_plan(size, seed)
     if workers is not None and workers < 1: raise ParameterError(f"workers={workers}; at least 1")
-    out, plan = resolve(out or f"data/demo/{size}"), plan_demo(size, seed)
+    out, plan = resolve(out or f"data/demo/{size}"), _planned(size, seed)
     manifest, how = _manifest(size, seed, plan), [SIZES[size][k] for k in ("pixels", "fps", "rate")]
     jobs = [(out, clip, p.truth.audio[n], p.truth.visual[n], int(seed), *how) for p in plan.values() for n, clip in enumerate(p.truth.ids)]
     todo = [job for job in jobs if not _complete(out, job[1])]

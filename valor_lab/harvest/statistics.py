@@ -142,7 +142,11 @@ def best_thresholds(
 ) -> np.ndarray:   # [C]
     "What `best_threshold` says of the statistics of all events, one event after the other: memory for one of them is enough."
     gate = np.broadcast_to(gate, (len(score), gate.shape[1], score.shape[2]))
-    return np.array([_best_alone(*_allowed(*(x[..., [c]] for x in (score, truth, gate))), common) for c in range(score.shape[-1])])
+    C, totals = score.shape[-1], truth.sum((0, 1))                                # [C]
+    if gate.shape[1] == 1: each = ((score[r, :, c], truth[r, :, c]) for c in range(C) for r in [np.flatnonzero(gate[:, 0, c])])
+    else: each = ((score[gate[..., c], c], truth[gate[..., c], c]) for c in range(C))
+    there = ((s, t, np.isfinite(s)) for s, t in each)                             # what the gate lets through is all that is read
+    return np.array([_best_alone(s[k], t[k], int(totals[c]), common) for c, (s, t, k) in enumerate(there)])
 
 
 # %% ../../nbs/api/harvest/14_statistics.ipynb #35003635

@@ -145,10 +145,10 @@ def runs(
     x:np.ndarray,   # [N,T,C] bool
 ):
     "Uninterrupted runs of True along T, sorted by clip, event and time: arrays `clip, event, start, end` (end exclusive)."
-    n, t, c = x.shape
-    edge = np.diff(x.transpose(0, 2, 1).astype(np.int8), axis=2, prepend=0, append=0)   # [N,C,T+1]
-    clip, event, start = np.nonzero(edge == 1)
-    return clip, event, start, np.nonzero(edge == -1)[2]
+    clips, events = np.nonzero(x.any(1))                                            # few of all pairs have any
+    edge = np.diff(x[clips, :, events].astype(np.int8), axis=1, prepend=0, append=0)   # [pairs,T+1]
+    pair, start = np.nonzero(edge == 1)
+    return clips[pair], events[pair], start, np.nonzero(edge == -1)[1]
 
 # %% ../../nbs/api/labels/00_labels.ipynb #1609d9d5
 def to_frame(self:SegmentLabels) -> pd.DataFrame:
@@ -411,7 +411,7 @@ def audit(
     durations=None,         # clip -> seconds that its file lasts, as a feature store or `media.measure` knows it
 ) -> pd.DataFrame:
     "Every finding of the two readers and every disagreement of weak and segment labels: `clip, event, modality, kind, file, line, detail`."
-    truth = truth.select(weak.ids)
+    if truth.ids != weak.ids: truth = truth.select(weak.ids)
     if truth.vocab.events != weak.vocab.events: raise ParameterError(f"two vocabularies: {weak.vocab.name} and {truth.vocab.name}")
     rows, events = [], np.array(weak.vocab.events, object)
     here = {m: getattr(truth, m).any(1) for m in ("audio", "visual")}

@@ -255,6 +255,8 @@ def register_objective(
     config=None,  # an instance of its Config: what the name means
 ):
     "Add an objective under `name`."
+    if not (isinstance(cls, type) and issubclass(cls, Objective)):
+        raise ParameterError(f"objective {name!r} is {cls!r:.60}, expected a subclass of methods.Objective")
     OBJECTIVES[name] = (cls, config)
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #78990a51

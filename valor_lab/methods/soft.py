@@ -79,6 +79,7 @@ def mix(
 @dataclass(kw_only=True)
 class SoftConfig(SupervisionConfig):
     "UWAV's student on a teacher's scores."
+    source:str = "scores"        # soft labels of the teachers' scores; or "labels": the dense labels as they are, such as "uwav"
     soft:bool = True             # False: hard labels
     reweight:bool = True         # False: the plain mean
     mixed:bool = True            # False: no mixing
@@ -96,10 +97,13 @@ class Soft(Relabelled):
     @property
     def needs(self):
         "Entries of a batch that its terms ask for."
+        if self.config.source == "labels": return ("labels_audio", "labels_visual")
         return ("scores_audio", "scores_visual", *(("labels_audio", "labels_visual") if self.config.thresholds == "labels" else ()))
 
     def relabel(self, run):
         c, d, labels = self.config, run.data, []
+        if one_of("source", c.source, ("scores", "labels")) == "labels":
+            return tuple(d[f"labels_{m}"] if c.soft else (d[f"labels_{m}"] > .5).float() for m in ("audio", "visual"))
         one_of("thresholds", c.thresholds, ("labels", "vocabulary"))
         if run.vocab is None: raise ParameterError("soft labels need the thresholds of a vocabulary: the run has none")
         for m, theta, scale in (("audio", run.vocab.clap_thresholds, c.scale_audio), ("visual", run.vocab.clip_thresholds, c.scale_visual)):

@@ -44,7 +44,8 @@ def align(
 # %% ../../nbs/api/metrics/00_avvp.ipynb #8c36437f
 def _tally(x):
     "How many of T segments are true: bool `[N,T,C]` to `[N,C]`."
-    return np.ones(x.shape[1], np.float32) @ x.astype(np.float32)
+    ones, some = np.ones(x.shape[1], np.float32), max(1, (1 << 24) // max(1, x[0].size))
+    return np.concatenate([ones @ x[k:k + some].astype(np.float32) for k in range(0, len(x), some)])
 
 def _pattern(x):
     "The T booleans (up to 16) of each clip and event as the bits of an integer, segment 0 the lowest: bool `[N,T,C]` to `[N,C]`."
@@ -66,12 +67,12 @@ def _match_by_middle(pred, truth):
     n, t, c = truth.shape
     clip, event, start, end = runs(pred)
     true_clip, true_event, true_start, true_end = runs(truth)
-    owner = np.full((n, c, t), -1)
-    owner[truth.transpose(0, 2, 1)] = np.repeat(np.arange(len(true_start)), true_end - true_start)
-    hit = np.zeros(len(start), bool)
+    place = lambda clip, event, at: (clip * c + event) * t + at                  # a number for each segment; those of true runs ascend
+    begins, hit = place(true_clip, true_event, true_start), np.zeros(len(start), bool)
     for middle in ((start + end - 1) // 2, (start + end) // 2):
-        partner = owner[clip, event, middle]
-        found = partner >= 0
+        here = place(clip, event, middle)
+        partner = np.searchsorted(begins, here, "right") - 1                         # the last true run that begins before
+        found = (partner >= 0) & (here < begins[partner] + (true_end - true_start)[partner]) if len(begins) else hit & False
         hit[found] |= _is_hit(start[found], end[found], true_start[partner[found]], true_end[partner[found]])
     count = lambda a, b: np.bincount(a * c + b, minlength=n * c).reshape(n, c)
     return count(clip[hit], event[hit]), count(clip, event), count(true_clip, true_event)

@@ -8,7 +8,7 @@ __all__ = ['BACKBONES', 'FRAMES', 'POOLED', 'PLACES', 'PAPERS', 'Networks', 'reg
 
 # %% ../../nbs/api/models/03_registry.ipynb #db698ff8
 import importlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 
 import pandas as pd
 
@@ -55,6 +55,8 @@ def register_backbone(
     config,   # the dataclass of its options
 ):
     "Add a network under `name`."
+    if not callable(cls) or not is_dataclass(config):
+        raise ParameterError(f"backbone {name!r} is ({cls!r:.60}, {config!r:.60}), expected a class and the dataclass of its options")
     BACKBONES[name] = (cls, config)
 
 # %% ../../nbs/api/models/03_registry.ipynb #aeb4152f

@@ -216,7 +216,7 @@ def fuse(
     return s.argmax(-1)
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #2207c8eb
-PLACE_NETWORKS = ("psp", "cmran", "cmbs")
+PLACE_NETWORKS = ("psp", "cmran", "cmbs")   # networks that attend over places, with their presets
 
 def fits(config, tensors):
     "Refuse a combination of network, loss, rule and features that makes no sense, in words."

@@ -85,10 +85,15 @@ class PlacesObjective(Objective):
 
     @property
     def needs(self):
+        "Entries of a batch that the loss asks for."
         if not self.reads_seconds(): return ()
         return ("truth",) if self.config.source == "truth" else ("labels_audio", "labels_visual")
-    def reads_seconds(self): return self.full
-    def known(self, batch): return seconds(batch, self.config.source)
+    def reads_seconds(self):
+        "Whether the loss asks for the event of every second."
+        return self.full
+    def known(self, batch):
+        "What is known of each second of a batch."
+        return seconds(batch, self.config.source)
 
     def check(self, model):
         "Refuse a network whose output this loss cannot read."

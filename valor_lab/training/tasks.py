@@ -77,7 +77,8 @@ def on_device(
     for prefix in ("labels", "scores"):
         if (x := getattr(data, prefix)) is None: continue
         if tuple(x.ids) != tuple(data.ids): x = x.select(data.ids)
-        for m in ("audio", "visual"): out[f"{prefix}_{m}"] = torch.from_numpy(np.asarray(getattr(x, m), np.float32)).to(device)
+        both = getattr(x, "soft", ()) or (x.audio, x.visual)                                 # labels may know how sure they are
+        for m, y in zip(("audio", "visual"), both): out[f"{prefix}_{m}"] = torch.from_numpy(np.asarray(y, np.float32)).to(device)
     if (dumb := _unscored(out)) is not None: out["reached"] = out.get("reached", torch.ones_like(dumb)) & ~dumb
     if "reached" in out and "labels_audio" in out:
         for i, m in enumerate(("audio", "visual")): out[f"labels_{m}"] *= out["reached"][..., i, None]
@@ -157,7 +158,8 @@ def describe(data) -> dict:
     "Number of clips, and fingerprints of ids, weak labels, truth, dense labels, scores and features of a split."
     marks = {"ids": fingerprint(list(data.ids)), "weak": fingerprint(data.weak.mask)}
     for name in ("truth", "labels", "scores"):
-        if (x := getattr(data, name)) is not None: marks[name] = fingerprint(list(x.ids), np.asarray(x.audio), np.asarray(x.visual))
+        if (x := getattr(data, name)) is None: continue
+        marks[name] = fingerprint(list(x.ids), np.asarray(x.audio), np.asarray(x.visual), *getattr(x, "soft", ()))
     marks |= {f"features/{k}": fingerprint(x) for k, x in data.features.items() if x is not None}
     return {"clips": len(data.ids), "of": data.total or len(data.ids), **marks}
 

@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     sources=["attempt", "saved_labelings", "run_labelings", "changed_labelings", "strangers", "load_clips", "media_files", "rescorer"],
     player=["PART", "SCRIPTS", "Player", "media_of", "export"],
     table=["Column", "Table"],
-    panel=["CALM", "ThresholdPanel", "event_curves", "one_event"],
+    panel=["CALM", "ThresholdPanel", "event_curves", "one_event", "claimed_curves"],
     bench=["widgets", "FIRST_LANES", "show_bench", "link_views", "score_names", "spoken_score", "BrowseBench", "begin_tuning", "annotated",
            "TuneBench", "flip_frame"],
     compare=["method_names", "method_titles", "Choice", "ALL", "NONE_CHOSEN", "NO_RECORD", "common", "compared", "method_scores",
@@ -30,4 +30,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     share=["MOST_BYTES", "MOST_SECONDS", "small_copy", "find_labelings", "share_page"],
     words=["WHERE", "SAMPLE", "NO_STORE", "MOST", "usual", "fitting_seconds", "best_first", "named_caption",
            "joined_seconds", "second_picture", "WordSearch"],
+    annotators=["people", "BOTH_DONE", "TOUCHED", "KNOWN_TO_BOTH", "looked_at", "agreement_frame", "spoken_spans", "differing_rows",
+                "Pair", "AnnotatorsBench"],
 ))

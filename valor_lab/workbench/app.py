@@ -53,8 +53,10 @@ def write_pages(
     folder.mkdir(parents=True, exist_ok=True)
     pages = {name: page_notebook(resolve(f"nbs/{name}.ipynb"), parameters) for name in PAGES if name != "train"}
     own = {k: v for k, v in parameters.items() if k != "split"}
+    shown = "-".join(v for k, v in own.items() if k == "dataset" or k == "size" and own.get("dataset") == "demo") or "valor_lab"
     for name, page in (pages | dict(train=train_notebook(**own))).items():
         page.cells.insert(0, nbformat.v4.new_code_cell(LIVE))
+        page.metadata["title"] = f"{name} · {shown}"
         nbformat.write(page, folder/f"{name}.ipynb")
     return folder
 

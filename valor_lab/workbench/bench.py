@@ -15,6 +15,7 @@ import pandas as pd
 from .clipset import Clips, clip_frame, clip_masks, clip_scores, first_picture, uncertainty, weak_words
 from ..core import ParameterError, need, one_of, resolve
 from ..files import read_json, visible
+from ..harvest import estimated_thresholds
 from .page import read_view, show, static
 from .panel import ThresholdPanel
 from .player import Player
@@ -81,7 +82,7 @@ class BrowseBench:
     def __init__(self, clips:Clips, title:str="Clips", height:int=620, marks=None, order:str=""):
         # marks: `labels.Marks`, of one person; order: "uncertain", or "": worst first
         self.order = one_of("order", order, ("", "uncertain"))
-        self.clips, self.keys = clips, {spoken_score(k): k for k in score_names(clips)} if clips.truth else {}
+        self.clips, self.keys = clips.some(), {spoken_score(k): k for k in score_names(clips)} if clips.truth else {}
         self.player, names = Player(clips, names=list(clips.labelings)[:FIRST_LANES], choices=True), list(clips.labelings)
         score = next((k for k in self.keys if self.keys[k] == "segment/event"), next(iter(self.keys), ""))
         switches = [dict(name="score", options=list(self.keys), value=score)] * bool(self.keys)
@@ -117,9 +118,12 @@ def _browse_update(self):
         worth = uncertainty(c)
         if np.isfinite(worth).any(): frame["uncertain"] = 100*worth
     if (marks := self.player.marks) is not None:
-        state = marks.frame(c.ids).state.to_numpy()
+        told = marks.frame(c.ids)
+        state, noted = told.state.to_numpy(), told.get("note", pd.Series("", told.index)).to_numpy(object)
+        if (noted != "").any(): frame["note"] = noted
         frame["done"] = np.select([state == "done", state == "doubtful"], ["✓", "?"], "–")
-        masks = {"marks": {"not done": state != "done", "done": state == "done", "doubtful": state == "doubtful"}}
+        masks = {"marks": {"not done": state != "done", "done": state == "done", "doubtful": state == "doubtful",
+                           "with a note": noted != ""}}
         t.progress = [int((state == "done").sum()), len(c), marks.progress(c.ids)]
     with t.hold_sync():
         t.columns = [vars(x) for x in _browse_columns(c, frame)]
@@ -133,7 +137,7 @@ def _browse_columns(clips, frame):
     out = [Column(n, f"F {short[n]}, %") for n in clips.labelings if n != clips.truth and n in frame and clips.truth]
     out += [Column("disagreement", "differing segments", 0, worst_last=True)] * ("disagreement" in frame)
     out += [Column("uncertain", "uncertain, %", 0, worst_last=True)] * ("uncertain" in frame)
-    return out + [Column(n, words=True, width=w) for n, w in (("done", 40), ("alignment", 92), ("split", 44)) if n in frame]
+    return out + [Column(n, words=True, width=w) for n, w in (("done", 40), ("note", 130), ("alignment", 92), ("split", 44)) if n in frame]
 
 BrowseBench.update = _browse_update
 
@@ -170,14 +174,24 @@ def begin_tuning(
     weak = None if clips.weak is None else clips.weak.select(scores.ids)
     made = _making(clips, weak, scores) if clips.harvested in clips.labelings and whole(clips.harvested) else None
     split = f"{clips.split}: {len(done)} clips marked done in “{base}”, which are truth here" if done else clips.split
-    out = Tuning(scores, truth, weak, made, split, predicted, gate)
+    out = Tuning(scores, truth, weak, made, split, predicted, gate, bags=_bags(clips, weak))
     out.begun = made.provenance["method"] if made else "the vocabulary's own thresholds"
     if preset: out.load(preset)
     return out
 
+def _bags(clips, weak):
+    "[N] what the list speaks of as one: the windows of a recording that have the same labels; None where every clip stands alone."
+    from valor_lab.datasets import clip_parts, describe_set, is_described
+    try: parts = clip_parts(describe_set(clips.name), weak.ids) if weak is not None and is_described(clips.name) else {}
+    except ParameterError: parts = {}                                                 # clips that are no data set of this workspace
+    bags = [f"{parts[c][0]} {row.tobytes().hex()}" if c in parts else f"clip {c}" for c, row in zip(weak.ids, weak.mask)] if parts else []
+    return bags if len(set(bags)) < len(bags) else None
+
 def _making(clips, weak, scores):
     "The thresholds that made the harvested labels on the disk, with what is written beside them; None where none did."
-    found, said = explaining(scores, clips.labelings[clips.harvested], weak), clips.made.get("thresholds", {})
+    said = clips.made.get("thresholds", {})
+    first = estimated_thresholds(scores, weak) if weak is not None and "estimated" in said.get("method", "") else None
+    found = explaining(scores, clips.labelings[clips.harvested], weak, first)
     odd = [e for c, e in enumerate(found.vocab.events) if np.isnan([found.clip[c], found.clap[c]]).any()]
     if len(odd) == len(found.vocab): return None
     parts = [said.get("method"), f"tuned on {said['split']}" if said.get("split") else None]
@@ -191,7 +205,7 @@ class TuneBench:
     "Player, threshold panel, list of clips and list of flips over one `Tuning`."
     words, wide, search = [], 0, None
     def __init__(self, clips:Clips, tuning:Tuning, rescore=None, folder=PRESETS_FOLDER):
-        self.clips, self.tuning, self.rescore = clips, tuning, rescore
+        self.clips, self.tuning, self.rescore = clips.some(), tuning, rescore
         self._share()
         first = [n for n in (clips.truth, clips.harvested) if n in clips.labelings]
         names = [*first, *(n for n in clips.labelings if n not in first)][:FIRST_LANES - 1]
@@ -206,7 +220,7 @@ class TuneBench:
         self.panel.moved = self.moved
         self.panel.observe(lambda c: setattr(self.player, "highlight", c["new"]), ["hovered", "selected"])
         self.table.observe(lambda c: setattr(self.player, "playlist", self.table.view.index), "version")
-        if tuning.truth is not None: self.table.sort = ["F", False]
+        self.table.sort = ["F", False] if tuning.truth is not None else ["uncertain", True]
         if len(self.table.view): self.player.show(self.table.view.index[0])
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #a905c7fb
@@ -237,6 +251,7 @@ def _tune_frame(self) -> pd.DataFrame:
     changed = sum((t.on[m] != t.before[m]).sum((0, 2)) for m in MODALITY.values())
     out = pd.DataFrame(dict(weak=[words[i] for i in n], changed=changed), index=pd.Index(t.scores.ids, name="clip"))
     if t.truth is not None: out["F"] = clip_scores(self.clips, self.clips.harvested)["segment/event"].to_numpy()[n]
+    else: out["uncertain"] = 100*uncertainty(self.clips)[n]
     return out
 
 def _tune_masks(self):
@@ -264,11 +279,15 @@ def _open_flip(self, row:str):
     self.player.show(r.clip_id, at=r.seconds, highlight=r.event)
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #e9b815de
-def _tune_columns(self, frame): return [Column("F", "F, %")] * ("F" in frame) + [Column("changed", "changed segments", 0, worst_last=True)]
+def _tune_columns(self, frame):
+    "F with truth; without it how uncertain a clip is, that is which to annotate first."
+    first = [Column("F", "F, %")] if "F" in frame else [Column("uncertain", "uncertain, %", 0, worst_last=True)]
+    return first + [Column("changed", "changed segments", 0, worst_last=True)]
 
 def _tune_note(self):
     if self.tuning.truth is not None: return "number: F of the harvested labels against truth"
-    return "number: segments that changed since the thresholds were saved"
+    return ("uncertain: how near a clip's scores lie to the thresholds, and how much its labelings differ; annotate the first "
+            "twenty in browse. changed: segments since the thresholds were saved")
 
 TuneBench._share, TuneBench.moved, TuneBench.frame, TuneBench.masks = _share, _moved, _tune_frame, _tune_masks
 TuneBench.open_flip, TuneBench._columns, TuneBench._note = _open_flip, _tune_columns, _tune_note

@@ -62,6 +62,12 @@ class Clips:
 
     def __len__(self): return len(self.ids)
 
+    def some(self):
+        "Itself; a sentence where there is no clip to show."
+        if len(self): return self
+        raise ParameterError(f"there are no clips in {self.name or 'this data set'}, {self.split or 'this split'}: choose another split, "
+                             "or put clips on its list")
+
 # %% ../../nbs/api/workbench/03_clipset.ipynb #8768248a
 def _add(self:Clips,
     name:str,               # what the labeling is called
@@ -257,6 +263,10 @@ def implied_thresholds(scores, labels:SegmentLabels, weak:WeakLabels=None) -> di
     return out
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #6e7e98ca
+def _segments(labels, modality, n, c):
+    "[T] of one clip and event: of both modalities together without looking at any other."
+    return labels.audio[n, :, c] & labels.visual[n, :, c] if modality == "audio_visual" else getattr(labels, modality)[n, :, c]
+
 def lanes(
     clips:Clips,
     clip:str,
@@ -276,7 +286,7 @@ def lanes(
         for modality in clips.modalities:
             for name in names:
                 own = name in (clips.truth, edited)
-                on, true = (None if x is None else getattr(x, modality)[n, :, c] for x in (clips.labelings[name], None if own else truth))
+                on, true = (None if x is None else _segments(x, modality, n, c) for x in (clips.labelings[name], None if own else truth))
                 kind = "truth" if name == clips.truth else "harvested" if name == clips.harvested else "labels"
                 lane = dict(event=event, modality=modality, name=name, short=short[name], kind=kind,
                             cells=cells(on, true, gone[modality], own), editable=name == edited and modality != "audio_visual")
@@ -372,9 +382,12 @@ def uncertainty(clips) -> np.ndarray:
         for m, t in clips.thresholds.items():
             x, t = getattr(clips.scores, m), np.asarray(t, float)
             spread = np.nanstd(np.where(np.isfinite(x), x, np.nan), (0, 1)) + 1e-9
-            near.append(np.exp(-np.abs(x - t)/spread).reshape(len(x), -1))
+            doubt = np.exp(-np.abs(x - t)/spread)
+            if clips.weak is not None: doubt = doubt*clips.weak.select(clips.scores.ids).mask[:, None]     # the gate answers for the others
+            near.append(doubt.reshape(len(x), -1))
         rows = np.concatenate(near, 1)
-        rows = np.sort(np.where(np.isfinite(rows), rows, 0), 1)[:, -10:].mean(1)              # its ten most doubtful answers
+        rows = np.where(np.isfinite(rows), rows, 0)
+        rows = np.partition(rows, max(rows.shape[1] - 10, 0), 1)[:, -10:].mean(1)              # its ten most doubtful answers
         place = {c: n for n, c in enumerate(clips.scores.ids)}
         parts.append(np.array([rows[place[c]] if c in place else np.nan for c in clips.ids]))
     said = [n for n in clips.labelings if n != clips.truth and n not in clips.corrected and n not in ("weak label, copied", "nothing yet")]

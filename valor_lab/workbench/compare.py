@@ -202,7 +202,7 @@ ALL, NONE_CHOSEN = "all clips", "No labeling is chosen: choose one above."   # t
 class CompareBench:
     "Methods, differences and clips of the labelings that a person chooses."
     def __init__(self, clips:Clips, chosen=None, n:int=300, base=None):
-        self.clips, self.n, self.about, self.picked = clips, n, None, ""
+        self.clips, self.n, self.about, self.picked = clips.some(), n, None, ""
         self.groups = method_names(clips)
         if not self.groups: raise ParameterError("there is no labeling to compare beside the truth")
         chosen = [m for m, names in self.groups.items() if m in chosen or {*names} & {*chosen}] if chosen else list(self.groups)[:3]

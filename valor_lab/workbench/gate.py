@@ -147,7 +147,7 @@ class Kernels(AsyncMappingKernelManager):
         self.warming = True
         try:
             found = await super().start_kernel(path=path, **kw)
-            await self._run(found, WARM)
+            await self._run(found, WARM + getattr(self.parent, "rehearsal", ""))
             self.warm = found
         except Exception as e: self.log.warning("no kernel could be warmed up: %s", e)
         finally: self.warming = False

@@ -12,7 +12,7 @@ import datetime, html, re
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, need, resolve, safe_name
+from ..core import ParameterError, need, plugin_complaints, resolve, safe_name
 from ..engines import check_engine
 from ..files import read_json, read_table, read_toml, visible
 from .jobs import RUNS, STATES, Job, SameJob, gpus, list_jobs, launch
@@ -40,7 +40,8 @@ class Launcher(anywidget.AnyWidget):
     def __init__(self, dataset="demo", size="small", root="data", out="runs", notebook="nbs/train.ipynb", **kw):
         self.fixed = dict(dataset=dataset, size=size, data_root=str(root), out=str(out))
         self.notebook, self.folder, self.asked_for = notebook, f"{out}/jobs", {}
-        super().__init__(presets=presets_for(dataset, root), **kw)
+        said = plugin_complaints()                        # before presets are listed: a plug-in may bring some
+        super().__init__(presets=presets_for(dataset, root), message=" ".join(said), **kw)
         self.now()
         self.on_msg(self._asked)
         self.observe(lambda c: self.now(), "selected")
@@ -96,7 +97,7 @@ def _launcher_vocab(self):
     from valor_lab.datasets import read_split
     if self.known_vocab is None:
         try: self.known_vocab = read_split(self.fixed["dataset"], "train", self.fixed["data_root"], self.fixed["size"])[0].vocab
-        except (OSError, ValueError, KeyError): pass
+        except Exception: pass                               # a plug-in may raise anything; its own name is refused with the reason
     return self.known_vocab
 
 def _launcher_now(self):
@@ -238,6 +239,12 @@ def _launcher_figure(self):
     titles = _titles(runs)
     return learning_curves({titles[r.name]: r.metrics for r in runs}, [runs[0].task.headline])
 
+def _launcher_table(self, whole:bool=False):
+    "The runs of the selected job, as a paper prints them."
+    rows = [{"epochs": r["epochs"], "of": r["of"], "best epoch": r["best"], r["by"] or "score": r["score"]} for r in self.runs]
+    out = pd.DataFrame(rows, pd.Index([r["title"] for r in self.runs], name="run"))
+    return out if whole else out.map(lambda v: "–" if v is None or v != v else f"{v:.1f}" if isinstance(v, float) and v % 1 else f"{v:g}")
+
 # %% ../../nbs/api/workbench/10_launcher.ipynb #c4650bb6
 def _launcher_still(self):
     "The jobs as a table."
@@ -247,7 +254,8 @@ def _launcher_still(self):
     return {"text/html": f"<p>{text}</p>" + (f"<table>{rows}</table>" if rows else ""), "text/plain": text}, {}
 
 Launcher.start, Launcher.now, Launcher._asked, Launcher.still = _start, _launcher_now, _launcher_asked, _launcher_still
-Launcher.title_of, Launcher.look_at, Launcher.paper_figure = _title_of, _look_at, _launcher_figure
+Launcher.title_of, Launcher.look_at = _title_of, _look_at
+Launcher.paper_figure, Launcher.paper_table = _launcher_figure, _launcher_table
 Launcher.known_vocab, Launcher.vocab = None, _launcher_vocab
 Launcher._repr_mimebundle_ = still(Launcher)
 

@@ -59,6 +59,12 @@ class Pages(GatedVoila):
     dataset = Unicode("demo", config=True, help="the data set of the pages")
     size = Unicode("small", config=True, help="of the demo set")
 
+    @property
+    def rehearsal(self):
+        "What a waiting kernel does, so that a page finds modules and tables at hand; a set that is missing ends its first line."
+        name, size = repr(self.dataset), repr(self.size)
+        return f"valor_lab.workbench.load_clips({name}, 'all', {size})\nvalor_lab.training.prepare({name}, {size})"
+
     def init_handlers(self):
         "The routes of the pages."
         Thread(target=Door.look, args=(self.dataset, self.size), daemon=True).start()      # so that the first visitor waits less

@@ -17,7 +17,7 @@ import pandas as pd
 
 from .. import datasets, methods, models, training
 from ..grid import Grid, Window, labelled_seconds, rules_differ
-from ..core import ParameterError, fingerprint, one_of, resolve
+from ..core import ParameterError, fingerprint, one_of, plugin_complaints, resolve
 from ..labels import SegmentLabels, WeakLabels, audit, concat, length_findings
 from ..labels import list_overlays, open_overlay, overlay_base, overlay_clips
 from .clipset import Clips, implied_thresholds
@@ -109,6 +109,7 @@ def load_clips(
     truth:str="truth",    # what the others are compared with: the annotation, or the name of another labeling, such as an overlay
 ) -> Clips:
     "Everything that is known of one or several splits, ready for the workbench."
+    plugged = plugin_complaints()
     has = training.recipe(name, root).splits
     splits = list(has) if split == "all" else [one_of("split", s.strip(), has) for s in split.split(",")]
     parts, place = _parts(name, splits, root, size)
@@ -123,6 +124,7 @@ def load_clips(
                   splits=place if len(splits) > 1 else {}, split=split.strip(), name=name, store=store)
     if own is not None and not own.weak: clips.weak = None                    # nobody has said which events the clips have
     _gather(clips, parts, root, size, runs_folder, weak)
+    clips.complaints = (*plugged, *clips.complaints)
     if truth in clips.labelings: clips.truth = truth
     elif truth != "truth":
         raise ParameterError(f"there is no labeling {truth!r} to compare with; there are {', '.join(clips.labelings)}")
@@ -171,8 +173,8 @@ def _gather(clips, parts, root, size, runs_folder, weak=None):
     changed = changed_labelings(weak, list(parts), runs_folder, said)
     clips.runs, clips.records = tuple(runs), {n: training.Run(resolve(runs_folder)/n) for n in runs}
     for name, labels in (saved | runs | changed).items(): attempt(f"labeling {name!r}", lambda: clips.add(name, labels, True), said)
-    if not clips.labelings: clips.add(COPIED if clips.weak is not None else NOTHING, _copied(clips, weak, root))
-    _correct_all(clips, resolve(root)/"overlays", {"truth", clips.harvested, *runs}, lambda: _copied(clips, weak, root), said)
+    if not clips.labelings: clips.add(COPIED if clips.weak is not None else NOTHING, _copied(clips, weak, root, size))
+    _correct_all(clips, resolve(root)/"overlays", {"truth", clips.harvested, *runs}, lambda: _copied(clips, weak, root, size), said)
     clips.complaints += tuple(dict.fromkeys([*said, *strangers(runs_folder)]))
 
 def _sized(root):
@@ -188,13 +190,11 @@ def _made(name, root):
 
 COPIED, NOTHING = "weak label, copied", "nothing yet"   # labelings of clips that nobody has labelled by the second
 
-def _copied(clips, weak, root):
+def _copied(clips, weak, root, size):
     "The weak label in every segment, on the grid of the data set; where nobody has said anything, no label at all."
     if not datasets.is_described(clips.name, root):
         return replace(weak.copied(clips.n_segments), durations=np.array([_seconds(i, clips.files.get(i)) for i in clips.ids]))
-    d = datasets.describe_set(clips.name, root)
-    T = datasets.parts_of_clip(d, clips.ids, clips.store)
-    return replace(weak.copied(T), durations=datasets.clip_durations(d, clips.ids, T, clips.store))
+    return datasets.copied_labels(clips.name, weak, root, size)
 
 def _correct_all(clips, folder, taken, copied, said):
     "Add what overlays correct: those first whose labels are here, then those that correct them, and so on."

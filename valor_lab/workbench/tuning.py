@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GATES', 'MODALITY', 'LIVE_CLIPS', 'PRESETS_FOLDER', 'Tuning', 'fill_unknown', 'move', 'undo', 'redo', 'event_f',
-           'numbers', 'sums', 'suggested', 'optimum', 'apply', 'set_gate', 'flips', 'warning', 'save',
+           'numbers', 'sums', 'suggested', 'estimated', 'optimum', 'apply', 'set_gate', 'flips', 'warning', 'save',
            'save_with_labels', 'adopt', 'load', 'presets', 'rescored', 'histograms', 'explaining']
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #907fcde4
@@ -18,7 +18,7 @@ import pandas as pd
 from ..core import ParameterError, one_of, resolve, safe_name
 from ..files import Overtaken, kept, mark, visible
 from ..datasets import label_origin, list_labels, save_labels
-from ..harvest import Scores, gate_of, TEACHER, Thresholds, own_thresholds, suggestions, tune
+from ..harvest import Scores, gate_of, TEACHER, Thresholds, estimates, in_bags, own_thresholds, suggestions, tune
 from ..labels import SegmentLabels, WeakLabels
 from ..metrics import MODALITIES
 from ..metrics import interval, pooled_f, resamples
@@ -40,6 +40,7 @@ class Tuning:
         predicted:WeakLabels=None,     # what a model says instead of the list
         gate:str=None,                 # "weak label", "predicted" or "none"; None: the weak label if there is one
         ungated=(),                    # events that neither the list nor the truth speaks of
+        bags=None,                     # [N] what the list speaks of as one, such as the recording of a window; None: each clip
     ):
         self.scores, self.vocab, self.weak, self.predicted, self.split = scores, scores.vocab, weak, predicted, split
         self.saved = fill_unknown(scores, thresholds or own_thresholds(scores.vocab))
@@ -47,7 +48,9 @@ class Tuning:
         self.gate = one_of("gate", gate or (GATES[0] if weak is not None else GATES[2]), self.gates())
         self.score = self.reference = {m: _columns(getattr(scores, m)) for m in TEACHER}   # reference: what the saved set decided on
         self.truth = None if truth is None else truth.select(scores.ids)
-        self.listed = None if weak is None else np.ascontiguousarray(weak.select(scores.ids).mask.T)   # [C,N]
+        self.bags = bags
+        self.bag = np.arange(len(scores)) if bags is None else np.unique(np.asarray(bags), return_inverse=True)[1]
+        self.listed = None if weak is None else in_bags(weak.select(scores.ids).mask, self.bag).T                # [C,B]
         self.true = None if truth is None else {m: _columns(getattr(self.truth, m)) for m in TEACHER}
         self.done, self.undone, self.held, self.name, self.ungated = [], [], None, "", tuple(ungated)
         _restart(self)
@@ -105,7 +108,7 @@ def _implied(self, c):
 
     The gate is left open: under the list's own gate every label agrees with the list."""
     if self.listed is None: return np.zeros(3, int)
-    implied = np.any([(self.score[m][c] > self.value[m][c]).any(1) for m in TEACHER], 0)
+    implied = in_bags(np.any([(self.score[m][c] > self.value[m][c]).any(1) for m in TEACHER], 0), self.bag)
     return np.array([(implied & self.listed[c]).sum(), implied.sum(), self.listed[c].sum()])
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #1b00fac4
@@ -234,15 +237,24 @@ Tuning.numbers, Tuning.sums, Tuning._changed, Tuning._agreement, Tuning._weights
 def suggested(self:Tuning) -> pd.DataFrame:
     "What the weak labels suggest, with intervals over clips: see `harvest.suggestions`; None without weak labels."
     if self.weak is None: return None
-    if getattr(self, "hints", None) is None: self.hints = suggestions(self.scores, self.weak.select(self.scores.ids))
+    if getattr(self, "hints", None) is None: self.hints = suggestions(self.scores, self.weak.select(self.scores.ids), bags=self.bags)
     return self.hints
+
+def estimated(self:Tuning) -> pd.DataFrame:
+    "Thresholds whose segment F is best by what the scores of unlisted clips tell: see `harvest.estimates`; None without weak labels."
+    if self.weak is None: return None
+    if getattr(self, "guesses", None) is None: self.guesses = estimates(self.scores, self.weak.select(self.scores.ids), bags=self.bags)
+    return self.guesses
+
+def _picked(self, found):
+    "`audio` and `visual` [C] of a table of hints; where it has none, what is saved."
+    pick = lambda m: found.xs(m, level="modality").threshold.reindex(list(self.vocab.events)).to_numpy()
+    return {m: np.where(np.isnan(pick(m)), self.saved.of(m), pick(m)) for m in TEACHER}
 
 def optimum(self:Tuning) -> dict:
     "The exact optimum under this gate, `audio` and `visual` [C]; without truth what the weak labels suggest; None without either."
     if self.truth is None:
-        if (hints := self.suggested()) is None: return None
-        pick = lambda m: hints.xs(m, level="modality").threshold.reindex(list(self.vocab.events)).to_numpy()
-        return {m: np.where(np.isnan(pick(m)), self.saved.of(m), pick(m)) for m in TEACHER}
+        return None if (hints := self.suggested()) is None else _picked(self, hints)
     if self.best is None:
         gate = {GATES[0]: self.weak, GATES[1]: self.predicted, GATES[2]: None}[self.gate]
         found = tune(self.scores, self.truth, gate, self.split)
@@ -251,13 +263,14 @@ def optimum(self:Tuning) -> dict:
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #a91284b5
 def apply(self:Tuning,
-    what:str,           # "published" (the vocabulary's own) or "optimum"; without truth that is what the weak labels suggest
+    what:str,           # "published" (the vocabulary's own), "optimum" (without truth what the weak labels suggest) or "estimated"
     event:str=None,     # None: all events
     teacher:str=None,   # None: both
 ):
     "Apply published or optimal thresholds, as one step."
-    own = one_of("what", what, ("published", "optimum")) == "published"
-    source = {m: own_thresholds(self.vocab).of(m) for m in TEACHER} if own else self.optimum()
+    if one_of("what", what, ("published", "optimum", "estimated")) == "published":
+        source = {m: own_thresholds(self.vocab).of(m) for m in TEACHER}
+    else: source = self.optimum() if what == "optimum" else None if self.weak is None else _picked(self, self.estimated())
     if source is None: raise ParameterError("an optimum needs clips with truth or weak labels; these have neither")
     new, rows = _state(self), slice(None) if event is None else [self.vocab.index(event)]
     for m in TEACHER if teacher is None else [MODALITY[one_of("teacher", teacher, MODALITY)]]:
@@ -273,7 +286,7 @@ def set_gate(self:Tuning, gate:str):
     _restart(self)
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #11281805
-Tuning.optimum, Tuning.suggested, Tuning.apply, Tuning.set_gate = optimum, suggested, apply, set_gate
+Tuning.optimum, Tuning.suggested, Tuning.estimated, Tuning.apply, Tuning.set_gate = optimum, suggested, estimated, apply, set_gate
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #f74930a1
 def flips(self:Tuning) -> pd.DataFrame:
@@ -293,8 +306,9 @@ Tuning.flips = flips
 def warning(self:Tuning) -> str:
     "What to bear in mind about these numbers, in one or two sentences."
     t, name = self.thresholds, f"{self.split}, the split in view" if self.split else "the clips in view"
-    bare = ("These clips have no truth: shown are the segments that change, and how nearly the claimed clips, without a gate, are the "
-            "listed ones.")
+    bare = ("These clips have no truth. ▲ is suggested: under it the clips that are claimed without a gate are most nearly the listed "
+            "ones. ◆ is estimated for labels under the weak label, from what unlisted clips score. Twenty clips marked done in browse "
+            "become the truth here.")
     if self.weak is None: bare = "Nobody has labelled these clips: shown are the segments that change."
     out = bare if self.truth is None else ""
     tuned = set(t.provenance.get("clips", ())) & set(self.scores.ids) or self.split and t.provenance.get("split") == self.split
@@ -387,7 +401,7 @@ def rescored(self:Tuning, scores:Scores) -> Tuning:
         raise ParameterError("the new scores must be of the same clips and begin with the same events")
     (truth, weak, predicted), own, old = _wider_world(self, vocab), own_thresholds(vocab), self.saved
     start = Thresholds(np.r_[old.clip, own.clip[n:]], np.r_[old.clap, own.clap[n:]], vocab, old.provenance)
-    out = Tuning(scores, truth, weak, start, self.split, predicted, self.gate, (*self.ungated, *vocab.events[n:]))
+    out = Tuning(scores, truth, weak, start, self.split, predicted, self.gate, (*self.ungated, *vocab.events[n:]), self.bags)
     out.name, out.reference = self.name, {m: np.concatenate([self.reference[m], out.score[m][n:]]) for m in TEACHER}
     grown = lambda state: {m: np.r_[state[m], out.saved.of(m)[n:]] for m in TEACHER}
     out.done, out.undone, out.value = [grown(s) for s in self.done], [grown(s) for s in self.undone], grown(_state(self))
@@ -406,9 +420,10 @@ def _with_event(self, m):
 def histograms(self:Tuning, bins:int=48) -> dict:
     "Per modality: bin counts `on`, `off` [C,bins] and the axis `low`, `high` [C]."
     out, own, best = {}, own_thresholds(self.vocab), self.optimum()
+    guess = _picked(self, self.estimated()) if self.truth is None and self.weak is not None else None
     for m in TEACHER:
         s, with_event = self.score[m], _with_event(self, m)
-        also = [self.saved.of(m), own.of(m), *([best[m]] if best else [])]
+        also = [self.saved.of(m), own.of(m), *(x[m] for x in (best, guess) if x)]
         rows = [_histogram(s[c], with_event[c], bins, [x[c] for x in also]) for c in range(len(s))]
         out[m] = {k: np.array([r[k] for r in rows]) for k in rows[0]}
     return out

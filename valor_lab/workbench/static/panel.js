@@ -13,12 +13,13 @@ function render({ model, el }) {
   const b = (cls, text, m, label) => h("button", { class: cls, text, "aria-label": label || null, title: label || null, onclick: () => send(m) });
   const undo = b("vl-undo", "undo", { do: "undo" }), redo = b("vl-redo", "redo", { do: "redo" });
   const published = b("vl-all-published", "all to published △", { do: "apply", what: "published" }), optimum = b("vl-all-optimum", "all to optimum ▲", { do: "apply", what: "optimum" });
+  const estimated = b("vl-all-estimated", "all to estimated ◆", { do: "apply", what: "estimated" }), named = what => what === "optimum" ? get("numbers").best || what : what;
   const sums = h("div", { class: "vl-sums" }), note = h("div", { class: "vl-note", role: "status" }), saved = h("div", { class: "vl-quiet vl-saved" });
   const sort = h("select", { class: "vl-sort", "aria-label": "order of events", onchange: () => { order = sort.value; arrange(); } });
   const heads = h("div", { class: "vl-th" }), table = h("div", { class: "vl-rows" });
   const detail = h("div", { class: "vl-detail" }), keep = h("div", { class: "vl-keep vl-bar-of-buttons" }), message = h("span", { class: "vl-quiet vl-message", role: "status" });
   const root = h("div", { class: "vl vl-panel", role: "group", "aria-label": "thresholds" }, h("div", { class: "vl-panel-in" }, title,
-    h("div", { class: "vl-bar-of-buttons" }, gates, h("span", { class: "vl-gap" }), undo, redo, published, optimum, paper.bar), sums, saved, note, heads, table, detail, keep, message));
+    h("div", { class: "vl-bar-of-buttons" }, gates, h("span", { class: "vl-gap" }), undo, redo, published, optimum, estimated, paper.bar), sums, saved, note, heads, table, detail, keep, message));
   el.append(root);
 
   const range = (i, t) => get("events")[i][t], value = (i, t) => get("thresholds")[t][i];
@@ -57,9 +58,9 @@ function render({ model, el }) {
     const knob = h("span", { role: "slider", tabindex: 0, "aria-label": say, "aria-valuemin": r.low.toFixed(2), "aria-valuemax": r.high.toFixed(2) });
     const handle = h("div", { class: "vl-handle" }, knob);
     const number = h("input", { type: "number", step: "0.1", "aria-label": say, onchange: () => { if (number.value !== "" && Number.isFinite(+number.value)) move(i, t, +number.value, true); }, onkeydown: k => { if (k.key === "Enter") number.blur(); } });
-    const mark = (what, sign) => r[what] === null ? null : h("div", { class: `vl-mark vl-${what}`, style: `left:${100 * place(i, t, r[what])}%` },
-      h("button", { text: sign, tabindex: -1, title: `${what} ${r[what].toFixed(2)}: apply`, "aria-label": `apply the ${what} value ${r[what].toFixed(2)} to ${e.event}, ${who}`, onclick: ev => { ev.stopPropagation(); send({ do: "apply", what, event: i, teacher: t }); } }));
-    const hist = h("div", { class: "vl-hist", "data-teacher": t }, canvas, h("div", { class: "vl-axisline" }), mark("published", "△"), mark("optimum", "▲"), handle);
+    const mark = (what, sign) => r[what] == null ? null : h("div", { class: `vl-mark vl-${what}`, style: `left:${100 * place(i, t, r[what])}%` },
+      h("button", { text: sign, tabindex: -1, title: `${named(what)} ${r[what].toFixed(2)}: apply`, "aria-label": `apply the ${named(what)} value ${r[what].toFixed(2)} to ${e.event}, ${who}`, onclick: ev => { ev.stopPropagation(); send({ do: "apply", what, event: i, teacher: t }); } }));
+    const hist = h("div", { class: "vl-hist", "data-teacher": t }, canvas, h("div", { class: "vl-axisline" }), mark("published", "△"), mark("optimum", "▲"), mark("estimated", "◆"), handle);
     hist.addEventListener("pointerdown", d => {
       if (d.button || d.target.closest(".vl-mark")) return;
       d.preventDefault(); knob.focus({ preventScroll: true }); hist.setPointerCapture(d.pointerId); moving = hist;
@@ -105,7 +106,7 @@ function render({ model, el }) {
     }
     sums.replaceChildren(...n.sums.map(s => h("div", { "data-sum": s.name }, h("small", { text: s.name }), h("b", { text: s.text }), h("small", { text: s.below }))), h("div", { class: "vl-what", text: n.sums_say }));
     heads.replaceChildren(...["event", "CLIP score (visual)", "θ CLIP", "CLAP score (audio)", "θ CLAP", n.main_label, n.change_label].map(t => h("span", { text: t, title: t.startsWith("θ") ? "threshold on the score" : null })));
-    undo.disabled = !n.can_undo; redo.disabled = !n.can_redo; optimum.disabled = !n.has_optimum; optimum.textContent = `all to ${n.best || "optimum"} ▲`; optimum.title = n.has_optimum ? "" : "needs clips with truth or weak labels";
+    undo.disabled = !n.can_undo; redo.disabled = !n.can_redo; published.disabled = n.has_published === false; estimated.hidden = !n.has_estimated; optimum.disabled = !n.has_optimum; optimum.textContent = `all to ${n.best || "optimum"} ▲`; optimum.title = n.has_optimum ? "" : "needs clips with truth or weak labels";
     note.textContent = n.note;
     note.classList.toggle("vl-calm", !n.warns);            // there is always a sentence, so that nothing below it jumps when it changes
     saved.textContent = `±saved is against ${n.saved}`;
@@ -138,8 +139,10 @@ function render({ model, el }) {
     if (i < 0) return;
     const e = get("events")[i], parts = Object.entries(TEACHERS).map(([t, [who, modality]]) => {
       canvases[t] = h("canvas", { role: "img", "aria-label": `precision, recall and F of ${event} over the ${who} threshold` });
-      const apply = what => e[t][what] === null ? null : h("button", { class: `vl-apply-${what}`, "data-teacher": t, title: what === "optimum" ? e[t].sure || null : null, text: `${what === "optimum" ? get("numbers").best || what : what} ${e[t][what].toFixed(1)} ${what === "published" ? "△" : "▲"}`, onclick: () => send({ do: "apply", what, event: i, teacher: t }) });
-      return h("div", {}, canvases[t], h("div", { class: "vl-bar-of-buttons" }, h("span", { class: "vl-quiet", text: `${who}, ${modality}` }), apply("published"), apply("optimum")), e[t].sure ? h("small", { class: "vl-quiet", text: e[t].sure }) : null);
+      const signs = { published: "△", optimum: "▲", estimated: "◆" };
+      const apply = what => e[t][what] == null ? null : h("button", { class: `vl-apply-${what}`, "data-teacher": t,
+        text: `${named(what)} ${e[t][what].toFixed(1)} ${signs[what]}`, onclick: () => send({ do: "apply", what, event: i, teacher: t }) });
+      return h("div", {}, canvases[t], h("div", { class: "vl-bar-of-buttons" }, h("span", { class: "vl-quiet", text: `${who}, ${modality}` }), apply("published"), apply("optimum"), apply("estimated")), ...(e[t].sure || []).map(x => h("small", { class: "vl-quiet vl-sure", text: x })));
     });
     detail.append(h("h4", { text: event }), ...parts);
     if (get("captions").length) {
@@ -166,7 +169,7 @@ function render({ model, el }) {
     g.strokeStyle = ink; g.lineWidth = 1.5; g.beginPath(); g.moveTo(X(now), T - 4); g.lineTo(X(now), B); g.stroke();
     g.fillStyle = hue; g.beginPath(); g.arc(X(now), Y(c.f[k]), 3.5, 0, 7); g.fill();
     const show = x => x === null ? "–" : x.toFixed(0);
-    g.fillStyle = ink; g.textAlign = "left"; g.fillText(`F ${c.f[k].toFixed(1)}   - - precision ${show(c.precision[k])}   ··· recall ${show(c.recall[k])}`, L, 9);
+    g.fillStyle = ink; g.textAlign = "left"; g.fillText(`F ${curve.clips ? "of clips " : ""}${c.f[k].toFixed(1)}   - - precision ${show(c.precision[k])}   ··· recall ${show(c.recall[k])}`, L, 9);
   }
   function drawCurves() { const i = get("events").findIndex(e => e.event === get("selected")); if (i >= 0) for (const t of Object.keys(TEACHERS)) drawCurve(t, value_(i, t)); }
 
