@@ -47,7 +47,8 @@ def main_table(
     return pd.DataFrame(rows).T
 
 # %% ../../nbs/api/training/09_comparison.ipynb #34fa0dbc
-YEARS = dict(han=2020, ma=2021, **{"mm-pyramid": 2022, "mgn": 2022, "jomold": 2022, "han-labeler": 2023, "t2-union": 2023},
+YEARS = dict(   # preset -> year of its paper
+             han=2020, ma=2021, **{"mm-pyramid": 2022, "mgn": 2022, "jomold": 2022, "han-labeler": 2023, "t2-union": 2023},
              **{n: 2023 for n in ("kd", "valor", "pld", "vplan", "cmpae", "lsld", "nrep", "poibin", "t2-no-modality")},
              **{n: 2024 for n in ("leap", "coleaf", "ppl", "ppl-guided", "em-mil")}, **{"mm-cse": 2025, "valor-soft": 2025})
 
