@@ -27,7 +27,7 @@ ORDER = {                                                       # inside a wing,
     "datasets": ["fetch", "tables", "description", "labelings", "features", "formats", "exchange", "own", "harvesting", "dataset", "new", "maps"],
     "training": ["tasks", "config", "runs", "results", "parsing", "capture", "loop", "recipes", "plans", "comparison", "papers",
                  "records", "pooling", "together"],
-    "tasks": ["heads", "places", "ave", "videos", "madeup", "tal"],
+    "tasks": ["heads", "places", "ave", "videos", "madeup", "tal", "unav"],
     "workbench": ["tuning", "jobs", "page", "clipset", "sources", "player", "table", "panel", "bench", "compare", "launcher", "home",
                   "gate", "server", "app", "share", "words", "annotators"],
     "cli": ["frame", "init", "fetch", "harvest", "parse", "app", "doctor", "new", "cut", "runs", "train", "labels", "share", "sets"]}
