@@ -39,7 +39,11 @@ def find_engine(
 ) -> Engine:
     "The engine of that name; a name or an option that is not known is an error."
     if isinstance(said, Engine): return said
-    name, _, rest = str(said or read_settings().engine).strip().partition(":")
+    if not said:
+        named = read_settings().engine or "local"
+        try: return find_engine(named)
+        except ParameterError as e: raise ParameterError(f"valor.toml: {e}") from None
+    name, _, rest = str(said).strip().partition(":")
     known, options = OPTIONS[one_of("engine", name, OPTIONS)], {}
     if rest and "=" not in rest.split(",")[0] and name == "ray": rest = f"address={rest}"
     for pair in filter(None, (p.strip() for p in rest.split(","))):
