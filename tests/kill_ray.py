@@ -74,11 +74,13 @@ def refusal(name, address, clip, work, said, **env):
     "Whether the command ends at once with the sentence; prints both."
     command = [sys.executable, "-c", "import sys; from valor_lab.cli import main; sys.exit(main(sys.argv[1:]))", "harvest", str(clip), "--demo",
                "--out", str(work/"refused"), "--engine", f"ray:{address}"]
-    start = time.monotonic()
+    start, before = time.monotonic(), os.times()
     r = subprocess.run(command, capture_output=True, text=True, env=os.environ | env, timeout=300, cwd=work)    # Ray takes the folder along
     lines = [line for line in r.stderr.splitlines() if "engine 'ray'" in line]
     good = r.returncode == 2 and len(lines) == 1 and said in lines[0] and not (work/"refused").exists()
-    print(f"{name}: {time.monotonic() - start:.1f} s, {'one sentence' if good else r.stderr[-2000:]}: {' '.join(lines)}", flush=True)
+    now = os.times()
+    used = now.children_user + now.children_system - before.children_user - before.children_system
+    print(f"{name}: {time.monotonic() - start:.1f} s on the clock, {used:.1f} s of a processor, {'one sentence' if good else r.stderr[-2000:]}: {' '.join(lines)}", flush=True)
     return good
 
 
