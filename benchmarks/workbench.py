@@ -1,5 +1,5 @@
 """How long the workbench takes in a real browser: first paint with 12,000 clips, slider to picture with 10,000, clip to clip;
-and how long a served page takes from its request to the first painted clip, beside an older checkout.
+the same with clips of 400 segments and 100 events; and how long a served page takes from its request to the first painted clip, beside an older checkout.
 
 Run from the repository's root: python benchmarks/workbench.py
 It starts JupyterLab on loopback and headless Chromium, and prints a table. Invented labels and scores; one rendered demo clip as media.
@@ -41,6 +41,23 @@ TUNE = '''
 say = lambda x: x * 4. + rng.normal(12, 2, x.shape).astype(np.float32)
 tuning = Tuning(Scores(ids, say(truth.audio), say(truth.visual)), {truth}, weak, split="bench")
 both = TuneBench(Clips({labelings}, weak, files=files), tuning)
+'''
+LONG = '''
+import numpy as np
+from valor_lab.labels import SegmentLabels, WeakLabels
+from valor_lab.vocab import Vocab
+from valor_lab.workbench import BrowseBench, Clips, Player
+def some(n, t, c, events, seconds, seed):
+    "Labels of n clips of t segments: a run of up to 60 segments for `events` of c events."
+    rng, names, ids = np.random.default_rng(seed), [f"event {{k}}" for k in range(c)], [f"clip{{i:05d}}" for i in range(n)]
+    vocab, on = Vocab("wide", *[names]*3, *[[1.]*c]*2), np.zeros((3, n, t, c), bool)
+    for i in range(n):
+        for k in rng.integers(0, c, events):
+            for x in on:
+                a = rng.integers(0, t - 60)
+                x[i, a:a + rng.integers(1, 60), k] = True
+    truth = SegmentLabels(ids, on[0], on[1], vocab, np.full(n, seconds))
+    return Clips(dict(truth=truth, harvested=SegmentLabels(ids, on[2], on[1], vocab, truth.durations)), truth.weak())
 '''
 WATCH = """(what) => new Promise(done => { const t0 = performance.now(); const see = () => { if (eval(what)) requestAnimationFrame(() => done(performance.now() - t0)); else setTimeout(see, 1) }; see() })"""
 
@@ -85,6 +102,53 @@ def slide(chromium, url, name, label):
             steps.append(page.evaluate(go))
             page.wait_for_timeout(700)
         return {f"key press to picture, {label}": moves, f"clip to clip, lanes, {label}": steps}
+
+
+def to_frame(page, what, do, times, pause=150):
+    "Milliseconds from each of `times` actions (JavaScript) until `what` (JavaScript, `was` is its value before) has changed and is painted."
+    step = """([what, act]) => { const see = () => String(eval(what)), was = see(), t0 = performance.now();
+        return new Promise(done => { eval(act); const look = () => see() !== was ? requestAnimationFrame(() => done(performance.now() - t0)) : setTimeout(look, 1); look() }) }"""
+    found = []
+    for _ in range(times):
+        found.append(page.evaluate(step, [what, do]))
+        page.wait_for_timeout(pause)
+    return found
+
+
+KEY = "document.querySelector('.vl-player').dispatchEvent(new KeyboardEvent('keydown', { key: '%s', bubbles: true }))"
+ZOOM = "document.querySelector('.vl-player').dataset.zoom"
+
+
+def long(chromium, url, n):
+    "Clips of 400 segments and 100 events: the list, clip to clip, and the zoom; then one recording of two hours with its map."
+    label = f"{n:,} clips, T = 400, 100 events"
+    with opened(chromium, url, "long", wait=".jp-Cell", run=False) as page:
+        run_cell(page, 0)
+        cells_done(page, 0)
+        page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1 }")
+        first = page.evaluate("""() => { const p = (%s)("document.querySelector('.vl-line')"); window.jupyterapp.commands.execute('notebook:run-cell'); return p }""" % WATCH)
+        page.wait_for_selector(".vl-lane")
+        page.wait_for_timeout(1000)
+        sort = to_frame(page, "document.querySelector('.vl-table').dataset.ready", "document.querySelector('[data-column=harvested]').click()", 10, 400)
+        steps = to_frame(page, "document.querySelector('.vl-player h3').textContent", KEY % "n", 15, 400)
+        zooms = to_frame(page, ZOOM, KEY % "+", 5) + to_frame(page, ZOOM, KEY % "-", 5)
+    with opened(chromium, url, "recording", wait=".vl-lane") as page:
+        map_ = to_frame(page, ZOOM, KEY % "+", 8) + to_frame(page, ZOOM, KEY % "-", 8)
+        drag = to_frame(page, "getComputedStyle(document.querySelector('.vl-axis')).getPropertyValue('--from')",
+                        "document.querySelector('.vl-axis').dispatchEvent(new WheelEvent('wheel', { deltaX: 400, shiftKey: true, bubbles: true, cancelable: true }))", 10) if zoomed_in(page) else []
+    return {f"first paint, {label}": [first], f"sort, {label}": sort, f"clip to clip, {label}": steps, f"zoom, {label}": zooms,
+            "zoom of two hours in 7,200 segments, with its map": map_, "sideways, two hours in 7,200 segments": drag}
+
+
+def zoomed_in(page):
+    to_frame(page, ZOOM, KEY % "+", 3)
+    return True
+
+
+def affordable(asked, t=400, c=100):
+    "So many clips as fit into half of the memory that is free: three arrays of labels, and as much again while they are scored."
+    import psutil
+    return int(min(asked, psutil.virtual_memory().available/2/(8*t*c)))
 
 
 SERVE = """
@@ -179,6 +243,8 @@ def main():
     options.add_argument("--workspace", help="a folder with data/ and runs/ to copy")
     options.add_argument("--size", default="tiny")
     options.add_argument("--turns", type=int, default=3)
+    options.add_argument("--long-clips", type=int, default=12_000, help="clips of 400 segments, as far as memory lets")
+    options.add_argument("--only", choices=("long",), help="only the long clips")
     a = options.parse_args()
     if a.before: return compare_checkouts(a.before, a.workspace, a.size, a.turns)
     if CHROMIUM is None: sys.exit("no chromium here: apt-get install -y chromium")
@@ -189,13 +255,17 @@ def main():
         write_clip(root/"data/clip.mp4", rng.integers(0, 255, (1, 160, 160, 3), np.uint8).repeat(100, 0), np.sin(np.arange(480_000) / 20).astype(np.float32), 10)
         books = dict(paint=[MAKE.format(n=12_000) + TABLE, "table"], train=[MAKE.format(n=10_000) + TUNE.format(truth="None", labelings="{}") + "both.show()"],
                      val=[MAKE.format(n=649) + TUNE.format(truth="truth", labelings="dict(truth=truth)") + "both.show()"])
+        n = affordable(a.long_clips)
+        books |= dict(long=[LONG.format() + f"bench = BrowseBench(some({n}, 400, 100, 2, 200., 0))", "bench.show()"],
+                      recording=[LONG.format() + "Player(some(1, 7200, 20, 12, 7200., 1))"])
         for name, cells in books.items(): (root/f"nbs/{name}.ipynb").write_text(json.dumps(notebook(cells)))
         with running_lab(root) as url, sync_playwright() as p:
             chromium = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-            found = paint(chromium, url) | slide(chromium, url, "train", "10,000 training clips") | slide(chromium, url, "val", "649 clips with truth")
+            found = {} if a.only else paint(chromium, url) | slide(chromium, url, "train", "10,000 training clips") | slide(chromium, url, "val", "649 clips with truth")
+            found |= long(chromium, url, n)
             chromium.close()
-    print(f"{'':48}{'median':>9}{'slowest':>9}   ms")
-    for what, ms in found.items(): print(f"{what:48}{np.median(ms):9.0f}{max(ms):9.0f}")
+    print(f"{'':58}{'median':>9}{'slowest':>9}   ms")
+    for what, ms in found.items(): print(f"{what:58}{np.median(ms):9.0f}{max(ms):9.0f}")
 
 
 if __name__ == "__main__": main()

@@ -102,7 +102,7 @@ def test_two_annotators_in_a_browser_disagreement_found_resolved_exported(chromi
         row = bench.events.frame.loc["Dog, audio"]
         cell = lambda name: found.locator(f'.vl-line[data-id="Dog, audio"] [data-cell="{name}"]').inner_text()
         assert cell("kappa") == f"{row.kappa:.2f}".replace("-", "−") and cell("F") == f"{row.F:.1f}" and cell("first") == "5"
-        page.locator(".vl-over").select_option(KNOWN_TO_BOTH)
+        page.locator(".vl-pair-over").select_option(KNOWN_TO_BOTH)
         clips.locator(".vl-line").nth(5).wait_for()
         assert [e.get_attribute("data-id") for e in clips.locator(".vl-line").all()][:3] == ["c", "b", "a"]
         page.wait_for_function("() => document.querySelector('.vl-player h3').textContent === 'c'")

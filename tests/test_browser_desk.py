@@ -49,7 +49,7 @@ def test_what_cannot_work_is_refused_at_once_and_a_job_says_what_it_is_and_how_f
     run(home, "valor-demo-tiny-s0-aaaaaa", 12, 12, lr=3e-3, said=BAD)
     run(home, "valor-demo-tiny-s0-bbbbbb", 7, 12, labels="b2", said="suggested")
     desk = Launcher(size="tiny", root=str(home/"data"), out=str(home/"runs"))
-    with bare(chromium, desk) as page:
+    with bare(chromium, desk, permissions=["clipboard-read", "clipboard-write"]) as page:
         page.wait_for_selector(".vl-job")
         assert texts(page.locator(".vl-job span"))[:2] == [f"valor · {BAD} · lr = 3e-3 · seeds 0,1", "failed"]
         # the log opens where the cause is
@@ -70,6 +70,12 @@ def test_what_cannot_work_is_refused_at_once_and_a_job_says_what_it_is_and_how_f
         curve.focus(), page.keyboard.press("ArrowRight"), page.keyboard.press("ArrowRight")
         said = page.inner_text(".vl-hover:not([hidden])")
         assert said.startswith("epoch 2") and "0.7222" in said            # (0.2 · 0.5 + 0.8 · 0.2 · 1) / (1 - 0.8²)
+        # into the paper
+        assert copied(page, page.locator(".vl-launcher"), "csv").splitlines()[0] == "run,epochs,of,best epoch,segment/type"
+        page.locator(".vl-launcher .vl-paper-save").click()
+        for kind, start in (("svg", b"<?xml"), ("pdf", b"%PDF-"), ("png", b"\x89PNG")):
+            with page.expect_download() as got: page.locator(f".vl-launcher .vl-as-{kind}").click()
+            assert open(got.value.path(), "rb").read(5).startswith(start)
         # what cannot work does not start
         for field, value, why in ((".vl-seeds", "x", "seeds='x'"), (".vl-overrides", "lr =", "not a TOML file"), (".vl-overrides", "no_such = 1", "no_such"), (".vl-epochs", "1.5", "whole number")):
             was = page.input_value(field)

@@ -40,4 +40,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     live=["flips", "LiveLabels"],
     suggest=["clip_claims", "suggestions", "in_bags", "suggested_thresholds", "CELLS", "BELOW",
               "estimated_f", "estimates", "estimated_thresholds"],
+    sentences=["LSLD_WORDS", "SOUND", "SoftLabels", "words_of", "combinations", "sentences_of", "unit_rows", "winners", "competing",
+               "reweighted", "sentence_reader", "clips_in", "lsld_labels"],
+    generator=["GeneratorConfig", "TemporalEncoder", "LabelGenerator", "both_loss", "pooled_prob", "somewhere_loss", "rate_at",
+               "train_generator", "generated_scores", "uncertain_labels"],
 ))

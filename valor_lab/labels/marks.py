@@ -80,20 +80,25 @@ def keep_strokes(overlay:Overlay, folder="data/overlays") -> Path:
     return path
 
 def left_strokes(folder="data/overlays", who=None) -> list:
-    "Strokes that somebody did not save: `name`, `base`, `who`, `when`, `strokes`, newest first; of `who`, or of everybody."
+    "Strokes that somebody did not save: `name`, `base`, `who`, `when`, `strokes`, `clips`, newest first; of `who`, or of everybody."
     out = []
     for p in visible(resolve(folder)/"strokes", "*.json"):
         try: d = read_json(p, ("name", "base", "who", "when", "edits"))
         except ParameterError: continue                                   # half of a write: there is nothing to offer
-        if who in (None, d["who"]): out.append({k: d[k] for k in ("name", "base", "who", "when")} | dict(strokes=len(d["edits"])))
+        if who not in (None, d["who"]): continue
+        clips = sorted({str(e.get("clip")) for e in d["edits"] if isinstance(e, dict)})
+        out.append({k: d[k] for k in ("name", "base", "who", "when")} | dict(strokes=len(d["edits"]), clips=clips))
     return sorted(out, key=lambda s: s["when"], reverse=True)
 
 def take_up(overlay:Overlay, folder="data/overlays") -> int:
     "Bring strokes that were left back into an overlay over the same labels; how many there are."
     path = _place(overlay.name, overlay.who, folder)
     if not path.exists(): return 0
-    d = read_json(path, ("base", "seen", "edits"))
+    d = read_json(path, ("base", "saved", "seen", "edits"))
     if d["base"] != overlay.base: raise ParameterError(f"the strokes that were left correct {d['base']!r}, this overlay {overlay.base!r}")
+    if d["saved"] != len(overlay.on_disk or []):
+        raise ParameterError(f"{overlay.name!r} was saved by somebody after these strokes were left: forget them, or correct under "
+                             "another name")
     for e in d["edits"]:
         if not isinstance(e, dict) or set(EDIT_COLUMNS) - set(e) or e["clip"] not in overlay.place or e["clip"] not in d["seen"]:
             raise ParameterError(f"{path.name}: a stroke does not fit these labels; delete the file to forget them")

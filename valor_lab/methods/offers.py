@@ -77,6 +77,7 @@ DENOISE_PRESETS = {   # name -> fields of a TrainConfig that differ from VALOR's
     "ppl-one-prototype": dict(_PPL, options=dict(n_prototypes=1)),
     **{f"ppl-tau-{t}": dict(_PPL, options=dict(tau=t)) for t in (.05, .2, .3)},
     "valor-soft":       _UWAV,
+    "uwav":             dict(_UWAV, options=dict(source="labels")),                    # its student on given labels: labels="uwav"
     "valor-reweighted": dict(_UWAV, options=dict(soft=False, mixed=False)),
     "valor-mixed":      dict(_UWAV, options=dict(soft=False, reweight=False)),
     "vplan":            dict(objective="vplan"),

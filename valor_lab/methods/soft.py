@@ -22,7 +22,7 @@ def soft_labels(
     scores,       # [N,T,C] a teacher's; NaN where the clip lacks the modality
     thresholds,   # [C]
     weak,         # [N,C]
-    scale=1.,     # how many units of score make a step in log odds
+    scale:float=1.,     # how many units of score make a step in log odds
 ):                # [N,T,C], 0 to 1; no labels where scores are NaN
     "Labels that know how far a score is from its threshold (UWAV, 3.2)."
     if not scale > 0: raise ParameterError(f"scale={scale}: expected more than 0")
@@ -54,7 +54,7 @@ def _threshold(z, y, near):                                                     
 # %% ../../nbs/api/methods/06_soft.ipynb #05f363d5
 def balance(
     hard,        # [N,T,C] hard labels of a modality
-    weight=.5,   # UWAV's W
+    weight:float=.5,   # UWAV's W
 ):               # (w_plus, w_minus)
     "Weights of entries whose event is in the weak label, and of the others (UWAV, 3.3)."
     ones = as_bool(hard).double().mean().item()
@@ -79,6 +79,7 @@ def mix(
 @dataclass(kw_only=True)
 class SoftConfig(SupervisionConfig):
     "UWAV's student on a teacher's scores."
+    source:str = "scores"        # soft labels of the teachers' scores; or "labels": the dense labels as they are, such as "uwav"
     soft:bool = True             # False: hard labels
     reweight:bool = True         # False: the plain mean
     mixed:bool = True            # False: no mixing
@@ -96,10 +97,13 @@ class Soft(Relabelled):
     @property
     def needs(self):
         "Entries of a batch that its terms ask for."
+        if self.config.source == "labels": return ("labels_audio", "labels_visual")
         return ("scores_audio", "scores_visual", *(("labels_audio", "labels_visual") if self.config.thresholds == "labels" else ()))
 
     def relabel(self, run):
         c, d, labels = self.config, run.data, []
+        if one_of("source", c.source, ("scores", "labels")) == "labels":
+            return tuple(d[f"labels_{m}"] if c.soft else (d[f"labels_{m}"] > .5).float() for m in ("audio", "visual"))
         one_of("thresholds", c.thresholds, ("labels", "vocabulary"))
         if run.vocab is None: raise ParameterError("soft labels need the thresholds of a vocabulary: the run has none")
         for m, theta, scale in (("audio", run.vocab.clap_thresholds, c.scale_audio), ("visual", run.vocab.clip_thresholds, c.scale_visual)):
@@ -111,7 +115,7 @@ class Soft(Relabelled):
         super()._keep(run, audio, visual)
         self.weights = [balance(x > .5, self.config.balance) if self.config.reweight else (1., 1.) for x in (self.audio, self.visual)]
 
-    def before_batch(self, model, batch):
+    def before_batch(self, model, batch:dict):
         batch = super().before_batch(model, batch)
         m, device = batch["labels_audio"].shape[0]*batch["labels_audio"].shape[1], batch["labels_audio"].device
         lam = torch.distributions.Beta(*[torch.tensor(self.config.mix_alpha, device=device)]*2).sample()

@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
           "alone", "begin", "refuse_nan"],
     recipes=["RECIPES", "MAKERS", "DEMO_SIZES", "Recipe", "register_recipe", "register_maker", "recipe", "presets_for",
              "for_dataset", "prepare_demo", "keep_labels", "prepare", "place", "check_parameters", "load_splits", "Splits",
-             "missing_words", "choose_labels",
+             "missing_words", "LABEL_MAKERS", "GENERATOR", "made_labels", "choose_labels",
              "report_folder", "keep_table", "keep_figure", "clip_media"],
     pooling=["distinct_seeds", "find_runs", "truth_of", "pool_seeds"],
     together=["can_join", "Joined", "joined_step", "joined_epoch", "fit_together"],

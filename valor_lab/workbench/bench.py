@@ -118,9 +118,12 @@ def _browse_update(self):
         worth = uncertainty(c)
         if np.isfinite(worth).any(): frame["uncertain"] = 100*worth
     if (marks := self.player.marks) is not None:
-        state = marks.frame(c.ids).state.to_numpy()
+        told = marks.frame(c.ids)
+        state, noted = told.state.to_numpy(), told.get("note", pd.Series("", told.index)).to_numpy(object)
+        if (noted != "").any(): frame["note"] = noted
         frame["done"] = np.select([state == "done", state == "doubtful"], ["✓", "?"], "–")
-        masks = {"marks": {"not done": state != "done", "done": state == "done", "doubtful": state == "doubtful"}}
+        masks = {"marks": {"not done": state != "done", "done": state == "done", "doubtful": state == "doubtful",
+                           "with a note": noted != ""}}
         t.progress = [int((state == "done").sum()), len(c), marks.progress(c.ids)]
     with t.hold_sync():
         t.columns = [vars(x) for x in _browse_columns(c, frame)]
@@ -134,7 +137,7 @@ def _browse_columns(clips, frame):
     out = [Column(n, f"F {short[n]}, %") for n in clips.labelings if n != clips.truth and n in frame and clips.truth]
     out += [Column("disagreement", "differing segments", 0, worst_last=True)] * ("disagreement" in frame)
     out += [Column("uncertain", "uncertain, %", 0, worst_last=True)] * ("uncertain" in frame)
-    return out + [Column(n, words=True, width=w) for n, w in (("done", 40), ("alignment", 92), ("split", 44)) if n in frame]
+    return out + [Column(n, words=True, width=w) for n, w in (("done", 40), ("note", 130), ("alignment", 92), ("split", 44)) if n in frame]
 
 BrowseBench.update = _browse_update
 

@@ -47,7 +47,7 @@ class Launcher(anywidget.AnyWidget):
         self.observe(lambda c: self.now(), "selected")
 
 # %% ../../nbs/api/workbench/10_launcher.ipynb #41cba37e
-def check_start(fixed:dict, preset:str, labels="", overrides="", epochs=None, seeds="0", device="auto", engine="") -> list:
+def check_start(fixed:dict, preset:str, labels="", overrides="", epochs=None, seeds:str="0", device:str="auto", engine="") -> list:
     "The seeds of a training that may be started; `ParameterError` says what is wrong with it."
     numbers = [s.strip() for s in str(seeds).split(",")]
     if not all(re.fullmatch(r"\d{1,9}", s) for s in numbers):
@@ -195,7 +195,7 @@ def _best(t, record):
     row = rows.iloc[-1 if record.get("ties") == "last" else 0]
     return dict(best=int(row.epoch), score=round(float(best), 2), by=record["select"])
 
-def progress_words(job:Job, runs:list, state="running") -> str:
+def progress_words(job:Job, runs:list, state:str="running") -> str:
     "`epoch 12 of 60, 2 runs to come, about 1:40 left`."
     p = job.about["parameters"]
     asked = len(str(p.get("preset", "")).split(",")) * len(str(p.get("seeds", "0")).split(","))
@@ -239,6 +239,12 @@ def _launcher_figure(self):
     titles = _titles(runs)
     return learning_curves({titles[r.name]: r.metrics for r in runs}, [runs[0].task.headline])
 
+def _launcher_table(self, whole:bool=False):
+    "The runs of the selected job, as a paper prints them."
+    rows = [{"epochs": r["epochs"], "of": r["of"], "best epoch": r["best"], r["by"] or "score": r["score"]} for r in self.runs]
+    out = pd.DataFrame(rows, pd.Index([r["title"] for r in self.runs], name="run"))
+    return out if whole else out.map(lambda v: "–" if v is None or v != v else f"{v:.1f}" if isinstance(v, float) and v % 1 else f"{v:g}")
+
 # %% ../../nbs/api/workbench/10_launcher.ipynb #c4650bb6
 def _launcher_still(self):
     "The jobs as a table."
@@ -248,7 +254,8 @@ def _launcher_still(self):
     return {"text/html": f"<p>{text}</p>" + (f"<table>{rows}</table>" if rows else ""), "text/plain": text}, {}
 
 Launcher.start, Launcher.now, Launcher._asked, Launcher.still = _start, _launcher_now, _launcher_asked, _launcher_still
-Launcher.title_of, Launcher.look_at, Launcher.paper_figure = _title_of, _look_at, _launcher_figure
+Launcher.title_of, Launcher.look_at = _title_of, _look_at
+Launcher.paper_figure, Launcher.paper_table = _launcher_figure, _launcher_table
 Launcher.known_vocab, Launcher.vocab = None, _launcher_vocab
 Launcher._repr_mimebundle_ = still(Launcher)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from .clipset import Clips, film, greyed, lanes, media_file, occurring, spectrogram
 from ..core import ParameterError, check_ids, need, one_of, resolve
 from ..grid import Window
-from ..labels import Overlay, login, open_overlay, list_overlays
+from ..labels import Overlay, login, open_overlay, list_overlays, forget_strokes, keep_strokes, left_strokes, take_up
 from .page import into_paper, picture, read_view, static, still, view_code
 
 anywidget, traitlets = need("anywidget", "lab"), need("traitlets", "lab")
@@ -44,7 +44,8 @@ class Player(anywidget.AnyWidget):
     by_url = traitlets.Bool(True).tag(sync=True)            # False: always fetch bytes from the kernel
     editing = traitlets.Bool(False).tag(sync=True)
     correction = traitlets.Dict().tag(sync=True)            # what the editor shows
-    done = traitlets.Dict().tag(sync=True)                  # how far a person is: the clip's `state`, and `words` of all; empty: not kept
+    done = traitlets.Dict().tag(sync=True)                  # how far a person is: the clip's `state` and `note`, and `words` of all
+    left = traitlets.List().tag(sync=True)                  # strokes that were not saved: `name`, `who`, `when`, `strokes`
     id = traitlets.Unicode("")                              # the clip that is shown; set it to show another
 
     def __init__(self, clips:Clips, clip=None, names=None, playlist=None, folder="data/overlays", choices=False, **kw):
@@ -57,6 +58,7 @@ class Player(anywidget.AnyWidget):
         self.on_msg(self._asked)
         self.observe(lambda change: self.refresh(), "editing")
         self.correction = dict(bases=list(clips.labelings), who=login())
+        self.find_left()
         if len(clips): self.show(clip or self.walk[0])
 
 # %% ../../nbs/api/workbench/05_player.ipynb #cbac3c03
@@ -151,7 +153,15 @@ def _mark(self:Player, state:str):
 def _tell_marks(self:Player):
     "How far one is, for the page."
     if self.marks is None: return
-    self.done = dict(state=self.marks.all().get(self.id, {}).get("state", ""), words=self.marks.progress(self.clips.ids))
+    now = self.marks.all().get(self.id, {})
+    self.done = dict(state=now.get("state", ""), note=now.get("note", ""), words=self.marks.progress(self.clips.ids))
+
+def _note(self:Player, text:str):
+    "Write a note to the clip in view."
+    if self.marks is None or not self.id: return
+    self.marks.set(self.id, self.marks.all().get(self.id, {}).get("state", ""), str(text).strip()[:1000])
+    self.tell_marks()
+    if self.marked: self.marked()
 
 def _follow(self:Player, ids):
     "Walk through these clips from now on, as when a list was filtered or sorted."
@@ -173,8 +183,13 @@ def _show_event(self:Player, event:str):
     self.refresh()
 
 # %% ../../nbs/api/workbench/05_player.ipynb #2ca8d30a
-Player.show, Player.refresh, Player.step, Player._placed = _show, _refresh, _step, _placed
-Player.next_open, Player.mark, Player.tell_marks, Player.marked = _next_open, _mark, _tell_marks, None
+def _find_left(self:Player):
+    "Strokes of these labels and clips that somebody did not save, and that are not open here."
+    fits = lambda s: s["base"] in self.clips.labelings and s["name"] not in self.drawer and set(s["clips"]) <= set(self.clips.place)
+    self.left = [{k: s[k] for k in ("name", "base", "who", "when", "strokes")} for s in left_strokes(self.folder) if fits(s)]
+
+Player.find_left, Player.show, Player.refresh, Player.step, Player._placed = _find_left, _show, _refresh, _step, _placed
+Player.next_open, Player.mark, Player.note, Player.tell_marks, Player.marked = _next_open, _mark, _note, _tell_marks, None
 Player.show_event, Player.choose_lanes = _show_event, _choose_lanes
 Player.playlist = property(lambda self: self.walk, _follow, doc="The clips that `step` walks through.")
 
@@ -186,6 +201,7 @@ def _asked(self, widget, message, buffers):
     elif ask in ("pictures", "spectrogram"): self.hands.submit(send_pictures, self, message["clip"], ask)
     elif do == "step": self.step(int(message["by"]))
     elif do == "mark" and message.get("state") in ("done", "doubtful", ""): self.mark(message["state"])
+    elif do == "note": self.note(message.get("text", ""))
     elif do == "open_next": self.next_open()
     elif do == "done_next": self.mark("done"), self.next_open()
     elif do == "show_event": self.show_event(message["event"])
@@ -288,12 +304,23 @@ def _correct(self:Player,
         raise ParameterError(f"{name!r} is already the name of a labeling")
     if name not in self.drawer:
         labels = self.clips.labelings[base]
-        self.drawer[name] = open_overlay(name, labels, who, self.folder) if name in known else Overlay(name, labels, base, who)
+        fresh = open_overlay(name, labels, who, self.folder) if name in known else Overlay(name, labels, base, who)
+        back = take_up(fresh, self.folder)                   # what was not saved when a page or a kernel went away
+        self.drawer[name] = fresh
+    else: back = 0
     self.overlay, self.editing = self.drawer[name], True
     says = f"{len(self.overlay)} strokes so far" if len(self.overlay) else "nothing corrected yet"
+    if back: says = f"back {'is 1 stroke that was' if back == 1 else f'are {back} strokes that were'} not saved: save, or undo"
+    self.find_left()
     if before is not None and before is not self.overlay and before.unsaved: says += f"; {_waiting(before)}"
     self._corrected(says)
     return self.overlay
+
+def _of_left(self, m):
+    "One of the strokes that were left, as the page names it."
+    found = next((s for s in self.left if (s["name"], s["who"]) == (m.get("name"), m.get("who"))), None)
+    if found is None: raise ParameterError("these strokes are not here any more")
+    return found
 
 def _waiting(overlay): return f"{overlay.name} has strokes that are not saved: they wait here until you open it again"
 
@@ -317,6 +344,11 @@ def _edit(self:Player, do:str, m:dict):
     try:
         if do == "correct": return self.correct(m["base"], m["name"], m["who"])
         if do == "strike": return _strike(self, m["number"], m["at"], m["value"])
+        if do in ("take_left", "forget_left"):
+            s = _of_left(self, m)
+            if do == "take_left": self.correct(s["base"], s["name"], s["who"])
+            else: forget_strokes(Overlay(s["name"], self.clips.labelings[s["base"]], s["base"], s["who"]), self.folder)
+            return self.find_left()
         if self.overlay is None: return
         if do == "save": return _save(self, m.get("name"), m.get("who"))
         o = self.overlay
@@ -324,6 +356,7 @@ def _edit(self:Player, do:str, m:dict):
         if do == "paint": o.paint(self.id, m["event"], m["modality"], m["from"], m["to"], m["value"])
         elif do == "undo": o.undo()
         elif do == "redo": o.redo()
+        keep_strokes(o, self.folder)
         self._corrected(f"{len(o)} strokes, {'not saved' if o.unsaved else 'saved'}")
     except (ValueError, KeyError, OSError) as e:
         self.correction = {**self.correction, "message": str(e.args[0] if isinstance(e, KeyError) else e)}
@@ -331,9 +364,10 @@ def _edit(self:Player, do:str, m:dict):
 # %% ../../nbs/api/workbench/05_player.ipynb #b84d4e76
 def _save(self, name=None, who=None):
     "Save the strokes under the name in the field."
-    o = self.overlay
+    o = old = self.overlay
     if name and name != o.name: o = _renamed(self, name, who)
     path = o.save(self.folder)
+    for x in (old, o): forget_strokes(x, self.folder)
     o.saved_at = time.time()
     self._corrected(f"saved as {path.name}, {len(o)} strokes")
 

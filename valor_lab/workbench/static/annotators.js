@@ -5,7 +5,7 @@ function render({ model, el }) {
   const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); };
   const choose = (cls, label, name) => h("select", { class: cls, "aria-label": label, onchange: e => put(name, e.target.value) });
   const first = choose("vl-first", "the first labeling", "first"), second = choose("vl-second", "the second labeling", "second");
-  const over = choose("vl-over", "the clips that count", "over");
+  const over = choose("vl-pair-over", "the clips that count", "over");
   const rule = h("select", { class: "vl-rule", "aria-label": "the rule where nothing is decided", onchange: () => model.send({ do: "rule", rule: rule.value }) });
   const target = h("span", { class: "vl-target" }), takes = h("span", { class: "vl-bar-of-buttons", role: "group" });
   const name = h("input", { class: "vl-agreed-name", "aria-label": "the name of the third labeling", onchange: () => put("name", name.value.trim()),

@@ -20,7 +20,7 @@ function render({ model, el }) {
   const list = h("div", { class: "vl-jobs", role: "listbox", "aria-label": "jobs" });
   const left = h("p", { class: "vl-left", role: "status", style: "margin:0" });
   const runs = h("table", { class: "vl-runs", "aria-label": "runs of the selected job" });
-  const view = { keep: 0, log: false }, paper = paperTools(model, { figures: true });
+  const view = { keep: 0, log: false }, paper = paperTools(model, { tables: true, figures: true });
   const keep = h("input", { class: "vl-smooth", type: "range", min: 0, max: 95, step: 5, value: 0, "aria-label": "smoothing, percent",
     oninput: () => { view.keep = +keep.value / 100; curves(); } });
   const log10 = h("input", { class: "vl-log-axis", type: "checkbox", onchange: () => { view.log = log10.checked; curves(); } });

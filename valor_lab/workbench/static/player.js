@@ -16,11 +16,12 @@ function render({ model, el }) {
     p.counted.textContent = row < 0 ? "not in the list" : `${(row + 1).toLocaleString("en")} of ${of.toLocaleString("en")}`;
   }
   function marks() {                                     // how far a person is, where that is kept
-    const { state, words } = get("done") || {};
+    const { state, note, words } = get("done") || {};
     p.marks.hidden = !words;
     p.far.textContent = [state && `this one is ${state}`, words].filter(Boolean).join(" · ");
     p.doubt.setAttribute("aria-pressed", state === "doubtful");
     p.root.dataset.state = state || "";
+    if (document.activeElement !== p.note) p.note.value = note || "";
   }
   function newClip() {
     const c = p.clip();

@@ -89,11 +89,23 @@ function editingOf(p) {
     if (!fields) return;
     const s = get("correction"), ago = s.saved_at ? Math.max(0, Math.round(Date.now() / 1000 - s.saved_at)) : null;
     const text = ago < 90 ? `${ago} s` : ago < 5400 ? `${Math.round(ago / 60)} min` : `${Math.round(ago / 3600)} h`;
+    fields.safe.title = s.unsaved ? "every stroke is kept on the disk, and offered again after a reload" : "";
     fields.safe.textContent = !s.name ? "" : s.unsaved ? "not saved" : ago === null ? "" : `saved ${text} ago`;
+  }
+  function drawLeft() {                                  // what was not saved when a page or a kernel went away
+    const left = get("left"), many = n => `${n} stroke${n === 1 ? "" : "s"}`;
+    const clockwork = { dateStyle: "medium", timeStyle: "short" }, at = s => new Date(s.when);
+    const when = s => isNaN(at(s)) ? "" : ` on ${at(s).toLocaleString("en-GB", clockwork)}`;
+    const press = (s, does, text) => h("button", { "data-left": does, text,
+      onclick: () => model.send({ do: does, name: s.name, who: s.who }) });
+    p.left.hidden = !left.length;
+    p.left.replaceChildren(...left.map(s => h("p", { class: "vl-note" },
+      h("span", { text: `“${s.name}” by ${s.who}: ${many(s.strokes)} over ${s.base} were kept${when(s)} and not saved. ` }),
+      press(s, "take_left", "go on with them"), press(s, "forget_left", "forget them"))));
   }
   const clock = setInterval(drawSafe, 1000), waits = () => get("correction").unsaved || get("correction").elsewhere?.length;
   const stay = warnOfLoss(p.root, waits);
-  p.listen.push(["change:editing", drawEditor], ["change:correction", drawEditor]);
-  p.begin.push(drawEditor);
+  p.listen.push(["change:editing", drawEditor], ["change:correction", drawEditor], ["change:left", drawLeft]);
+  p.begin.push(drawEditor, drawLeft);
   p.end.push(() => { clearInterval(clock); stay(); });
 }

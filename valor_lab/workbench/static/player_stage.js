@@ -23,7 +23,9 @@ function stageOf(p) {
   p.doneNext = button("vl-done", "done, next (d)", () => model.send({ do: "done_next" }));
   p.doubt = button("vl-doubt", "doubtful (D)", () => model.send({ do: "mark", state: "doubtful" }));
   p.far = h("span", { class: "vl-quiet vl-far", role: "status" });
-  p.marks = h("span", { class: "vl-marks" }, p.doneNext, p.doubt, p.far);
+  p.note = h("input", { class: "vl-clip-note", placeholder: "note", maxlength: 1000, "aria-label": "note to this clip",
+    onchange: () => model.send({ do: "note", text: p.note.value }) });
+  p.marks = h("span", { class: "vl-marks" }, p.doneNext, p.doubt, p.note, p.far);
   p.loop = button("vl-loop", "", () => put("span", null));
   p.edit = button("vl-edit-button", "edit labels", () => put("editing", !get("editing")));
   p.spectrogram = button("vl-spectrum-button", "spectrogram", () => put("spectrogram", !get("spectrogram")));
@@ -40,6 +42,7 @@ function stageOf(p) {
   p.clock = h("canvas", { class: "vl-clock", "aria-hidden": "true" });
   p.said = h("div", { class: "vl-only-read", "aria-live": "polite" });
   p.editor = h("div", { class: "vl-editor", hidden: true });
+  p.left = h("div", { class: "vl-left", hidden: true });
 
   // how much of the clip is in view
   p.nearer = button("vl-zoom-in", "zoom in (+)", () => p.zoomBy(2));
@@ -84,5 +87,5 @@ function stageOf(p) {
   const top = h("div", { class: "vl-top" }, h("div", { class: "vl-screen" }, p.video, p.excuse),
     h("div", { class: "vl-side" }, p.title, p.notes, bar, p.clock));
   p.root = h("div", { class: "vl vl-player", tabindex: 0, role: "group", "aria-label": "clip player" },
-    h("div", { class: "vl-player-in" }, top, p.helpBox, p.editor, p.zoomBar, p.axis, p.choices, p.legend, p.said));
+    h("div", { class: "vl-player-in" }, top, p.helpBox, p.left, p.editor, p.zoomBar, p.axis, p.choices, p.legend, p.said));
 }

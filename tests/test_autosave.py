@@ -1,0 +1,129 @@
+"""Work is never lost: strokes are kept as they are made, offered again after a reload or a dead kernel; marks and notes count progress."""
+import json
+
+import numpy as np
+import pytest
+
+from browser import CHROMIUM, MISSING, sync_playwright
+
+pytest.importorskip("anywidget")
+from valor_lab.core import ParameterError
+from valor_lab.labels import Marks, Overlay, SegmentLabels, keep_strokes, left_strokes, open_overlay, take_up
+from valor_lab.vocab import Vocab
+from valor_lab.workbench import BrowseBench, Clips, Player
+
+browser = pytest.mark.skipif(CHROMIUM is None or sync_playwright is None, reason=MISSING)
+BAD = "<img src=x onerror=window.hacked=1>"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    (tmp_path/"data").mkdir()
+    return tmp_path
+
+
+def clips(ids="abcd", name="set"):
+    n = len(ids)
+    vocab = Vocab("two", ["Dog", "Cat"], ["a", "b"], ["a", "b"], [1, 1], [1, 1])
+    base = SegmentLabels(list(ids), np.zeros((n, 10, 2), bool), np.zeros((n, 10, 2), bool), vocab, np.full(n, 10.))
+    base.audio[:, 0, 0] = True
+    return Clips(dict(harvested=base), base.weak(), name=name)
+
+
+def paint(player, start, end, clip="a", **kw):
+    player.show(clip)
+    player._asked(player, dict(do="paint", event="Dog", modality="audio", value=True, **{"from": start, "to": end}), [])
+
+
+def test_every_stroke_is_kept_until_it_is_saved_and_comes_back_in_another_kernel(home):
+    first = Player(clips())
+    first.correct("harvested", "mine", "Ada")
+    paint(first, 2, 4), paint(first, 6, 8, "b")
+    assert left_strokes()[0]["clips"] == ["a", "b"] and left_strokes()[0]["strokes"] == 2
+    again = Player(clips())                                                  # the kernel died, or the page was opened anew
+    assert [(s["name"], s["who"], s["strokes"]) for s in again.left] == [("mine", "Ada", 2)]
+    again._asked(again, dict(do="take_left", name="mine", who="Ada"), [])
+    assert again.left == [] and again.correction["unsaved"] and "2 strokes" in again.correction["message"]
+    assert again.clips.labelings["mine"].audio[1, 6:8, 0].all()
+    again._asked(again, dict(do="undo"), [])
+    assert left_strokes()[0]["strokes"] == 1
+    again._asked(again, dict(do="save", name="other", who="Ada"), [])        # under another name: nothing is left of the old one
+    assert left_strokes() == [] and Player(clips()).left == [] and len(open_overlay("other", clips().labelings["harvested"])) == 1
+
+
+def test_opening_the_name_brings_the_strokes_back_too_and_no_stroke_goes_over_them(home):
+    first = Player(clips())
+    first.correct("harvested", "mine", "Ada")
+    paint(first, 2, 4)
+    again = Player(clips())
+    again.correct("harvested", "mine", "Ada")
+    assert len(again.overlay) == 1 and again.overlay.unsaved
+    paint(again, 5, 6)
+    assert left_strokes()[0]["strokes"] == 2
+    lone = Player(clips())
+    lone.clips.add("second", lone.clips.labelings["harvested"])
+    lone._asked(lone, dict(do="correct", base="second", name="mine", who="Ada"), [])      # over other labels: refused, nothing is lost
+    assert "correct 'harvested'" in lone.correction["message"] and left_strokes()[0]["strokes"] == 2
+    lone._asked(lone, dict(do="forget_left", name="mine", who="Ada"), [])
+    assert lone.left == [] and left_strokes() == []
+
+
+def test_strokes_of_other_clips_or_of_an_older_state_are_not_brought_back(home):
+    o = Overlay("mine", clips().labelings["harvested"], "harvested", "Ada")
+    o.paint("a", "Dog", "audio", 2, 4), keep_strokes(o)
+    assert Player(clips("wxyz")).left == [] and len(Player(clips()).left) == 1
+    other = Overlay("mine", clips().labelings["harvested"], "harvested", "Ben")
+    other.paint("b", "Dog", "audio", 2, 4), other.save()
+    with pytest.raises(ParameterError, match="saved by somebody"): take_up(open_overlay("mine", clips().labelings["harvested"], "Ada"))
+    player = Player(clips())
+    player._asked(player, dict(do="take_left", name="mine", who="Ada"), [])
+    assert "saved by somebody" in player.correction["message"] and len(player.left) == 1
+    player._asked(player, dict(do="take_left", name="mine", who="Eve"), [])
+    assert "not here any more" in player.correction["message"]
+
+
+def test_notes_and_marks_filter_the_list_and_count(home):
+    marks = Marks("set", "Ada")
+    bench = BrowseBench(clips(), marks=marks)
+    bench.player.show("b"), bench.player.note(f"  {BAD} hard to hear "), bench.player.mark("doubtful")
+    bench.player.show("c"), bench.player.mark("done")
+    assert marks.all()["b"]["note"] == f"{BAD} hard to hear" and marks.all()["b"]["state"] == "doubtful"
+    assert bench.table.progress == [1, 4, "1 of 4 done, 1 doubtful"]
+    ids = lambda option: (bench.table.where(marks=option), sorted(bench.table.view.index))[1]
+    assert ids("with a note") == ["b"] and ids("not done") == ["a", "b", "d"] and ids("done") == ["c"] and ids("doubtful") == ["b"]
+    bench.table.where(marks=""), bench.player.show("b"), bench.player.note(""), bench.player.mark("doubtful")
+    assert "b" not in marks.all()
+
+
+@browser
+def test_a_reload_offers_the_strokes_that_were_not_saved(chromium, home):
+    from bare import bare
+    bench = BrowseBench(clips(), marks=Marks("set", "Ada"))
+    bench.player.correction = {**bench.player.correction, "who": BAD}
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-line")
+        assert page.locator(".vl-left").is_hidden()
+        page.click(".vl-edit-button"), page.fill(".vl-overlay-name", "mine"), page.click(".vl-start")
+        lane = page.locator('.vl-lane.vl-edit[data-event="Dog"][data-modality="audio"], .vl-edit[data-event="Dog"][data-modality="audio"]').first
+        lane.wait_for()
+        page.focus(".vl-player"), page.keyboard.press("2")                   # the visual lane of the first event, at second 0
+        page.wait_for_function("() => document.querySelector('.vl-safe').textContent === 'not saved'")
+        page.fill(".vl-clip-note", "two dogs"), page.keyboard.press("Enter")
+        page.wait_for_function("() => document.querySelector('.vl-table .vl-line [data-cell=note]')?.textContent === 'two dogs'")
+        page.desk.die()                                                      # the kernel is gone
+        page.locator(".vl-player .vl-gone", has_text="The kernel is gone").wait_for()
+    again = BrowseBench(clips(), marks=Marks("set", "Ada"))
+    with bare(chromium, again) as page:
+        page.wait_for_selector(".vl-line")
+        page.locator(".vl-left", has_text="“mine” by").wait_for()
+        assert "1 stroke over harvested were kept" in page.inner_text(".vl-left") or "1 stroke over harvested" in page.inner_text(".vl-left")
+        assert page.locator(".vl-left img").count() == 0 and not page.evaluate("() => window.hacked")
+        assert page.input_value(".vl-clip-note") == "two dogs"
+        page.click('[data-left="take_left"]')
+        page.locator(".vl-correction", has_text="back is 1 stroke that was not saved").wait_for()
+        assert page.locator(".vl-left").is_hidden()
+        page.click(".vl-save")
+        page.locator(".vl-correction", has_text="saved as mine.json").wait_for()
+    saved = json.loads((home/"data/overlays/mine.json").read_text())
+    assert len(saved["edits"]) == 1 and saved["edits"][0]["who"] == BAD and left_strokes() == []
