@@ -106,8 +106,8 @@ FIGURES = {   # short name -> PaperFigure
 
 def figure_command(
     name:str,        # a short name of `FIGURES`
-    dataset="llp",
-    seeds="0,1,2",
+    dataset:str="llp",
+    seeds:str="0,1,2",
 ) -> str:
     "The command that draws a figure, or that there is nothing to measure in it."
     f = FIGURES[one_of("figure", name, FIGURES)]
@@ -126,8 +126,8 @@ def section(name:str) -> Section:
 
 def row_command(
     preset:str,           # or "" for a row whose system is not here
-    dataset="llp",
-    seeds="0,1,2",
+    dataset:str="llp",
+    seeds:str="0,1,2",
 ) -> str:
     "The command that makes a row, or the word that nobody here can."
     if not preset: return "published only"
