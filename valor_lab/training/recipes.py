@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from .config import PRESETS, TrainConfig, network_options, override
-from .parsing import teachers_like
 from ..core import ParameterError, atomic_path, fingerprint, load_plugins, need, one_of, resolve, safe_name, workspace
 from ..files import lock, visible
 from ..datasets import SPLIT_NAMES, copied_labels, describe_set, describe_shipped, is_described, list_labels, load_dataset
@@ -262,7 +261,10 @@ def made_labels(data, name:str, root="data"):
     if store is None:
         raise ParameterError(f"labels={name!r} are made of the teachers' embeddings, and {data.name} has no feature store: make it with: "
                              f"valor harvest {dataset}")
-    labels = LABEL_MAKERS[name](data, root, store, lambda: teachers_like(store.settings))
+    def teachers():
+        from valor_lab.training.parsing import teachers_like      # loads torch, which pages do without
+        return teachers_like(store.settings)
+    labels = LABEL_MAKERS[name](data, root, store, teachers)
     print(f"labels {name}: {labels.made}")
     return replace(data, labels=labels, labels_from=f"{name}: {labels.made}")
 
