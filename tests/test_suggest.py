@@ -98,11 +98,9 @@ def unannotated(n=60):
     return clips, np.stack([event, more], 2)
 
 
-def test_twenty_clips_marked_done_are_the_truth_of_tune(home):
+def annotated(clips, event, done):
+    "Somebody corrects the first twenty clips by the truth, and marks some of them as done."
     from valor_lab.labels import Marks, Overlay
-    from valor_lab.workbench import begin_tuning
-    clips, event = unannotated()
-    assert begin_tuning(clips).truth is None
     o = Overlay("mine", clips.labelings["harvested"], "harvested", "Ada")
     for c in clips.ids[:20]:
         for k, name in enumerate(clips.vocab.events):
@@ -111,13 +109,20 @@ def test_twenty_clips_marked_done_are_the_truth_of_tune(home):
     clips.add("mine", o.apply())
     clips.corrected["mine"] = "harvested"
     marks = Marks("set", "Ada")
-    for c in clips.ids[:19]: marks.set(c, "done")
+    for c in clips.ids[:done]: marks.set(c, "done")
+
+
+def test_twenty_clips_marked_done_are_the_truth_of_tune(home):
+    from valor_lab.labels import Marks
+    from valor_lab.workbench import begin_tuning
+    clips, event = unannotated()
+    assert begin_tuning(clips).truth is None
+    annotated(clips, event, 19)
     assert begin_tuning(clips).truth is None                                 # nineteen are not enough
-    marks.set(clips.ids[19], "done")
+    Marks("set", "Ada").set(clips.ids[19], "done")
     tuning = begin_tuning(clips)
     assert tuning.truth is not None and tuning.scores.ids == clips.ids[:20] and "20 clips marked done in “mine”, which are truth here" in tuning.split
     assert (tuning.truth.audio == event[:20]).all()
-    return clips
 
 
 @pytest.mark.skipif(CHROMIUM is None or sync_playwright is None, reason=MISSING)
@@ -160,8 +165,9 @@ def test_tune_without_truth_suggests_says_how_sure_and_rewards_no_bad_labels(chr
         bench.panel.update()
         page.wait_for_function("t => document.querySelector('[data-sum=\"F of clips\"] b').textContent === t", arg=f"{tuning._agreement()[1]:.1f} %")
         assert shown() < best and shown() < 100
-    annotated = test_twenty_clips_marked_done_are_the_truth_of_tune(home)
-    with bare(chromium, TuneBench(annotated, begin_tuning(annotated)), dark=dark) as page:
+    clips, event = unannotated()
+    annotated(clips, event, 20)
+    with bare(chromium, TuneBench(clips, begin_tuning(clips)), dark=dark) as page:
         page.wait_for_selector(".vl-tr")
         page.locator(".vl-panel h3", has_text="20 clips marked done in “mine”, which are truth here").wait_for()
         assert page.inner_text(".vl-all-optimum") == "all to optimum ▲" and page.locator(".vl-all-estimated").is_hidden()

@@ -94,7 +94,7 @@ class Names:
         self.exact = {unicodedata.normalize("NFC", e).strip(): e for e in self.events}
         self.loose = {k: v[0] for k, v in loose.items() if len(v) == 1}
 
-    def find(self, name):
+    def find(self, name:str):
         "The event that is meant, or None."
         return self.exact.get(unicodedata.normalize("NFC", name).strip(), self.loose.get(plain_words(name)))
 
@@ -156,10 +156,10 @@ def _marked(head, body, names):
 
 # %% ../../nbs/api/datasets/01_tables.ipynb #09f2bd26
 def read_sheet(
-    path,          # a CSV in whatever dialect
+    path:str|Path,          # a CSV in whatever dialect
     events=None,   # the names that labels may have; None: those that occur
     known=None,    # whether a cell names a clip, for tables without headings
-    labelled=True, # False: a list of clips, with or without labels
+    labelled:bool=True, # False: a list of clips, with or without labels
 ) -> Sheet:
     "Look at a table and take it for what it is; what was not understood is in `.odd`."
     (text, coding), name = _text(path), Path(path).name
