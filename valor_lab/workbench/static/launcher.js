@@ -31,7 +31,7 @@ function render({ model, el }) {
   const bar = h("div", { class: "vl-bar-of-buttons" }, field("preset", preset), field("labels", labels), field("epochs", epochs),
     field("seeds", seeds), field("overrides", overrides), field("device", device),
     field("engine", engine), h("span", { class: "vl-bar-of-buttons" }, start, stop));
-  const root = h("div", { class: "vl vl-launcher" }, h("h3", { text: "Train" }), bar, message, list, left, runs, tools, plots, log);
+  const root = h("div", { class: "vl vl-launcher" }, h("h3", { text: "Train", "aria-level": 2 }), bar, message, list, left, runs, tools, plots, log);
   el.append(root);
 
   function drawLabels() {
