@@ -108,7 +108,7 @@ def test_a_reload_offers_the_strokes_that_were_not_saved(chromium, home):
         lane = page.locator('.vl-lane.vl-edit[data-event="Dog"][data-modality="audio"], .vl-edit[data-event="Dog"][data-modality="audio"]').first
         lane.wait_for()
         page.focus(".vl-player"), page.keyboard.press("2")                   # the visual lane of the first event, at second 0
-        page.wait_for_function("() => document.querySelector('.vl-safe').textContent === 'kept, not saved'")
+        page.wait_for_function("() => document.querySelector('.vl-safe').textContent === 'not saved'")
         page.fill(".vl-clip-note", "two dogs"), page.keyboard.press("Enter")
         page.wait_for_function("() => document.querySelector('.vl-table .vl-line [data-cell=note]')?.textContent === 'two dogs'")
         page.desk.die()                                                      # the kernel is gone

@@ -255,3 +255,26 @@ def test_what_a_file_of_many_words_says_wrong_is_named(tmp_path, monkeypatch, ch
     (tmp_path/"data/mine/dataset.toml").write_text(text)
     with pytest.raises(ParameterError, match="dataset.toml") as e: recipe("mine")
     assert why in str(e.value)
+
+def test_llp_is_harvested_as_its_file_says_like_any_other_set(tmp_path, monkeypatch):
+    "Films under their eleven characters; streams stretched over ten segments; first labels by the published thresholds."
+    pytest.importorskip("av"), pytest.importorskip("lance")
+    from toy_teachers import toy_clip
+    from valor_lab.datasets import clip_files, describe_set, harvest_set, label_set
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    class Loud:
+        name, fingerprint, scale, width, modality = "loud", "loud", 1., 2, "audio"
+        def embed_clips(self, sounds, n_segments): return [np.tile([.8, .6], (n_segments, 1)).astype(np.float32) for _ in sounds]
+        def embed_text(self, captions): return np.tile([.8, .6], (len(captions), 1)).astype(np.float32)
+    weak = WeakLabels([f"clip{i:07d}_{i}_{i + 10}" for i in range(2)], np.eye(2, 25))
+    (tmp_path/"data/llp").mkdir(parents=True)
+    for f in ("AVVP_train.csv", "AVVP_val_pd.csv", "AVVP_test_pd.csv"): weak.to_csv(tmp_path/"data/llp"/f)
+    for c in weak.ids: toy_clip(tmp_path/f"data/llp/videos/{c[:11]}.mp4", [], [0, 1, 2])
+    assert {c: p.name for c, p in clip_files(describe_set("llp"), weak.ids).items()} == {c: f"{c[:11]}.mp4" for c in weak.ids}
+    store = harvest_set("llp", None, Loud(), progress=False)
+    assert store.settings["alignment"] == "published" and store.settings["n_segments"] == 10 and set(store.ids) == set(weak.ids)
+    with pytest.warns(UserWarning): labels = label_set("llp")
+    assert list_labels() == ["llp-harvested"] and labels.audio[0, :, 0].all() and not labels.audio[1, :, 0].any()     # 1 > θ = 0, where the list has it
+    (tmp_path/"data/llp/videos/clip0000000.mkv").write_bytes(b"")
+    stock = inventory("llp").set_index(["split", "what"])
+    assert stock.loc[("train", "recordings"), "here"] == 0 and "clip0000000" in stock.loc[("train", "recordings"), "how to get it"]

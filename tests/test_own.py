@@ -1,9 +1,9 @@
 """One's own clips: from a folder and a spreadsheet to a data set, harvested, trained and parsed by commands alone."""
-import json, os, shutil, string
+import json, os, re, shutil, unicodedata
 from pathlib import Path
 
 import numpy as np, pandas as pd, pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from valor_lab.core import ParameterError
 from valor_lab.datasets import (clip_files, describe_set, export_labels, fit_events, event_rows, import_labels, inventory, is_described, known, load_dataset,
@@ -120,6 +120,14 @@ def test_every_usual_coding_is_read(home, coding):
     assert weak_of(home)["Küche 1_0_10"] == {"Tür"}
 
 
+@pytest.mark.parametrize("raw", [b"sep=;\r\nfile;label\r\nb;Dog, Rain\r\n", "file;label\nb;Dog|Rain\n".encode("utf-16-le"), "file\tlabel\r\nb\tDog, Rain\r\n".encode("utf-16"),
+                                 b"file;label\rb;Dog,Rain\r", b"\n\nfile,label\nb,Dog,Rain", b"file;label;\n;;\nb;Dog,Rain;\n", "\ufefffile;label\n\u00a0b ;Dog ; Rain".encode()])
+def test_what_other_programs_put_around_a_table_does_no_harm(tmp_path, raw):
+    (tmp_path/"x.csv").write_bytes(raw)
+    sheet = read_sheet(tmp_path/"x.csv", ["Dog", "Rain"], lambda c: c == "b")
+    assert [(r.clip, r.events) for r in sheet.rows] == [("b", ["Dog", "Rain"])] and not sheet.odd
+
+
 def test_a_row_without_a_file_and_a_file_without_a_row_are_named(home):
     begun = new_dataset("kitchen", home/"clips", table(home, "file,label\nKüche 1,Dog\nkitchen_camera_00,Dog\nkitchen_camera_001,Cow\n"), "Dog,Cat")
     assert [r.split(":")[0] for r in sorted(begun.rows)] == ["weak.csv, line 3", "weak.csv, line 4"] and "'Cow'" in "".join(begun.rows)
@@ -133,28 +141,35 @@ def test_without_labels_nobody_has_said_anything(home):
     assert set(inventory("kitchen").what) == {"annotations", "weak labels", "truth", "recordings", "teachers' embeddings"}
 
 
-NAMES = ["Küche 1", "kitchen_camera_001", "kitchen_camera_002", "a.b", "2024-01-01 12.30", "b, c"]
-WORDS = ["Dog", "Rain", "Baby cry", "Knock, loud", "Tür"]
+NAMES = ["Küche 1", "kitchen_camera_001", "kitchen_camera_002", "a.b", "2024-01-01 12.30", "b, c", "O'Neil", 'the "big" one', "Straße", "日本 1"]
+WORDS = ["Dog", "Rain", "Baby cry", "Knock, loud", "Tür", 'Say "hi"', "v1.2", "A/B"]
+FORMS = [lambda n: n, str.upper, lambda n: n.replace(" ", "_"), lambda n: unicodedata.normalize("NFD", n), lambda n: f"C:\\Clips\\{n}", lambda n: f"clips/{n}"]
+
+
+def cells_of(row, separator):
+    "A row as a spreadsheet writes it."
+    return separator.join('"' + c.replace('"', '""') + '"' if any(s in c for s in (separator, '"', "\n")) else c for c in row)
 
 
 @st.composite
 def tables(draw):
     "Rows that a person means, and the text of a table that says so in some dialect."
     rows = draw(st.lists(st.tuples(st.sampled_from([*NAMES, "nobody"]), st.lists(st.sampled_from(WORDS), unique=True, max_size=3)), min_size=1, max_size=8))
-    separator, sign = draw(st.sampled_from(";,\t")), draw(st.sampled_from([", ", ",", ";", "|", " | "]))
-    by_event, ending, odd_case = draw(st.booleans()), draw(st.sampled_from(["", ".wav", ".MP4"])), draw(st.booleans())
-    head = draw(st.sampled_from([("filename", "event_labels"), ("Datei", "Klasse"), ("ID", "Labels"), ("Video Name", "Tags")]))
-    quote = lambda c: '"' + c.replace('"', '""') + '"' if any(s in c for s in (separator, '"', "\n")) else c
-    written = lambda e: e.upper().replace(" ", "_") if odd_case else e
-    lines = [separator.join(head)]
+    rows += draw(st.lists(st.sampled_from(rows), max_size=2))                                        # rows that stand there twice
+    separator, sign = draw(st.sampled_from(";,\t|")), draw(st.sampled_from([", ", ",", ";", "|", " | "]))
+    by_event, ending, odd_case = draw(st.booleans()), draw(st.sampled_from(["", ".wav", ".MP4", ".m4a"])), draw(st.booleans())
+    head = draw(st.sampled_from([("filename", "event_labels"), ("Datei", "Klasse"), ("ID", "Labels"), ("Video Name", "Tags"), ("FILE", "Ereignis")]))
+    turned, remark, form = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from(FORMS))
+    written = lambda e: unicodedata.normalize("NFD", e.upper()).replace(" ", "_") if odd_case else e
+    def line(*cells): return cells_of([*(cells[::-1] if turned else cells), *(["x, y; z"] if remark else [])], separator)
+    lines = [cells_of([*(head[::-1] if turned else head), *(["Bemerkung"] if remark else [])], separator)]
     for name, events in rows:
-        cells = [[e] for e in events] or [[]] if by_event else [events]
-        lines += [separator.join((quote(name + ending), quote(sign.join(map(written, c))))) for c in cells]
+        for es in [[e] for e in events] or [[]] if by_event else [events]: lines.append(line(form(name) + ending, sign.join(map(written, es))))
     text = draw(st.sampled_from(["\n", "\r\n"])).join([*lines, ""])
     return rows, text, draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
 
 
-@settings(max_examples=150)
+@settings(max_examples=250)
 @given(made=tables())
 def test_what_is_written_is_what_was_meant_or_the_row_is_named(made, tmp_path_factory):
     from valor_lab.datasets import Recordings
@@ -172,6 +187,60 @@ def test_what_is_written_is_what_was_meant_or_the_row_is_named(made, tmp_path_fa
     assert found == {n: e for n, e in meant.items() if n != "nobody"} and bool(lost) == ("nobody" in meant) and not sheet.odd
 
 
+@settings(max_examples=120)
+@given(rows=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(WORDS), st.integers(0, 5000), st.integers(1, 3000)), min_size=1, max_size=6),
+       style=st.sampled_from(["1.25", "1,25", "00:01.25", "0:00:01,25", "1.25 s"]), separator=st.sampled_from(";\t,"), coding=st.sampled_from(["utf-8-sig", "utf-16", "cp1252"]),
+       head=st.sampled_from([("file", "label", "onset", "offset"), ("Datei", "Klasse", "Beginn (s)", "Ende (s)"), ("Filename", "Event", "Start Time", "End Time")]))
+def test_times_are_read_as_they_were_meant_in_every_usual_spelling(rows, style, separator, coding, head, tmp_path_factory):
+    from valor_lab.datasets import Recordings
+    rows = [r for r in rows if coding != "cp1252" or "日" not in r[0]]
+    def told(ms):
+        comma = "," in style
+        m, s = (divmod(ms/1000, 60)) if ":" in style else (0, ms/1000)
+        number = f"{s:06.3f}" if ":" in style else f"{s:g}"
+        out = number if ":" not in style else f"{'0:' if style.count(':') == 2 else ''}{int(m):02}:{number}"
+        return (out.replace(".", ",") if comma else out) + (" s" if style.endswith("s") else "")
+    lines = [cells_of(head, separator), *(cells_of([n, e, told(a), told(a + d)], separator) for n, e, a, d in rows)]
+    path = tmp_path_factory.getbasetemp()/"times.csv"
+    path.write_bytes("\r\n".join([*lines, ""]).encode(coding))
+    if not rows: return
+    here = Recordings(NAMES)
+    sheet = read_sheet(path, WORDS, lambda c: here.find(c) is not None)
+    assert sheet.timed and not sheet.odd
+    assert [(here.find(r.clip)[0], *r.events, round(r.onset*1000), round(r.offset*1000)) for r in sheet.rows] == [(n, e, a, a + d) for n, e, a, d in rows]
+    assert ("decimal comma" in sheet.taken) == (any("," in told(x) for _, _, a, d in rows for x in (a, a + d)))
+
+
+@settings(max_examples=60)
+@given(marks=st.lists(st.tuples(st.sampled_from(NAMES), st.lists(st.booleans(), min_size=len(WORDS), max_size=len(WORDS))), min_size=1, max_size=6),
+       yes=st.sampled_from(["1", "x", "X", "yes", "ja", "TRUE", "✓"]), no=st.sampled_from(["", "0", "no", "FALSE", "-"]), separator=st.sampled_from(";,\t"))
+def test_a_column_for_each_event_is_understood(marks, yes, no, separator, tmp_path_factory):
+    from valor_lab.datasets import Recordings
+    path = tmp_path_factory.getbasetemp()/"marks.csv"
+    path.write_text("\n".join(cells_of(row, separator) for row in [["file", *WORDS], *([n, *(yes if m else no for m in ms)] for n, ms in marks)]), encoding="utf-8")
+    here = Recordings(NAMES)
+    sheet = read_sheet(path, WORDS, lambda c: here.find(c) is not None)
+    assert not sheet.odd and [(here.find(r.clip)[0], r.events) for r in sheet.rows] == [(n, [w for w, m in zip(WORDS, ms) if m]) for n, ms in marks]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(st.sampled_from(["Küche 1", "kitchen_camera_001", "kitchen_camera_002", "kitchen_camera_00", "Kueche 1", ""]), st.sampled_from(["Dog", "Cat", "Cow", "", "Dog, Cat"])),
+                     min_size=1, max_size=6))
+def test_each_row_is_in_the_set_or_named_and_each_file_has_a_row_or_is_named(home, rows):
+    lines = ["file;label", *(f"{c};{e}" for c, e in rows)]
+    fits = [c in ("Küche 1", "kitchen_camera_001", "kitchen_camera_002") and "Cow" not in e for c, e in rows]
+    try: begun = new_dataset("kitchen", home/"clips", table(home, "\n".join(lines)), "Dog,Cat", force=True)
+    except ParameterError as e: assert not any(fits) and "weak.csv" in str(e); return
+    named = {int(re.search(r"line (\d+)", r)[1]) for r in begun.rows}
+    blank = {n + 2 for n, (c, e) in enumerate(rows) if not c and not e}
+    assert named == {n + 2 for n, ok in enumerate(fits) if not ok} - blank
+    meant = {}
+    for (c, e), ok in zip(rows, fits):
+        if ok: meant.setdefault(c, set()).update(filter(None, e.split(", ")))
+    assert weak_of(home) == {f"{c}_{s}_{s + 10}": es for c, es in meant.items() for s in ((0, 10) if c.endswith("002") else (0,))}
+    assert set(begun.files) == {"Küche 1", "kitchen_camera_001", "kitchen_camera_002"} - set(meant)
+
+
 # formats
 
 @settings(max_examples=60)
@@ -184,6 +253,45 @@ def test_labels_come_back_from_every_format_exact_to_the_grid(kind, seed, T, sec
     written, _ = export_labels(some, kind, tmp_path_factory.mktemp("out")/"labels")
     again, odd, _ = import_labels(written, ids, vocab, T, some.durations)
     assert not odd and (again.audio == some.audio).all() and (again.visual == some.visual).all()
+
+
+AWKWARD = ['Say "hi"', "Knock, loud", "Türklingel", "🐶 Wuff 👍🏽", "a --> b", "-->", "<b>bold</b>", "x&amp;y", "Sound check", "audio Dog", "Dog", "both", "NOTE this", "= 1+1",
+           "0", "a;b|c", "A/B", "back\\slash", "Cafe\u0301", "%20", '"']
+
+
+@pytest.mark.parametrize("T, seconds", [(16, 10.), (10, 6.4), (30, 29.97), (1, .04), (5, 3600.)])
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_awkward_names_and_grids_come_back_from_every_format(tmp_path, kind, T, seconds):
+    "Segments of 10/16 s and of 0.64 s, clips of 29.97 s and of an hour, an event up to the clip's end, a clip without any."
+    vocab = Vocab("own", AWKWARD, AWKWARD, AWKWARD, *np.full((2, len(AWKWARD)), np.nan))
+    ids = ["Küche 1", "a%20b", 'q?"x"', "nothing", "Cafe\u0301", "-dash"]
+    y = np.random.default_rng(T).random((2, len(ids), T, len(vocab))) < .3
+    y[:, 3], y[:, 0, -1] = False, True
+    some = SegmentLabels(ids, *y, vocab, np.full(len(ids), seconds))
+    written, said = export_labels(some, kind, tmp_path/"labels")
+    again, odd, _ = import_labels(written, ids, vocab, T, some.durations)
+    assert not odd and (again.audio == y[0]).all() and (again.visual == y[1]).all()
+    f = FORMATS[kind]
+    assert ("heard or seen" in " ".join(said)) == (not f.modality) and ("clips without an event" in " ".join(said)) == bool(f.lacks and not f.each)
+    assert ("whole milliseconds" in " ".join(said)) == (f.coarse and T*1000 % 10 == 0 and round(seconds*1000) % T > 0)
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_a_name_with_a_line_end_is_refused_by_every_format_and_nothing_is_written(tmp_path, kind):
+    vocab = Vocab("own", ["two\nlines"], ["x"], ["x"], [0], [0])
+    with pytest.raises(ParameterError, match="line end"): export_labels(SegmentLabels(["a"], *np.ones((2, 1, 2, 1), bool), vocab), kind, tmp_path/"out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", sorted(k for k in FORMATS))
+def test_windows_of_a_recording_come_back_from_every_format(tmp_path, kind):
+    vocab = Vocab("own", AWKWARD, AWKWARD, AWKWARD, *np.full((2, len(AWKWARD)), np.nan))
+    ids = ["Küche 1_0_10", "Küche 1_10_20", "Küche 1_20_30"]
+    parts, y = {c: ("Küche 1", 10.*n) for n, c in enumerate(ids)}, np.random.default_rng(1).random((2, 3, 16, len(AWKWARD))) < .4
+    some = SegmentLabels(ids, *y, vocab, [10.]*3)
+    written, _ = export_labels(some, kind, tmp_path/"labels", parts=parts)
+    again, odd, _ = import_labels(written, ids, vocab, 16, some.durations, parts=parts)
+    assert not odd and (again.audio == y[0]).all() and (again.visual == y[1]).all()
 
 
 FOREIGN = {   # how other tools write these labels, as their documents show it
@@ -225,6 +333,14 @@ def test_an_elan_file_made_by_hand_is_read_by_its_tiers(tmp_path):
 def test_a_file_that_is_not_what_it_seems_is_named(tmp_path, name, text):
     (tmp_path/name).write_text(text)
     with pytest.raises(ParameterError, match="x\\."): import_labels([tmp_path/name], ["film"], LLP, 10)
+
+
+@pytest.mark.parametrize("name, text", [("film.txt", "0.0\t1.0\tSound check\n"), ("film.vtt", "WEBVTT\n\n00:00.000 --> 00:01.000\nSound check\n")])
+def test_a_label_of_another_tool_that_begins_with_a_word_for_a_stream_is_the_event_of_that_name(tmp_path, name, text):
+    vocab = Vocab("own", ["Sound check", "Dog"], ["x", "x"], ["x", "x"], [0, 0], [0, 0])
+    (tmp_path/name).write_text(text)
+    labels, odd, said = import_labels([tmp_path/name], ["film"], vocab, 10)
+    assert not odd and labels.audio[0, 0].tolist() == labels.visual[0, 0].tolist() == [True, False] and "heard or seen" in said[0]
 
 
 def test_windows_leave_as_one_recording_and_come_back_as_windows(tmp_path):
@@ -349,3 +465,25 @@ def test_a_workspace_of_version_0_1_opens_where_it_was(tmp_path, monkeypatch):
     clips = load_clips("llp", "val")
     assert {"truth", "mine", "mended"} <= set(clips.labelings) and not clips.complaints and presets("data/thresholds") == ["first"]
     assert clips.labelings["mended"].audio[0, :2, LLP.index("Dog")].all() and list_overlays() == ["mended"]
+
+
+def test_events_of_any_letters_survive_labels_overlays_thresholds_and_the_file(home):
+    from valor_lab.datasets import save_labels
+    from valor_lab.harvest import Thresholds, own_thresholds
+    from valor_lab.labels import Overlay, open_overlay
+    begun = new_dataset("kitchen", home/"clips", None, ['"Knock, loud"', *(json.dumps(e, ensure_ascii=False).replace('\\"', '""').replace("\\\\", "\\") for e in AWKWARD if e != "Knock, loud")])
+    vocab = describe_set("kitchen").vocab
+    assert set(vocab.events) == set(begun.events) == set(AWKWARD)
+    y = np.random.default_rng(0).random((2, 2, 4, len(vocab))) < .4
+    some = SegmentLabels(["Küche 1_0_10", "b"], *y, vocab)
+    save_labels(some, "mine")
+    again = load_labels("mine", vocab=vocab)
+    assert again.vocab.events == vocab.events and (again.audio == y[0]).all() and (again.visual == y[1]).all()
+    o = Overlay("o", some, "mine", "Ada")
+    for e in vocab.events: o.paint("b", e, "audio", 0, 1, not some.audio[1, 0, vocab.index(e)])
+    o.save()
+    assert (open_overlay("o", some).apply().audio == o.apply().audio).all() and len(o) == len(vocab)
+    t = own_thresholds(vocab.with_thresholds(np.arange(len(vocab)), -np.arange(len(vocab))))
+    t.save(home/"ws/data/thresholds/t.toml")
+    back = Thresholds.load(home/"ws/data/thresholds/t.toml", vocab)
+    assert np.array_equal(back.clip, t.clip) and np.array_equal(back.clap, t.clap)

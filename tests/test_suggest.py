@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from browser import CHROMIUM, MISSING, sync_playwright
 from valor_lab.harvest import Scores, clip_claims, estimated_f, estimated_thresholds, estimates, suggestions
 from valor_lab.labels import WeakLabels
 from valor_lab.vocab import Vocab
@@ -71,3 +72,103 @@ def test_windows_of_one_recording_count_as_the_one_thing_that_was_labelled():
     r = suggestions(scores, weak, bags=bags).loc[("Dog", "audio")]
     assert r.threshold == 5 and r.F == 100 and r.listed == 2
     assert suggestions(scores, weak).loc[("Dog", "audio")].threshold < 1     # window by window the silent ones would have to be claimed
+
+
+# ---- in the page
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    (tmp_path/"data").mkdir()
+    return tmp_path
+
+
+def unannotated(n=60):
+    "Clips with weak labels, scores, and labels harvested from them; nobody annotated a second."
+    from valor_lab.harvest import Thresholds, elaborate
+    from valor_lab.workbench import Clips
+    vocab = Vocab("two", ["Dog", "Cat"], ["a", "b"], ["a", "b"], [np.nan] * 2, [np.nan] * 2)
+    (x, listed, event), (z, other, more) = world(.4, n, 1), world(.4, n, 2)
+    ids = [f"c{k:02d}" for k in range(n)]
+    scores = Scores(ids, np.stack([x, z], 2), np.stack([z[::-1], x], 2), vocab, np.full(n, 10.))
+    weak = WeakLabels(ids, np.stack([listed, other], 1), vocab)
+    t = Thresholds(np.full(2, 2.), np.full(2, 2.), vocab, dict(method="made up"))
+    clips = Clips(dict(harvested=elaborate(scores, weak, t)), weak, None, scores=scores, name="set", split="train")
+    clips.thresholds = dict(audio=t.clap, visual=t.clip)
+    return clips, np.stack([event, more], 2)
+
+
+def annotated(clips, event, done):
+    "Somebody corrects the first twenty clips by the truth, and marks some of them as done."
+    from valor_lab.labels import Marks, Overlay
+    o = Overlay("mine", clips.labelings["harvested"], "harvested", "Ada")
+    for c in clips.ids[:20]:
+        for k, name in enumerate(clips.vocab.events):
+            for t in range(10): o.paint(c, name, "audio", t, t + 1, bool(event[clips.place[c], t, k]))
+    o.save()
+    clips.add("mine", o.apply())
+    clips.corrected["mine"] = "harvested"
+    marks = Marks("set", "Ada")
+    for c in clips.ids[:done]: marks.set(c, "done")
+
+
+def test_twenty_clips_marked_done_are_the_truth_of_tune(home):
+    from valor_lab.labels import Marks
+    from valor_lab.workbench import begin_tuning
+    clips, event = unannotated()
+    assert begin_tuning(clips).truth is None
+    annotated(clips, event, 19)
+    assert begin_tuning(clips).truth is None                                 # nineteen are not enough
+    Marks("set", "Ada").set(clips.ids[19], "done")
+    tuning = begin_tuning(clips)
+    assert tuning.truth is not None and tuning.scores.ids == clips.ids[:20] and "20 clips marked done in “mine”, which are truth here" in tuning.split
+    assert (tuning.truth.audio == event[:20]).all()
+
+
+@pytest.mark.skipif(CHROMIUM is None or sync_playwright is None, reason=MISSING)
+@pytest.mark.parametrize("dark", (False, True))
+def test_tune_without_truth_suggests_says_how_sure_and_rewards_no_bad_labels(chromium, home, dark):
+    pytest.importorskip("anywidget")
+    from bare import bare
+    from valor_lab.workbench import TuneBench, begin_tuning, uncertainty
+    clips, _ = unannotated()
+    tuning = begin_tuning(clips)
+    bench = TuneBench(clips, tuning)
+    hints, guesses = tuning.suggested(), tuning.estimated()
+    with bare(chromium, bench, dark=dark) as page:
+        page.wait_for_selector(".vl-tr"), page.wait_for_selector(".vl-line")
+        note = page.inner_text(".vl-panel .vl-note")
+        assert "no truth" in note and "▲ is suggested" in note and "◆ is estimated" in note
+        assert page.locator(".vl-all-published").is_disabled() and page.inner_text(".vl-all-optimum") == "all to suggested ▲"
+        dog = page.locator('.vl-tr[data-event="Dog"] .vl-hist[data-teacher="clap"]')
+        assert dog.locator(".vl-optimum button").get_attribute("aria-label").startswith("apply the suggested value")
+        assert dog.locator(".vl-estimated button").get_attribute("title") == f"estimated {guesses.threshold['Dog', 'audio']:.2f}: apply"
+        # the list begins with what is most uncertain
+        first = page.locator(".vl-table", has=page.locator("h3", has_text="Clips")).first.locator(".vl-line").first
+        assert first.get_attribute("data-id") == clips.ids[int(np.argmax(uncertainty(clips)))]
+        # how sure it is, and the curve over clips
+        page.click('.vl-name:text-is("Dog")')
+        page.wait_for_selector('.vl-panel[data-curve="Dog"]')
+        r = hints.loc[("Dog", "audio")]
+        said = page.locator(".vl-sure").all_inner_texts()
+        assert any(f"▲ {r.threshold:.1f}, in 95 % of resamples of the clips {r.low:.1f} to {r.high:.1f}; F of clips {r.F:.0f} %" in t for t in said)
+        # to the suggestion, to the estimate, and to labels everywhere: never better than the suggestion
+        number = page.locator('.vl-tr[data-event="Dog"] input[type=number]').nth(1)
+        shown = lambda: float(page.inner_text('[data-sum="F of clips"] b').removesuffix(" %"))
+        at = lambda v: page.wait_for_function("v => Math.abs(document.querySelectorAll('.vl-tr[data-event=Dog] input[type=number]')[1].value - v) < .06", arg=v)
+        page.click(".vl-all-optimum"), at(r.threshold)
+        best = shown()
+        page.click(".vl-all-estimated"), at(guesses.threshold["Dog", "audio"])
+        page.evaluate("() => document.activeElement.blur()")
+        for event in ("Dog", "Cat"):
+            for teacher in ("clip", "clap"): tuning.move(event, teacher, -1e6)
+        bench.panel.update()
+        page.wait_for_function("t => document.querySelector('[data-sum=\"F of clips\"] b').textContent === t", arg=f"{tuning._agreement()[1]:.1f} %")
+        assert shown() < best and shown() < 100
+    clips, event = unannotated()
+    annotated(clips, event, 20)
+    with bare(chromium, TuneBench(clips, begin_tuning(clips)), dark=dark) as page:
+        page.wait_for_selector(".vl-tr")
+        page.locator(".vl-panel h3", has_text="20 clips marked done in “mine”, which are truth here").wait_for()
+        assert page.inner_text(".vl-all-optimum") == "all to optimum ▲" and page.locator(".vl-all-estimated").is_hidden()
+        assert page.locator('[data-sum="audio"]').count() == 1

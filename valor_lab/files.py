@@ -18,7 +18,7 @@ from .core import ParameterError, atomic_path, half_name, is_alive, process, swe
 
 # %% ../nbs/api/01_files.ipynb #0d0c5e93
 def visible(
-    folder,            # where to look; one that is not there holds nothing
+    folder:str|Path,   # where to look; one that is not there holds nothing
     pattern:str="*",   # as of `Path.glob`
 ) -> list:
     "The files and folders of that pattern, sorted, without those whose name, or that of a folder on the way, begins with a dot."
@@ -30,7 +30,7 @@ class MissingFile(ParameterError, FileNotFoundError):
     "There is no such file."
 
 def read_bytes(
-    path,
+    path:str|Path,
     limit:int=16 << 20,   # refuse files that are larger
 ) -> bytes:
     "The content of an ordinary file of bounded size."
@@ -46,7 +46,7 @@ def read_bytes(
     except ParameterError: raise
     except (OSError, ValueError) as e: raise ParameterError(f"{path.name}: cannot be read ({getattr(e, 'strerror', None) or e})") from None
 
-def read_text(path, limit:int=16 << 20) -> str:
+def read_text(path:str|Path, limit:int=16 << 20) -> str:
     "A text file, with or without a byte order mark."
     try: return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as e: raise ParameterError(f"{Path(path).name}: not a text file ({e.reason} at byte {e.start})") from None
@@ -64,7 +64,7 @@ def _checked(found, path, keys, kind, what):
 
 def _cause(e): return f"{type(e).__name__}: {str(e)[:120]}" if str(e) else type(e).__name__
 
-def parse_json(text, path, keys=(), kind=dict):
+def parse_json(text:str, path:str|Path, keys=(), kind=dict):
     "What a JSON text says; `path` is for the message."
     try:
         found = json.loads(text)
@@ -75,7 +75,7 @@ def parse_json(text, path, keys=(), kind=dict):
     return _checked(found, path, keys, kind, "JSON")
 
 def read_json(
-    path,
+    path:str|Path,
     keys=(),              # which must be there
     kind:type=dict,       # of the whole
     limit:int=16 << 20,   # bytes
@@ -84,7 +84,7 @@ def read_json(
     return parse_json(read_text(path, limit), path, keys, kind)
 
 # %% ../nbs/api/01_files.ipynb #dfb30dff
-def parse_toml(text, path, keys=()) -> dict:
+def parse_toml(text:str, path:str|Path, keys=()) -> dict:
     "What a TOML text says; `path` is for the message."
     bare = re.sub(r'"(?:[^"\\\n]|\\.)*"', "x", text)
     if re.search(r"(?:[\w-]+[ \t]*\.[ \t]*){32}|(?:[\[{][\s=\w,]{0,40}){64}|0[xob][\da-fA-F_]{64}", bare):
@@ -94,13 +94,13 @@ def parse_toml(text, path, keys=()) -> dict:
         raise ParameterError(f"{Path(path).name}: not a TOML file ({_cause(e)})") from None
     return _checked(found, path, keys, dict, "TOML")
 
-def read_toml(path, keys=(), limit:int=4 << 20) -> dict:
+def read_toml(path:str|Path, keys=(), limit:int=4 << 20) -> dict:
     "What a TOML file says."
     return parse_toml(read_text(path, limit), path, keys)
 
 # %% ../nbs/api/01_files.ipynb #135bf322
 def read_table(
-    path,
+    path:str|Path,
     columns:dict=None,       # name -> str, float or int, those that are needed; None: all, as pandas understands them
     limit:int=128 << 20,     # bytes
     **options,               # of `pandas.read_csv`, where `columns` is None
@@ -187,7 +187,7 @@ def _sound(x, name):
     return x
 
 def read_array(
-    path,                 # a .npy file
+    path:str|Path,        # a .npy file
     kinds:str="biuf",     # of NumPy: b bool, i u f numbers, U text
     mapped:bool=False,    # leave it on the disk
     limit:int=1 << 30,    # bytes, unless it is mapped
@@ -207,7 +207,7 @@ def read_array(
 
 # %% ../nbs/api/01_files.ipynb #85eb8904
 def read_arrays(
-    path,                 # an .npz file
+    path:str|Path,        # an .npz file
     names=None,           # which of its arrays; None: all
     kinds:str="biufU",
     limit:int=1 << 30,    # bytes, all together
@@ -244,7 +244,7 @@ def _member(z, info, name, kinds, limit):
 
 # %% ../nbs/api/01_files.ipynb #c2a69961
 def tail(
-    path,
+    path:str|Path,
     lines:int=40,
     limit:int=1 << 16,   # bytes: a log of any size costs the same
 ) -> str:
@@ -275,7 +275,7 @@ def utc() -> str:
 # %% ../nbs/api/01_files.ipynb #08cf7550
 @contextlib.contextmanager
 def lock(
-    path,                     # what is guarded, a file or the name of a piece of work in a folder; the lock lies beside it
+    path:str|Path,            # what is guarded, a file or the name of a piece of work in a folder; the lock lies beside it
     wait:float=0.,            # seconds to wait for whoever holds it
     doing:str="is writing",   # what a second one is told
 ):
@@ -325,7 +325,7 @@ def _create(place, me) -> bool:
     finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/api/01_files.ipynb #e35d454f
-def lock_owner(place):
+def lock_owner(place:str|Path):
     "Who holds a lock file; None if nobody, {} if it does not say."
     try: return read_json(place, ("machine", "pid", "began", "token"), limit=1 << 16)
     except MissingFile: return None
@@ -395,7 +395,7 @@ def _release(place, me, took_over=False):
 # %% ../nbs/api/01_files.ipynb #a12112d9
 @contextlib.contextmanager
 def atomic_folder(
-    path,   # where the finished folder shall be; must not exist
+    path:str|Path,   # where the finished folder shall be; must not exist
 ):
     "Yield a new folder beside `path`; it gets its name when the block ends well, and is deleted when it does not."
     path = Path(path)
@@ -436,7 +436,7 @@ def mark(
 _VERSION = re.compile(r"(\d{6})\.(\d{8}T\d{6}Z)\.([\w-]*)(?:\.\w+)?", re.ASCII)
 
 def kept(
-    path,   # a file that `save_file` wrote
+    path:str|Path,   # a file that `save_file` wrote
 ) -> list:
     "Its versions, the oldest first: dicts of `version`, `when`, `who`, `path`, and `now` for the one in force."
     path, out = Path(path), []
@@ -451,7 +451,7 @@ def kept(
 
 # %% ../nbs/api/01_files.ipynb #91e235a8
 def save_file(
-    path,
+    path:str|Path,
     content,           # text or bytes
     seen:str=None,     # `mark` of what the writer knows to be there; None: what is there now
     who:str=None,      # None: the login name
@@ -480,7 +480,7 @@ def _keep(path, data, who, before, when=None):
     return dict(version=n, path=p, now=False)
 
 # %% ../nbs/api/01_files.ipynb #2b1f623d
-def told(path, versions=None) -> str:
+def told(path:str|Path, versions=None) -> str:
     "Who saved a file last, and when, in a sentence for a writer who comes second."
     last = next((v for v in reversed(kept(path) if versions is None else versions) if v["now"]), None)
     if last is None:
@@ -490,7 +490,7 @@ def told(path, versions=None) -> str:
     return f"{Path(path).name} was saved by {who} at {when} UTC in the meantime; nothing was saved. Choose another name, or open it anew"
 
 def restore(
-    path,
+    path:str|Path,
     version:int,   # one of `kept`
 ) -> Path:
     "Take a save back: put an older version in force, as the newest save."

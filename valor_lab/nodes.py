@@ -102,7 +102,7 @@ def _look(package):
 
 _look.__module__ = "__main__"
 
-def check_nodes(ray, package="valor_lab", seconds=240):
+def check_nodes(ray, package:str="valor_lab", seconds=240):
     "Raise `ParameterError` for the first node that lacks the package, or has another version of it."
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
     mine, waiting = getattr(importlib.import_module(package), "__version__", "") if importlib.util.find_spec(package) else "", {}

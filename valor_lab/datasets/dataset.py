@@ -21,7 +21,7 @@ from ..media import find_clips
 REGISTERED = {}   # data set -> what `register_dataset`, below, was told
 _SEEN = {}        # described data set -> the data folder in which its file was seen last
 
-def known(name:str, root="data") -> str:
+def known(name:str, root:str|Path="data") -> str:
     "`name`, if it is a data set; plug-ins are imported before anything is called unknown."
     own, ours = find_description(name, root), find_shipped(name)
     if ours is None and name not in REGISTERED: load_extension(name)
@@ -40,32 +40,32 @@ def _asked(name, what, *words):
     except Exception as e:
         raise ParameterError(f"data set {name!r}: the {what} that a plug-in registered raised {type(e).__name__}: {e}") from e
 
-def is_described(name:str, root="data") -> bool:
+def is_described(name:str, root:str|Path="data") -> bool:
     "Whether a data set is one that a `dataset.toml` describes."
     return known(name, root) not in REGISTERED
 
-def root_of(name:str, root="data"):
+def root_of(name:str, root:str|Path="data"):
     "The data folder of a described data set: `root`, or where it was seen last; of others `root`."
     seen = _SEEN.get(name)
     if seen is not None and find_description(name, root) is None and find_description(name, seen) is not None: root = seen
     known(name, root)
     return root
 
-def media_of(name:str, ids, root="data", size="small") -> dict:
+def media_of(name:str, ids, root:str|Path="data", size:str="small") -> dict:
     "Clip -> media file, or the window of one, for the clips of a data set that have one."
     if is_described(name, root): return clip_files(describe_set(name, root, size), ids)
     folder = dataset_folder(name, root, size)/"videos"
     if not folder.is_dir(): return {}
     return {r.id: r.path for r in find_clips(list(ids), folder).itertuples() if r.path is not None}
 
-def list_datasets(root="data") -> list:
+def list_datasets(root:str|Path="data") -> list:
     "Every data set that can be asked for."
     return sorted({*list_shipped(), *REGISTERED, *list_descriptions(root)})
 
 # %% ../../nbs/api/datasets/09_dataset.ipynb #80dbf353
 def dataset_folder(
     name:str,           # "llp" or "demo", one that a file describes, or one that was registered
-    root="data",        # the data folder
+    root:str|Path="data",        # the data folder
     size:str="small",   # of a set that comes in sizes
 ) -> Path:
     "The folder of a data set: `data/llp`, or `data/demo/SIZE`."
@@ -76,7 +76,7 @@ def dataset_folder(
 def read_split(
     name:str,                  # "llp" or "demo"
     split:str="train",         # "train", "val" or "test"
-    root="data",
+    root:str|Path="data",
     size:str="small",          # of a set that comes in sizes
     revision:str="",           # "2020": LLP's audio file as first published
 ):
@@ -92,7 +92,7 @@ def read_split(
 # %% ../../nbs/api/datasets/09_dataset.ipynb #5fda9f23
 def inventory(
     name:str="llp",      # data set
-    root="data",
+    root:str|Path="data",
     size:str="small",    # of a set that comes in sizes
 ) -> pd.DataFrame:
     "What is on this disk: `what, split, here, of, how to get it`."
@@ -107,7 +107,7 @@ def inventory(
     return pd.DataFrame(rows, columns=["what", "split", "here", "of", "how to get it"])
 
 # %% ../../nbs/api/datasets/09_dataset.ipynb #b8582f41
-def store_path(name, root, size):
+def store_path(name:str, root:str|Path, size):
     "The feature store of a data set, if it was harvested: `data/stores/llp` or `data/stores/demo-SIZE`."
     if is_described(name, root): return own_store(name, root, size)
     from valor_lab.harvest import FeatureStore, has_store
@@ -117,7 +117,7 @@ def store_path(name, root, size):
 # %% ../../nbs/api/datasets/09_dataset.ipynb #37ae230a
 def load_dataset(
     name:str,                   # "llp" or "demo"
-    root="data",                # the data folder
+    root:str|Path="data",       # the data folder
     split:str="train",          # "train", "val" or "test"
     features:str="classic",     # a kind that its file names, "store" for the teachers' embeddings, or None for labels only
     labels=None,                # dense labels: a name under data/labels, SegmentLabels, or None for the harvested ones, where they are

@@ -10,6 +10,7 @@ __all__ = ['KEYS', 'SPLIT_NAMES', 'UNPOOLED', 'FILE', 'SHIPPED', 'made_captions'
 # %% ../../nbs/api/datasets/02_description.ipynb #8213d052
 import json, math, re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ KEYS = ("task", "segment_seconds", "n_segments", "window", "alignment", "media",
 SPLIT_NAMES = ("train", "val", "test")   # the splits that a data set may have
 
 def read_description(
-    path,            # a dataset.toml
+    path:str|Path,   # a dataset.toml
     name:str=None,   # None: that of the folder
     folder=None,     # where the files are that it names; None: its own folder
     size:str="",     # of a set that comes in sizes
@@ -240,7 +241,7 @@ def _media(word, folder, ours):
                              f"{workspace().name}/valor.toml to let it be used")
     return path
 
-def media_allowed(path, folder) -> bool:
+def media_allowed(path:str|Path, folder:str|Path) -> bool:
     "Whether media of a folder may be used: it lies in the workspace, beside the data set's file, or is named in `valor.toml`."
     real = Path(path).resolve()
     return any(real.is_relative_to(Path(f).resolve()) for f in (folder, workspace(), resolve("data"), *read_settings().media_folders))
@@ -255,7 +256,7 @@ def description_toml(
     splits:dict,        # split -> file
     truth=None,         # split -> file
     segment_seconds=None, n_segments=None, window=None,
-    weak=True,          # False: nobody labelled the clips
+    weak:bool=True,     # False: nobody labelled the clips
 ) -> str:
     "A `dataset.toml` as text, with captions made from the names."
     lines = ["# A data set of valor_lab: change captions, add events and keep thresholds here.", 'task = "avvp"']
@@ -276,31 +277,34 @@ def description_toml(
 FILE = "dataset.toml"                # what describes a data set
 SHIPPED = "datasets/descriptions"    # where the package keeps those of the library
 
-def find_description(name:str, root="data"):
+def find_description(name:str, root:str|Path="data"):
     "The `dataset.toml` of a data set below `root`, or None."
     try: path = resolve(root)/safe_name(name)/FILE
     except ParameterError: return None
     return path if path.is_file() else None
 
-def list_descriptions(root="data") -> list:
+def list_descriptions(root:str|Path="data") -> list:
     "Names of the data sets below `root` that are described by a file."
     root = resolve(root)
     found = sorted(p.parent.name for p in root.glob(f"*/{FILE}")) if root.is_dir() else []
     return [n for n in found if re.fullmatch(r"[\w+][\w.+-]{0,119}", n, re.ASCII)]
 
+@lru_cache(1)
+def _shipped_files(): return {p.stem: p for p in sorted(shipped(SHIPPED).glob("*.toml"))}
+
 def list_shipped() -> list:
     "Names of the data sets that the package describes."
-    return sorted(p.stem for p in shipped(SHIPPED).glob("*.toml"))
+    return sorted(_shipped_files())
 
 def find_shipped(name:str):
     "The file that describes a data set of the library, or None."
-    return shipped(SHIPPED)/f"{name}.toml" if name in list_shipped() else None
+    return _shipped_files().get(name)
 
-def feature_kinds(task="avvp") -> tuple:
+def feature_kinds(task:str="avvp") -> tuple:
     "The kinds of features that the library's sets for a task have."
     sets = [d for d in map(describe_shipped, list_shipped()) if d.task == task]
     return tuple(dict.fromkeys(k for d in sets for k in d.features))
 
-def describe_shipped(name:str, root="data", size="small") -> Description:
+def describe_shipped(name:str, root:str|Path="data", size:str="small") -> Description:
     "What the library's file says of one of its data sets."
     return read_description(find_shipped(name), name, resolve(root)/name, size)

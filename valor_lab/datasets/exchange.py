@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import pandas as pd
 
-from ..core import ParameterError, atomic_path, need, one_of
+from ..core import ParameterError, atomic_path, check_writable, need, one_of
 from ..files import parse_json, read_bytes, read_text
 from ..labels import SegmentLabels
 from .formats import CLIPS, FORMATS, Format, event_rows, fit_events, joined, named_back, tagged, told_time, untagged
@@ -120,21 +120,22 @@ def _write_elan(rows, clips, path):
     if not len(rows): eaf.add_tier("audio")
     with atomic_path(path) as tmp: eaf.to_file(str(tmp), pretty=True); tmp.with_suffix(".bak").unlink(missing_ok=True)
 
-def _read_elan(path):
+def _read_elan(path, events=()):
     data, name, out = read_bytes(path, 64 << 20), Path(path).name, []
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data: raise ParameterError(f"{name} declares entities, which no file of ELAN does: refused")
     try: eaf = need("pympi", "labels").Elan.Eaf(str(path))
     except ImportError: raise
     except Exception as e: raise ParameterError(f"{name} is no file of ELAN: {type(e).__name__}: {e}") from None
     for tier in eaf.get_tier_names():
-        m, event = untagged(tier)
+        m, event = untagged(tier, events)
         if m == "" and untagged(f"{tier} x")[0]: m, event = untagged(f"{tier} x")[0], ""      # a tier called `audio`
         for on, off, value, *_ in eaf.get_annotation_data_for_tier(tier):
-            vm, said = untagged(value or "")
+            own = next((x for x in ("audio", "visual") if value and tier == tagged(x, value)), None)      # as it is written here
+            vm, said = (own, value) if own else untagged(value or "", events)
             out.append((Path(path).stem, said or event, vm or m, on/1000, off/1000))
     return event_rows(out)
 
-FORMATS["elan"] = Format("ELAN", ".eaf", _write_elan, _read_elan, each=True, lacks="times are whole milliseconds")
+FORMATS["elan"] = Format("ELAN", ".eaf", _write_elan, _read_elan, each=True, lacks=CLIPS, asks=True, coarse=True)
 
 # %% ../../nbs/api/datasets/06_exchange.ipynb #5b29a9ff
 _AWKWARD = re.compile(r"[/\\:*?<>|%]")
@@ -152,6 +153,7 @@ def export_labels(
     force=False,      # True: files that are there are written over
 ):                    # (files written, sentences: what the format cannot hold)
     "Write a labeling in another tool's format."
+    check_writable([*labels.ids, *labels.vocab.events], FORMATS[one_of("kind", kind, FORMATS)].title)
     f, out, parts = FORMATS[one_of("kind", kind, FORMATS)], Path(out), parts or {}
     rows, durations = labels.to_frame(), labels.segment_seconds*labels.n_segments
     clips = _clip_table(labels.ids, durations, parts, files or {})
@@ -183,8 +185,9 @@ def _said(f, rows, clips):
     "What this format does not hold of these labels."
     out, silent = [], len(set(clips["clip"]) - set(rows["clip"]))
     if not f.modality: out.append(f"{f.title} has no field for heard or seen: there is a file for each")
-    if f.lacks == CLIPS and silent and not f.each: out.append(f"{f.lacks}: {silent} of {len(clips)}")
-    elif f.lacks and f.lacks != CLIPS: out.append(f.lacks)
+    if f.lacks and silent and not f.each: out.append(f"{f.lacks}: {silent} of {len(clips)}")
+    odd = sum(abs(t*1000 - round(t*1000)) > 1e-6 for t in (*rows["onset"], *rows["offset"])) if f.coarse else 0
+    if odd: out.append(f"times are whole milliseconds: {odd:,} of {2*len(rows):,} are rounded")
     return out
 
 # %% ../../nbs/api/datasets/06_exchange.ipynb #ee3edf2a

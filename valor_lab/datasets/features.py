@@ -89,7 +89,7 @@ Dataset.__repr__ = lambda self: (
 
 # %% ../../nbs/api/datasets/04_features.ipynb #f9de0933
 def read_feature(
-    path,    # a .npy file
+    path:str|Path,    # a .npy file
     shape,   # what it must hold; None for a free size
 ):
     "One clip's features, float32. Another shape, NaN, inf or pickled code is a `ParameterError` that names the file."
@@ -138,13 +138,13 @@ def feature_files(
 
 # %% ../../nbs/api/datasets/04_features.ipynb #131ed69b
 def read_features(
-    folder,          # holds ID.npy
+    folder:str|Path,          # holds ID.npy
     ids,             # clips that all have a file
     shape,           # of one file, before pooling
     cache=None,      # an .npy file that keeps the result; None: nothing is kept
     n_segments=None, # T; None: told by the number of rows, as in the published features
-    kept=False,      # True: as the files have them, not pooled
-    short=True,      # as in `feature_files`
+    kept:bool=False,      # True: as the files have them, not pooled
+    short:bool=True,      # as in `feature_files`
 ) -> np.ndarray:
     "All clips' features, pooled to segments float16 [N,T,D], or as they are."
     files = feature_files(folder, ids, short)
@@ -218,12 +218,12 @@ def kind_parts(d, features) -> dict:
 
 def find_parts(
     parts:dict,     # modality -> "store", or (folder below `folder`, shape of a file)
-    folder, ids, store,
+    folder:str|Path, ids, store,
     kind:str,       # what these features are called
     n_segments=None,   # T; None: as in `read_features`
-    whole=True,     # False: a clip needs one modality only; what it lacks is NaN
+    whole:bool=True,     # False: a clip needs one modality only; what it lacks is NaN
     kept=None,      # the modality that is not pooled
-    short=True,     # as in `feature_files`
+    short:bool=True,     # as in `feature_files`
 ):                  # as `find_features`
     "The same for features from anywhere."
     if store is not None: parts = {m: p for m, p in parts.items() if p != "store" or store.settings[m]}
@@ -275,7 +275,7 @@ def words_of(store, vocab):   # [C,D] float32, or None
         if all(c in kept[modality] for c in captions): return np.stack([kept[modality][c] for c in captions])
 
 # %% ../../nbs/api/datasets/04_features.ipynb #fb7c2653
-def in_store(store, ids, modality):
+def in_store(store, ids, modality:str):
     "Which clips the store has embeddings of, in this modality."
     if store is None: return np.zeros(len(ids), bool)
     have = {c for c, h in zip(store.ids, getattr(store, f"has_{modality}")) if h}

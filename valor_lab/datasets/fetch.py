@@ -43,7 +43,7 @@ LLP_REVISIONS = {   # name -> where the older files are, and their SHA-256
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #202fe399
 def fetch_annotations(
-    root="data",      # the data folder; the files go into its llp/
+    root:str|Path="data",      # the data folder; the files go into its llp/
     url=LLP_URL,      # where they are published
     files=LLP_FILES,  # name -> SHA-256
     revision="",      # "2020": the audio file as it was first published, into revision-2020/
@@ -66,7 +66,7 @@ def fetch_annotations(
 # %% ../../nbs/api/datasets/00_fetch.ipynb #93eac4a9
 def unpack(
     archive,                 # a .zip file
-    out,                     # the folder that receives its members
+    out:str|Path,            # the folder that receives its members
     max_bytes:int=200 << 30, # refuse archives that claim to unpack to more
     within:str="",           # take only what is below this folder of the archive; "": everything
 ) -> list:
@@ -112,7 +112,7 @@ HUB = "https://huggingface.co/"   # where released archives lie
 # %% ../../nbs/api/datasets/00_fetch.ipynb #41d66c35
 def fetch_release(
     name:str,      # "valor-features" or "valor-checkpoints"
-    root="data",   # the data folder
+    root:str|Path="data",   # the data folder
     hub=HUB,       # another hub
 ) -> list:
     "Fetch what VALOR's authors released; archives are unpacked beside LLP's annotations."
@@ -138,7 +138,7 @@ def split_id(
 # %% ../../nbs/api/datasets/00_fetch.ipynb #0425f9fe
 def cut(
     source,        # a full video
-    out,           # the clip to write, .mp4
+    out:str|Path,  # the clip to write, .mp4
     start:float,   # seconds of the video, counted from where it begins to be presented
     end:float,     # seconds
 ) -> Path:
@@ -216,7 +216,7 @@ YOUTUBE = "https://www.youtube.com/watch?v={video}"   # the page of a video
 # %% ../../nbs/api/datasets/00_fetch.ipynb #365a370e
 def fetch_video(
     clip:str,      # id of the clip
-    out,           # folder for ID.mp4
+    out:str|Path,  # folder for ID.mp4
     url=YOUTUBE,   # with {video}
 ) -> str:
     "Fetch one clip and cut it; returns '' when it is there, else the reason why not."
@@ -243,7 +243,7 @@ class _Silent:
 
 # %% ../../nbs/api/datasets/00_fetch.ipynb #814e2f86
 def shorter(
-    path,      # a clip
+    path:str|Path,      # a clip
     clip:str,  # its id, VIDEO_START_END
 ) -> str:
     "What a clip that was cut lacks of the seconds in its id, in words; empty where it is whole."
@@ -257,7 +257,7 @@ def shorter(
 # %% ../../nbs/api/datasets/00_fetch.ipynb #c20008ff
 def fetch_videos(
     ids,             # clips
-    out,             # folder for the videos and for ledger.csv
+    out:str|Path,    # folder for the videos and for ledger.csv
     url=YOUTUBE,     # with {video}
     workers:int=4,
     retry:bool=False,  # True: ask again for clips that the ledger calls gone
@@ -286,7 +286,7 @@ def _is_gone(reason):
                                      "http error 404", "http error 410", "ends before"))
 
 def read_ledger(
-    folder,  # the folder of the videos
+    folder:str|Path,  # the folder of the videos
 ) -> pd.DataFrame:
     "The ledger of a video folder: `clip, state, reason`; empty where there is none."
     path = Path(folder)/"ledger.csv"

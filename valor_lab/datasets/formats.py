@@ -9,6 +9,7 @@ __all__ = ['ROWS', 'FORMATS', 'CLIPS', 'event_rows', 'told_time', 'short_time', 
 # %% ../../nbs/api/datasets/05_formats.ipynb #9e5df4b1
 import csv, html, io, json, re, reprlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Callable
 
@@ -111,17 +112,26 @@ class Format:
     modality:bool = True  # whether it says heard or seen; where not, there is a file for each
     lacks:str = ""        # what it cannot hold, in words
     asks:bool = False     # whether reading takes the names of the events, too
+    coarse:bool = False   # whether times are whole milliseconds
 
 FORMATS = {}   # kind -> Format
 
 # %% ../../nbs/api/datasets/05_formats.ipynb #dea93b67
 def tagged(modality:str, event:str) -> str: return f"{modality} {event}" if modality else event
 
-def untagged(label:str):
+@lru_cache(16)
+def _names(events): return Names(events)
+
+def untagged(
+    label:str,
+    events=(),   # names that a label may have: `Sound check` is one of them, not the sound of `check`
+):
     "`(modality, event)` of a label such as `audio Dog`."
     word, _, rest = label.strip().partition(" ")
-    m = MODALITIES.get(word.rstrip(":").casefold())
-    return (m, rest.strip()) if m in ("audio", "visual") and rest.strip() else ("", label.strip())
+    m, names = MODALITIES.get(word.rstrip(":").casefold()), _names(tuple(events))
+    if m not in ("audio", "visual") or not rest.strip(): return "", label.strip()
+    whole = names.find(label) is not None and names.find(rest) is None
+    return ("", label.strip()) if whole else (m, rest.strip())
 
 # %% ../../nbs/api/datasets/05_formats.ipynb #85702dbe
 def _write_table(path, head, rows, separator):
@@ -202,18 +212,18 @@ def _write_audacity(rows, clips, path):
         tmp.write_text("".join(f"{r.onset:.6f}\t{r.offset:.6f}\t{tagged(r.modality, r.event)}\n" for r in rows.itertuples()),
                        encoding="utf-8")
 
-def _read_audacity(path):
+def _read_audacity(path, events=()):
     out, clip = [], Path(path).stem
     for n, line in enumerate(read_text(path).lstrip("\ufeff").splitlines(), 1):
         if not line.strip() or line.startswith("\\"): continue               # the frequencies of a spectral selection
         cells = line.split("\t")
         if len(cells) != 3:
             raise ParameterError(f"{Path(path).name}, line {n}: expected onset, offset and label, tab-separated, found {line!r:.80}")
-        m, event = untagged(cells[2])
+        m, event = untagged(cells[2], events)
         out.append((clip, event, m, *(told_time(x, f"{Path(path).name}, line {n}") for x in cells[:2])))
     return event_rows(out)
 
-FORMATS["audacity"] = Format("Audacity label tracks", ".txt", _write_audacity, _read_audacity, each=True, lacks=CLIPS)
+FORMATS["audacity"] = Format("Audacity label tracks", ".txt", _write_audacity, _read_audacity, each=True, lacks=CLIPS, asks=True)
 
 # %% ../../nbs/api/datasets/05_formats.ipynb #9a29010b
 def _stamp(x):
@@ -231,7 +241,7 @@ def _write_vtt(rows, clips, path):
             for r in rows.sort_values(["onset", "offset"], kind="stable").itertuples()]
     with atomic_path(path) as tmp: tmp.write_text("\n".join(["WEBVTT\n", *cues]), encoding="utf-8")
 
-def _read_vtt(path):
+def _read_vtt(path, events=()):
     text, name, out = read_text(path).lstrip("\ufeff"), Path(path).name, []
     if not text.startswith("WEBVTT"): raise ParameterError(f"{name}: a WebVTT file begins with WEBVTT")
     for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n"))[1:]:
@@ -240,8 +250,8 @@ def _read_vtt(path):
         if k is None: continue                                               # a note, a style
         on, off = (_unstamp(x.split()[0], name) for x in lines[k].split("-->"))
         for line in lines[k + 1:]:
-            m, event = untagged(html.unescape(re.sub(r"<[^>]*>", "", line)))
+            m, event = untagged(html.unescape(re.sub(r"<[^>]*>", "", line)), events)
             if event: out.append((Path(path).stem, event, m, on, off))
     return event_rows(out)
 
-FORMATS["webvtt"] = Format("WebVTT captions", ".vtt", _write_vtt, _read_vtt, each=True, lacks=CLIPS)
+FORMATS["webvtt"] = Format("WebVTT captions", ".vtt", _write_vtt, _read_vtt, each=True, lacks=CLIPS, asks=True, coarse=True)

@@ -43,7 +43,7 @@ def harvest_set(
                      **options)
 
 # %% ../../nbs/api/datasets/08_harvesting.ipynb #035e6e8e
-def first_thresholds(scores:h.Scores, weak=None, split="") -> h.Thresholds:
+def first_thresholds(scores:h.Scores, weak=None, split:str="") -> h.Thresholds:
     "Where to begin: the vocabulary's own thresholds, else those estimated from the weak labels, else the scores' 99th percentile."
     own, made = h.own_thresholds(scores.vocab), None
     if weak is not None: made = h.estimated_thresholds(scores, weak, split)
@@ -58,7 +58,7 @@ def first_thresholds(scores:h.Scores, weak=None, split="") -> h.Thresholds:
     return h.Thresholds(**value, vocab=scores.vocab, provenance=dict(split=split, method=method, gate="none", vocabulary=scores.vocab.name,
                                                                      **h.origin(scores), clips=[]))
 
-def label_set(name:str, root="data", thresholds=None, keep=True) -> SegmentLabels:
+def label_set(name:str, root="data", thresholds=None, keep:bool=True) -> SegmentLabels:
     "First labels of a harvested data set; those that a person saved under the name stay."
     d, store = describe_set(name, root), own_store(name, root)
     if store is None: raise ParameterError(f"{name} was not harvested yet: valor harvest {name}")

@@ -21,7 +21,7 @@ from ..vocab import VOCABS, Vocab
 def save_labels(
     labels:SegmentLabels,
     name:str,           # e.g. "demo-small-harvested"
-    root="data",        # the data folder
+    root:str|Path="data",        # the data folder
     about:dict=None,    # where they come from: anything JSON can hold
     seen:str=None,      # `files.mark` of the about.json that the writer knows; None: of what is there now
 ) -> Path:
@@ -54,7 +54,7 @@ def _drop_old(folder):
 # %% ../../nbs/api/datasets/03_labelings.ipynb #0a0ae14c
 def load_labels(
     name:str,      # under which they were saved
-    root="data",   # the data folder
+    root:str|Path="data",   # the data folder
     vocab=None,    # the vocabulary; None: the known one of the same name and events, else one of bare names
 ) -> SegmentLabels:
     "Open a labeling by its name; an unknown name is an error that lists the known ones."
@@ -104,10 +104,10 @@ def _bare_vocab(name, events):
     nan = np.full(len(events), np.nan)
     return Vocab(name, events, events, events, nan, nan)
 
-def label_origin(name:str, root="data") -> dict:
+def label_origin(name:str, root:str|Path="data") -> dict:
     "Where a labeling comes from, as whoever saved it said; empty if nothing was said."
     return dict(_about(resolve(root)/"labels"/safe_name(name, "labels")/"about.json").get("about") or {})
 
-def list_labels(root="data") -> list:
+def list_labels(root:str|Path="data") -> list:
     "Names of all labelings under `data/labels`."
     return [p.parent.name for p in visible(resolve(root)/"labels", "*/about.json")]

@@ -17,9 +17,9 @@ from .features import rows_kept
 # %% ../../nbs/api/datasets/11_maps.ipynb #df713b18
 @contextmanager
 def open_rows(
-    path,         # an .h5 file
+    path:str|Path,         # an .h5 file
     shape,        # what a row must hold, e.g. (10, 7, 7, 512)
-    name="",      # of the array; "": "avadataset", or the only one there is
+    name:str="",  # of the array; "": "avadataset", or the only one there is
 ):                # an array on the disk [N,*shape]
     "The array of an HDF5 file, its rows read when they are asked for; `ParameterError` says what is wrong with it."
     path, h5 = Path(path), need("h5py", "formats")
@@ -54,12 +54,12 @@ def _array(h5, file, where, name):
 
 # %% ../../nbs/api/datasets/11_maps.ipynb #95a3db36
 def read_maps(
-    path,         # an .h5 file
+    path:str|Path,         # an .h5 file
     rows,         # [N] which of its rows
     shape,        # of one
     count=None,   # how many rows there must be; None: any number
     cache=None,   # an .npy file that keeps the result
-    name="",      # of the array
+    name:str="",  # of the array
 ) -> np.ndarray:  # [N,*shape] float16, on the disk where it is kept
     "Rows of an HDF5 file; a value that is not finite is a `ParameterError` that names the row."
     path, rows = Path(path), [int(r) for r in rows]

@@ -102,11 +102,11 @@ def new_dataset(
     videos,               # folder of the recordings
     labels=None,          # a table, or None: nobody has labelled them
     events=None,          # names; None: those of the table
-    root="data",
+    root:str|Path="data",
     window=None,          # seconds of a clip; None: 10 where a recording is longer
-    segment_seconds=1.,   # length of a segment
+    segment_seconds:float=1.,   # length of a segment
     n_segments=None,      # equal parts of each file instead
-    force=False,          # True: a data set that is there is written anew
+    force:bool=False,     # True: a data set that is there is written anew
 ) -> Begun:
     "Make a data set of recordings and a table; nothing is written before all of it was looked at."
     folder, events = _free_place(name, root, force), event_list(events)
@@ -208,7 +208,7 @@ def _csv(path, head, rows):
         w.writerow(head), w.writerows(rows)
 
 # %% ../../nbs/api/datasets/10_new.ipynb #32398c5e
-def allow_media(folder):
+def allow_media(folder:str|Path):
     "Add a folder to `media_folders` of the workspace's `valor.toml`."
     path = workspace()/WORKSPACE_FILE
     seen = mark(path)

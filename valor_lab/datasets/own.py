@@ -30,7 +30,7 @@ from .tables import plain_words, read_sheet
 
 # %% ../../nbs/api/datasets/07_own.ipynb #b44ea8d4
 def describe_set(
-    name:str, root="data",
+    name:str, root:str|Path="data",
     size:str="small",   # of a set that comes in sizes
 ) -> Description:
     "What the file of a data set says."
@@ -121,19 +121,19 @@ def clip_durations(d:Description, ids, n_segments, store=None) -> np.ndarray:   
         except MediaError: pass
     return np.where(np.isfinite(told) & (told > 0), told, float(n_segments))
 
-def copied_labels(name:str, weak:WeakLabels, root="data", size="small") -> SegmentLabels:
+def copied_labels(name:str, weak:WeakLabels, root:str|Path="data", size:str="small") -> SegmentLabels:
     "The weak label in every segment, on the grid of a described data set."
     d, store = describe_set(name, root, size), own_store(name, root, size)
     T = parts_of_clip(d, weak.ids, store)
     return replace(weak.copied(T), durations=clip_durations(d, weak.ids, T, store))
 
-def own_store(name, root="data", size="small"):
+def own_store(name:str, root:str|Path="data", size:str="small"):
     "The feature store of a data set, or None: `data/stores/kitchen`, or `data/stores/demo-SIZE`."
     from valor_lab.harvest import FeatureStore, has_store
     folder = resolve(root)/"stores"/describe_set(name, root, size).place
     return FeatureStore.open(folder) if has_store(folder) else None
 
-def read_tables(name, split="train", root="data", size="small", revision=""):
+def read_tables(name:str, split:str="train", root:str|Path="data", size:str="small", revision=""):
     "`(weak, truth)` of a split that tables list; truth is None where nobody annotated it."
     d = describe_set(name, root, size)
     weak = read_listed(d, split)
@@ -196,7 +196,7 @@ def read_lists(d, folder, split, revision=""):
 register_layout("llp", read_published)
 
 # %% ../../nbs/api/datasets/07_own.ipynb #b7015f89
-def load_own(name, root, split, features, labels, size, revision) -> Dataset:
+def load_own(name:str, root:str|Path, split:str, features, labels, size, revision) -> Dataset:
     "A split of a data set that its file describes."
     d, store = describe_set(name, root, size), own_store(name, root, size)
     weak, truth = layout_of(d).read(name, split, root, size, revision)
@@ -268,7 +268,7 @@ def _dense(d, root, ids, labels):
     return None, lack
 
 # %% ../../nbs/api/datasets/07_own.ipynb #d6c8f513
-def stock_own(name, root="data", size="small") -> pd.DataFrame:
+def stock_own(name:str, root:str|Path="data", size:str="small") -> pd.DataFrame:
     "The inventory of a described data set."
     d, store, rows = describe_set(name, root, size), own_store(name, root, size), []
     for split in d.splits:
@@ -289,7 +289,9 @@ def stock_own(name, root="data", size="small") -> pd.DataFrame:
 def _counted(d, split, ids, store):
     "Rows of the inventory for files that belong to single clips."
     n, get = len(ids), d.get.get
-    rows = [("recordings", split, len(clip_files(d, ids)), n, get("recordings", f"put them into {d.media.name}"))]
+    try: files, how = len(clip_files(d, ids)), get("recordings", f"put them into {d.media.name}")
+    except ParameterError as e: files, how = 0, str(e)                                # two files for one clip
+    rows = [("recordings", split, files, n, how)]
     files = {f"{kind} {m} ({p[0]})": (d.folder/p[0], get(kind, "")) for kind, parts in d.features.items() for m, p in parts.items()
              if p != "store" and d.kept.get(kind) in (None, m) and not kind.startswith("own-")}
     files |= {f"harvested labels ({f.relative_to(d.folder).parts[0]})": (f, get("labels", "")) for f in d.labels.values()}

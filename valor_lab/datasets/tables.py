@@ -19,6 +19,8 @@ def _text(path):
     "`(text, what it was taken for)`."
     data = read_bytes(path, 64 << 20)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"): return _decoded(data, "utf-16", path), "UTF-16"
+    if data[1:2] == b"\0" or data[:1] == b"\0":                                    # the same, without a byte order mark
+        return _decoded(data, "utf-16-le" if data[1:2] == b"\0" else "utf-16-be", path), "UTF-16"
     if data[:3] == b"\xef\xbb\xbf": return _decoded(data, "utf-8-sig", path), "UTF-8 with a byte order mark"
     try: return data.decode("utf-8"), "UTF-8"
     except UnicodeDecodeError: return _decoded(data, "cp1252", path), "Windows-1252"
@@ -63,8 +65,9 @@ def _cut(text, separator):
 
 def _separated(text, known):
     "`(separator, rows)`; `known`: whether a cell is a heading that means something here."
-    found = []
-    for s in SEPARATORS:
+    found, told = [], re.match(r"\s*\"?sep=([;,\t|])\"?[;,\t|]*(?=[\r\n])", text)          # Excel's own first line
+    if told: text = " "*told.end() + text[told.end():]
+    for s in [told[1]] if told else SEPARATORS:
         rows = _cut(text, s)
         if not rows: raise ParameterError("the table is empty")
         head = rows[0][1]
@@ -91,7 +94,7 @@ class Names:
         self.exact = {unicodedata.normalize("NFC", e).strip(): e for e in self.events}
         self.loose = {k: v[0] for k, v in loose.items() if len(v) == 1}
 
-    def find(self, name):
+    def find(self, name:str):
         "The event that is meant, or None."
         return self.exact.get(unicodedata.normalize("NFC", name).strip(), self.loose.get(plain_words(name)))
 
@@ -153,10 +156,10 @@ def _marked(head, body, names):
 
 # %% ../../nbs/api/datasets/01_tables.ipynb #09f2bd26
 def read_sheet(
-    path,          # a CSV in whatever dialect
+    path:str|Path,          # a CSV in whatever dialect
     events=None,   # the names that labels may have; None: those that occur
     known=None,    # whether a cell names a clip, for tables without headings
-    labelled=True, # False: a list of clips, with or without labels
+    labelled:bool=True, # False: a list of clips, with or without labels
 ) -> Sheet:
     "Look at a table and take it for what it is; what was not understood is in `.odd`."
     (text, coding), name = _text(path), Path(path).name

@@ -27,7 +27,7 @@ class Pen:
     def __init__(self, draw, x, y, scale, turn=0., flip=1):
         c, s = scale*math.cos(turn), scale*math.sin(turn)
         self.draw, self.scale, self.map = draw, scale, (flip*c, -flip*s, x, s, c, y)
-    def part(self, x, y, turn=0., scale=1.):
+    def part(self, x, y, turn:float=0., scale:float=1.):
         "A pen whose origin is at (x, y) of this one, turned and scaled."
         (a, b, _, d, e, _), ((px, py),) = self.map, self.to([(x, y)])
         c, s = scale*math.cos(turn), scale*math.sin(turn)
@@ -38,27 +38,27 @@ class Pen:
         "Points in the units of the figure as pixels."
         a, b, c, d, e, f = self.map
         return [(a*x + b*y + c, d*x + e*y + f) for x, y in points]
-    def poly(self, points, fill, edge=.035):
+    def poly(self, points, fill, edge:float=.035):
         "A filled polygon with an outline."
         q = self.to(points)
         self.draw.polygon(q, fill=fill)
         if edge: self.draw.line(q + q[:2], fill=INK, width=max(1, round(edge*self.scale)))
-    def line(self, points, fill=INK, width=.06):
+    def line(self, points, fill=INK, width:float=.06):
         "A line through points."
         self.draw.line(self.to(points), fill=fill, width=max(1, round(width*self.scale)), joint="curve" if len(points) > 2 else None)
-    def disc(self, x, y, rx, ry=None, fill=INK, edge=.035):
+    def disc(self, x, y, rx, ry=None, fill=INK, edge:float=.035):
         "A filled ellipse around (x, y)."
         ry = rx if ry is None else ry
         self.poly([(x + rx*c, y + ry*s) for c, s in CIRCLE], fill, edge)
-    def box(self, x0, y0, x1, y1, fill, edge=.035):
+    def box(self, x0, y0, x1, y1, fill, edge:float=.035):
         "A filled rectangle."
         self.poly([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill, edge)
-    def arc(self, x, y, r, start, end, fill=INK, width=.05):
+    def arc(self, x, y, r, start, end, fill=INK, width:float=.05):
         "A part of a circle, angles in radians."
         self.line([(x + r*math.cos(start + (end - start)*k/8), y + r*math.sin(start + (end - start)*k/8)) for k in range(9)], fill, width)
 
 # %% ../../nbs/api/demo/01_pen.ipynb #6fc47807
-def hue(rng, saturation=(.45, .85), value=(.55, .95)):
+def hue(rng:np.random.Generator, saturation=(.45, .85), value=(.55, .95)):
     "A random colour as a tuple of three integers."
     return tuple(int(255*c) for c in colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value)))
 
@@ -70,7 +70,7 @@ FUR = ((160, 112, 66), (92, 70, 56), (206, 176, 130), (72, 70, 74), (226, 216, 2
 METAL = ((196, 200, 206), (160, 166, 174), (120, 126, 134))   # colours of metal, RGB
 
 # %% ../../nbs/api/demo/01_pen.ipynb #2e8261a1
-def figure_style(rng) -> SimpleNamespace:
+def figure_style(rng:np.random.Generator) -> SimpleNamespace:
     "What makes one figure of an event different from the next: colours, tempo, phase, handedness."
     pick = lambda colours: tuple(int(np.clip(c + rng.integers(-12, 13), 0, 255)) for c in colours[rng.integers(len(colours))])
     return SimpleNamespace(skin=pick(SKIN), hair=pick(HAIR), wood=pick(WOOD), fur=pick(FUR), metal=pick(METAL), main=hue(rng),
@@ -91,7 +91,7 @@ def swing(
 def draw_backdrop(
     draw,       # a Pillow canvas of size x size
     size:int,
-    rng,
+    rng:np.random.Generator,
 ):
     "Wall and floor, sky and meadow, tiles, or stripes, with some clutter: the place tells nothing about the event."
     top, bottom, line = hue(rng, (.05, .4), (.55, .95)), hue(rng, (.08, .45), (.35, .8)), rng.uniform(.5, .85)*size
@@ -120,16 +120,16 @@ def _clutter(draw, size, line, rng):
 # %% ../../nbs/api/demo/01_pen.ipynb #f90a865a
 FIGURES = {}   # event -> function(pen, t, style)
 
-def figure(event):
+def figure(event:str):
     "Register the decorated function as the figure of `event`."
     return lambda f: FIGURES.setdefault(event, f)
 
 # %% ../../nbs/api/demo/01_pen.ipynb #c7666b61
-def stands_still(event, moments=(.1, .33, .56)):
+def stands_still(event:str, moments=(.1, .33, .56)):
     "Whether a figure looks the same at all these moments; an event whose figure stood still would be no event."
     return len({portrait(FIGURES[event], t).tobytes() for t in moments}) == 1
 
-def portrait(act, t, seed=4, size=160):
+def portrait(act, t, seed:int=4, size=160):
     "One moment of a figure, on plain grey; a Pillow image."
     picture, style = Image.new("RGB", (size, size), (200, 210, 206)), figure_style(event_rng(TEACHER_SEED, "portrait", seed))
     act(Pen(ImageDraw.Draw(picture), size/2, size/2, size*.44), t, style)

@@ -32,7 +32,7 @@ def event_rng(
 
 # %% ../../nbs/api/demo/00_plan.ipynb #85ba33d8
 def measure_rates(
-    truth,  # SegmentLabels
+    truth:SegmentLabels,  # SegmentLabels
 ) -> pd.DataFrame:
     "Per event: share of clips that have it, how it is perceived, how long it lasts, what it comes with."
     a, v = truth.audio.any(1), truth.visual.any(1)                                        # [N,C]

@@ -13,7 +13,7 @@ from ..core import ParameterError, one_of
 # %% ../../nbs/api/demo/06_sounds.ipynb #dfc6c958
 SOUNDS = {}   # event -> function(rng, n, rate) -> float[n]
 
-def sound(event):
+def sound(event:str):
     "Register the decorated function as the sound of `event`."
     return lambda f: SOUNDS.setdefault(event, f)
 
@@ -343,7 +343,7 @@ def _accordion_sound(rng, n, rate):
 def synth_event(
     event:str,         # one of the vocabulary's events
     seconds:float,     # how long
-    rng,               # pitch, tempo, timbre
+    rng:np.random.Generator,               # pitch, tempo, timbre
     rate:int=48_000,   # samples a second
 ) -> np.ndarray:       # float32[samples], root mean square 0.1
     "The sound of one event."
@@ -356,7 +356,7 @@ def synth_event(
 
 # %% ../../nbs/api/demo/06_sounds.ipynb #a227b47b
 def background(
-    rng,
+    rng:np.random.Generator,
     n:int,        # samples
     rate:int,     # samples a second
     knocks:float, # how likely knocks or chirps are

@@ -58,7 +58,7 @@ def render_figures(
     return np.stack(pictures), np.concatenate([np.repeat(np.eye(C, dtype=bool), n, 0), np.zeros((n, C), bool)])
 
 # %% ../../nbs/api/demo/10_teachers.ipynb #ff177922
-def draw_batch(pictures, truth, size, rng) -> tuple:
+def draw_batch(pictures, truth, size, rng:np.random.Generator) -> tuple:
     """`size` pictures with camera noise, a quarter of them two in one beside two empty ones; float32 [B,3,64,64] as the teacher sees
     them, and labels."""
     pick, many, empty = rng.integers(len(pictures), size=(size, 4)), rng.random(size) < .25, np.flatnonzero(~truth.any(1))
@@ -80,7 +80,7 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 def render_sounds(
     n:int,        # sounds of each event
     seed:int,     # any number; the sounds differ from those of every demo set
-    seconds=2.5,  # length of each
+    seconds:float=2.5,  # length of each
 ) -> np.ndarray:  # float16 [C, n, samples], root mean square 0.1
     "Single sounds at 48 kHz."
     return np.stack([[synth_event(e, seconds, event_rng(TEACHER_SEED, "sound", seed, e, k)).astype(np.float16) for k in range(n)]
@@ -94,7 +94,7 @@ def _colour(rng, n, samples):
     x = np.fft.irfft(spectrum*f**-rng.uniform(0, 1, (n, 1)), samples)
     return x/x.std(1, keepdims=True)
 
-def mix_batch(sounds, size, rng, samples=48_000) -> tuple:
+def mix_batch(sounds, size, rng:np.random.Generator, samples=48_000) -> tuple:
     "`size` seconds of none to three sounds over noise; float32 [B,samples], and labels of what fills at least 0.4 s."
     C, n, length = sounds.shape
     x, truth = _colour(rng, size, samples)*.1*10**(-rng.uniform(3, 26, (size, 1))/20), np.zeros((size, C), bool)
@@ -204,7 +204,7 @@ def train_clap(
 def shrink(
     state:dict,   # of a trained model
     tokens,       # [...] the token numbers that its captions use
-    path,         # .safetensors to write
+    path:str|Path,         # .safetensors to write
     **metadata,   # JSON-able values kept in the file
 ):
     "Write a model without unused rows of its token table and without constants, in half precision."
@@ -234,7 +234,7 @@ def restore(
 
 # %% ../../nbs/api/demo/10_teachers.ipynb #d3831da4
 def train_demo_teachers(
-    out,               # folder for clip.safetensors and clap.safetensors
+    out:str|Path,      # folder for clip.safetensors and clap.safetensors
     steps:int=None,    # of each of the two; None: 1200 and 800
     seed:int=0,
     examples=(120, 30),   # pictures and sounds rendered of each event
@@ -250,7 +250,7 @@ def train_demo_teachers(
 # %% ../../nbs/api/demo/10_teachers.ipynb #516218b8
 def demo_teachers(
     folder=None,   # with clip.safetensors and clap.safetensors; None: those that come with the package
-    device="auto",
+    device:str="auto",
 ) -> tuple:        # (ClipTeacher, ClapTeacher)
     "The demo set's own CLIP and CLAP."
     folder = Path(folder or packaged())
@@ -266,7 +266,7 @@ def demo_teachers(
         t.known_captions, t.made_by = KNOWN, ("valor_lab.demo:demo_teacher", arguments)
     return teachers
 
-def demo_teacher(modality, folder=None, device="auto"):
+def demo_teacher(modality:str, folder=None, device:str="auto"):
     "One of the two."
     return next(t for t in demo_teachers(folder, device) if t.modality == modality)
 

@@ -28,7 +28,7 @@ def _mark(key, embedding):
     return int(marks_of(words[None])[0] ^ marks_of(np.asarray(embedding, np.float32)[None])[0])
 
 def keep_captions(
-    folder,         # of a store
+    folder:str|Path,         # of a store
     modality:str,
     embeddings:dict,  # caption -> [D] float32
 ) -> int:           # how many were new
@@ -42,7 +42,7 @@ def keep_captions(
     return merge_rows(path, pa.record_batch(columns, schema=_schema()))[0]
 
 # %% ../../nbs/api/harvest/06_captions.ipynb #d5ff98b2
-def read_captions(folder) -> dict:
+def read_captions(folder:str|Path) -> dict:
     "Modality -> caption -> embedding, all that are kept beside the clips; `ParameterError` names a caption that is not what was written."
     path, out = Path(folder)/CAPTIONS, dict(audio={}, visual={})
     if not has_table(path): return out

@@ -35,7 +35,7 @@ def clap_module():
 class UntrainedRoberta:
     "Stands where laion_clap asks for pretrained RoBERTa weights: the checkpoint brings them."
     @staticmethod
-    def from_pretrained(name):
+    def from_pretrained(name:str):
         "A RoBERTa of the right shape, untrained: the checkpoint brings the weights."
         from transformers import RobertaConfig, RobertaModel
         return RobertaModel(RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5))
@@ -226,11 +226,11 @@ class ClapTeacher(Teacher):
         self.config = dict(kind="clap", name=self.name, architecture=fingerprint(plain_json(config)), weights=sha256(path)[:16])
         self.fingerprint = content_mark(self.config)
 
-    def embed_clip(self, audio:np.ndarray, n_segments=10) -> np.ndarray:  # float [samples] at 48 kHz → float32 [T,D]
+    def embed_clip(self, audio:np.ndarray, n_segments:int=10) -> np.ndarray:  # float [samples] at 48 kHz → float32 [T,D]
         "Unit vectors of the segments of one clip."
         return self.embed_clips([audio], n_segments)[0]
 
-    def embed_clips(self, clips:list, n_segments=10) -> list:  # of float [samples] → list of float32 [T,D]
+    def embed_clips(self, clips:list, n_segments:int=10) -> list:  # of float [samples] → list of float32 [T,D]
         "Unit vectors of the segments of several clips, batched across clips on a GPU."
         for a in clips: check_audio(a, n_segments)
         segments, out = [cut(a, n_segments) for a in clips], []
@@ -254,7 +254,7 @@ class ClapTeacher(Teacher):
         x = self.tokenizer(captions)
         return unit(self.model.encode_text(x, device=self.device))
 
-    def token_map(self, audio:np.ndarray, pool=False) -> np.ndarray:  # float [samples] → float32 [64,768], or pooled [10,768]
+    def token_map(self, audio:np.ndarray, pool:bool=False) -> np.ndarray:  # float [samples] → float32 [64,768], or pooled [10,768]
         "The tokens of a whole clip (methods of VALOR++); `pool=True` gives what its student makes of them before projecting."
         check_audio(audio)
         cfg, branch = self.model.audio_cfg, self.model.audio_branch

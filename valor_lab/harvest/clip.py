@@ -40,7 +40,7 @@ def openai_hashes() -> dict:
     return {u.split("/")[-2]: m for m, u in urls.items() if u and not m.endswith("-quickgelu")}
 
 # %% ../../nbs/api/harvest/01_clip.ipynb #a4655e7c
-def is_archive(path) -> bool:
+def is_archive(path:str|Path) -> bool:
     "Whether a file is a TorchScript archive (a program), by the same mark that torch looks for."
     if not zipfile.is_zipfile(path): return False
     with zipfile.ZipFile(path) as z: return any(n.endswith("/constants.pkl") for n in z.namelist())
@@ -50,7 +50,7 @@ def clip_from_file(
     model:str,            # architecture as open_clip calls it
     file:Path,            # weights on this machine
     quick_gelu=None,      # True or False: what the weights were trained with; None: decided by the rule above
-    trust_archive=False,  # accept a TorchScript archive that is not OpenAI's
+    trust_archive:bool=False,  # accept a TorchScript archive that is not OpenAI's
 ) -> ClipSource:
     "Decide activation and trust for one local file; `ParameterError` where only the caller can know."
     import open_clip
@@ -108,10 +108,10 @@ def clip_from_tag(model:str, tag:str, quick_gelu=None) -> ClipSource:
 
 # %% ../../nbs/api/harvest/01_clip.ipynb #e8263995
 def find_clip(
-    model="ViT-L-14",      # architecture, or "hf-hub:OWNER/NAME" for a repository of open_clip's layout
-    pretrained="openai",   # tag, file or folder
+    model:str="ViT-L-14",  # architecture, or "hf-hub:OWNER/NAME" for a repository of open_clip's layout
+    pretrained:str="openai",   # tag, file or folder
     quick_gelu=None,       # see clip_from_file
-    trust_archive=False,   # see clip_from_file
+    trust_archive:bool=False,   # see clip_from_file
 ) -> ClipSource:
     "Find the weights and decide everything about them; `FileNotFoundError` when they are neither here nor to be had."
     if model.startswith("hf-hub:"):
@@ -127,7 +127,7 @@ def find_clip(
     return clip_from_tag(model, pretrained, quick_gelu)
 
 # %% ../../nbs/api/harvest/01_clip.ipynb #be503adc
-def build_clip(source:ClipSource, device, precision:str):
+def build_clip(source:ClipSource, device:str, precision:str):
     "The open_clip model of `source` in evaluation mode, and its tokenizer."
     import open_clip
     from open_clip.transformer import QuickGELU
@@ -150,7 +150,7 @@ def squash(
     frames:np.ndarray,  # uint8 [n,H,W,3]
     size:tuple,         # (height, width) of the network's input
     mean, std,          # of the three channels
-    device="cpu",
+    device:str="cpu",
 ):
     """The published preprocessing: bilinear to exactly `size`, aspect not kept, no crop, no antialiasing, then mean and deviation.
     float32 [n,3,h,w]"""

@@ -37,7 +37,7 @@ def _files(folder):
     return out
 
 # %% ../../nbs/api/harvest/07_convert.ipynb #114c48ec
-def old_settings(folder) -> dict:
+def old_settings(folder:str|Path) -> dict:
     "The settings of a store of version 0.1."
     path = Path(folder)/"manifest.json"
     try: settings = read_json(path)
@@ -49,7 +49,7 @@ def old_settings(folder) -> dict:
     return settings
 
 # %% ../../nbs/api/harvest/07_convert.ipynb #8017364a
-def old_rows(folder, settings):
+def old_rows(folder:str|Path, settings):
     "The clips of a store of version 0.1 as `Row`, in its order, a file at a time."
     files, last, reasons = _files(folder), {}, {}
     for k, p in enumerate(files):
@@ -79,7 +79,7 @@ def _batches(folder, settings, size=256):
         if len(rows) == size: yield batch_of(rows, settings); rows = []
     if rows: yield batch_of(rows, settings)
 
-def convert_store(folder) -> int:
+def convert_store(folder:str|Path) -> int:
     "Write the store of version 0.1 in `folder` anew, beside the old files, and warn that it was done; how many clips were read."
     folder, n = Path(folder), 0
     settings = old_settings(folder) | dict(format=FORMAT)

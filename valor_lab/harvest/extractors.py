@@ -137,7 +137,7 @@ class R2Plus1D18(Extractor):
 
 # %% ../../nbs/api/harvest/03_extractors.ipynb #ac7b0252
 @functools.cache
-def mel_bands(n_bands=64, n_fft=512, rate=16_000, low=125., high=7_500.):
+def mel_bands(n_bands=64, n_fft=512, rate=16_000, low:float=125., high:float=7_500.):
     "Triangles on the mel scale that turn a spectrum [257] into bands [64], as a matrix [257, 64]."
     mel = lambda hertz: 1127*np.log1p(np.asarray(hertz)/700)
     at, edges = mel(np.linspace(0, rate/2, n_fft//2 + 1))[:, None], np.linspace(mel(low), mel(high), n_bands + 2)
@@ -158,7 +158,7 @@ def vggish_mel(
 # %% ../../nbs/api/harvest/03_extractors.ipynb #e96f7147
 def vggish_examples(
     audio,        # float32[samples] at 16 kHz
-    n=10,         # equal parts
+    n:int=10,     # equal parts
 ) -> list:        # of float32[examples, 96, 64], one for each part
     "The log-mel patches of each part of a sound."
     ends = Grid(n).places(len(audio))
@@ -208,7 +208,7 @@ def extract(
     path,              # a media file, or a `grid.Window` of one
     extractors,        # list of `Extractor`
     length=None,       # seconds that the features are of; None: the clip's duration
-    alignment="clip",  # "published": each stream stretched over them, as the benchmark did
+    alignment:str="clip",  # "published": each stream stretched over them, as the benchmark did
 ) -> dict:             # name -> float32 features
     "The features of one clip; a missing modality is left out. `MediaError` if the file is truncated or gives nothing."
     from valor_lab.media import MediaError, read_clip

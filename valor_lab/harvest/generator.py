@@ -86,7 +86,7 @@ def _tensor(x):   # [N,T,D], NaN where missing
     there = torch.isfinite(x).all(-1)
     return x.masked_fill(~there[..., None], 0), there
 
-def rate_at(c, epoch):
+def rate_at(c, epoch:int):
     "Warm-up to the rate, then a cosine."
     if epoch <= c.warmup: return c.lr*epoch/max(1, c.warmup)
     done = (epoch - c.warmup)/max(1, c.epochs - c.warmup)
@@ -100,7 +100,7 @@ def train_generator(
     weak=None,         # or [N,C]: somewhere in the clip
     config=GeneratorConfig(),
     start=None,        # a generator to go on from
-    device="cpu", progress=True,
+    device:str="cpu", progress:bool=True,
 ):                     # (LabelGenerator, mean loss of each epoch)
     "A temporal label generator, from dense labels (UnAV-100's) or from weak ones."
     if (labels is None) == (weak is None): raise ParameterError("give dense labels or weak labels, one of them")
@@ -136,7 +136,7 @@ def _fit(model, a, v, there_a, there_v, target, texts, c, device, progress, dens
 
 # %% ../../nbs/api/harvest/19_generator.ipynb #bf7c353c
 @torch.no_grad()
-def generated_scores(generator, ids, audio, visual, texts, vocab, durations=None, batch_size=256) -> Scores:
+def generated_scores(generator, ids, audio, visual, texts, vocab, durations=None, batch_size:int=256) -> Scores:
     "What the generator says to every event in every second; NaN where the embedding is missing."
     (a, there_a), (v, there_v), out = _tensor(audio), _tensor(visual), []
     texts, where = [torch.from_numpy(np.array(t, np.float32)) for t in texts], next(generator.parameters()).device

@@ -27,7 +27,7 @@ def logits(x, text, scale):
 # %% ../../nbs/api/harvest/08_kept.ipynb #e74a8919
 FOLDER = "scores"   # in a store's folder: a table for each set of captions
 
-def path_of(folder, vocab, teachers) -> Path:
+def path_of(folder:str|Path, vocab, teachers) -> Path:
     "Where scores for these captions by these teachers are kept."
     return Path(folder)/FOLDER/f"{fingerprint(list(vocab.clap_captions), list(vocab.clip_captions), teachers)}.lance"
 
@@ -55,7 +55,7 @@ def _without_mark(batch, name, width, where):
 
 # %% ../../nbs/api/harvest/08_kept.ipynb #e216d8a2
 def keep_scores(
-    path,               # of the table, as `path_of` says
+    path:str|Path,      # of the table, as `path_of` says
     ids, of,            # clip ids and marks of their embeddings
     found:dict,         # modality -> float32 [n,T,C]
     vocab,

@@ -245,7 +245,7 @@ def _parts(window, seconds):
     return n
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #9aa81447
-def time_settings(folder, settings, plan):
+def time_settings(folder:str|Path, settings, plan):
     "`settings` with what a store's rows owe to time and to the decoder."
     import av, soxr
     codec = ".".join(map(str, av.library_versions["libavcodec"]))
@@ -258,7 +258,7 @@ def time_settings(folder, settings, plan):
     return {**settings, **more}
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #9e7f92e6
-def recipe_of(plan, clip, clap, features, out, settings, batch, workers, shard) -> dict:
+def recipe_of(plan, clip, clap, features, out:str|Path, settings, batch, workers, shard) -> dict:
     "A harvest in words that another machine understands."
     for t in (clip, clap):
         if t is not None and not getattr(t, "made_by", None):
@@ -355,7 +355,7 @@ def harvest(
     clips,                        # paths, a folder, a DataFrame with id and path; or, with `folder`, ids, labels, or a CSV
     clip,                         # teacher of the picture, None to leave it out
     clap,                         # teacher of the sound, None to leave it out
-    out,                          # folder of the store
+    out:str|Path,                 # folder of the store
     n_segments:int=10,            # T; of a clip of any duration the segments are T equal parts, unless something says how long they are
     sampling:str="published",     # which frames: "published" (out of the 8 fps dump) or "centres" of the segments
     features=(),                  # student features to make as well: "vggish", "res152", "r2plus1d_18", "clap_tokens", or extractors

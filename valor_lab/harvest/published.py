@@ -30,7 +30,7 @@ PUBLISHED_LABELS = dict(audio="CLAP/segment_pseudo_labels", visual="CLIP/segment
 
 # %% ../../nbs/api/harvest/12_published.ipynb #df995e50
 def read_array(
-    path,         # a .npy file
+    path:str|Path,         # a .npy file
     shape:tuple,  # expected shape; None where any size will do
     dtype=None,   # of the result; None: that of the file
 ) -> np.ndarray:
@@ -61,7 +61,7 @@ RELEASED = dict(                                       # what is assumed of a fo
     n_segments=10, sampling="published", lacks=dict(audio=[], visual=[]), left_out={},
     visual=dict(name="assumed released CLIP ViT-L/14", fingerprint=None, scale=None, width=768, config=None))
 
-def read_note(root) -> dict:
+def read_note(root:str|Path) -> dict:
     "What is known of a published folder: teacher of the picture, number of segments, clips that lack a modality."
     path = Path(root)/NOTE
     if not path.exists(): return RELEASED
@@ -76,7 +76,7 @@ def read_note(root) -> dict:
 
 # %% ../../nbs/api/harvest/12_published.ipynb #1e536cc5
 def open_published(
-    root,             # the folder that holds CLIP/, CLAP/ and feats/
+    root:str|Path,    # the folder that holds CLIP/, CLAP/ and feats/
     ids,              # [N] which clips, in which order
     vocab:Vocab=LLP,
     features=None,    # which of `PUBLISHED` to read; None: those whose folder exists
@@ -140,7 +140,7 @@ def _write_note(store, root, lacking):
 def export_published(
     store:FeatureStore,    # of 10 segments per clip
     labels:SegmentLabels,  # harvested labels of the store's clips
-    root,                  # where CLIP/, CLAP/ and feats/ shall be
+    root:str|Path,         # where CLIP/, CLAP/ and feats/ shall be
 ) -> pd.DataFrame:         # id, modality, folders: the clips that lack a modality, and the folders that have no file of them for that
     "Write embeddings, student features and labels in the published layout, and a note that says which teacher made them."
     labels, short = labels.select(store.ids), [i[:11] for i in store.ids]

@@ -24,12 +24,12 @@ from ..files import lock
 # %% ../../nbs/api/harvest/05_rows.ipynb #197bbb15
 FORMAT, TABLE = 2, "clips.lance"   # of a store's files: a reader refuses others; the table in a store's folder
 
-def has_store(folder) -> bool:
+def has_store(folder:str|Path) -> bool:
     "Whether there is a store in `folder`, of this format or of version 0.1's."
     folder = Path(folder)
     return has_table(folder/TABLE) or (folder/"manifest.json").is_file()
 
-def has_table(path) -> bool:
+def has_table(path:str|Path) -> bool:
     "Whether a table was begun at `path`: it has a version."
     return any((Path(path)/"_versions").glob("*.manifest"))
 
@@ -43,7 +43,7 @@ CLOSED = {   # words of the library's errors -> why it could not write
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #da5c440a
 @contextlib.contextmanager
-def plain_errors(path):
+def plain_errors(path:str|Path):
     "Turn an error of the disk or of the table's library into one sentence about `path`: `CannotWrite`, else `ParameterError`."
     try: yield
     except ParameterError: raise
@@ -55,7 +55,7 @@ def plain_errors(path):
         raise ParameterError(f"{path} cannot be read: damaged, or a part of it is gone ({brief[:200]})") from None
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #8b03f6f6
-def checked_rows(x, shape, dtype=np.float16, missing=False):
+def checked_rows(x, shape, dtype=np.float16, missing:bool=False):
     "`x` as `dtype`; `ParameterError` unless it has this shape (None: any size) and is finite; `missing`: segments may be NaN throughout."
     if not isinstance(x, np.ndarray) or x.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, x.shape)):
         raise ParameterError(f"expected shape {tuple(shape)}, found {getattr(x, 'shape', type(x).__name__)}")
@@ -78,7 +78,7 @@ def describe(teacher):
     return dict(name=teacher.name, fingerprint=teacher.fingerprint, scale=float(teacher.scale), width=int(teacher.width),
                 config=getattr(teacher, "config", None))
 
-def settings_of(clip, clap, extractors, n_segments, sampling):
+def settings_of(clip, clap, extractors, n_segments:int, sampling:str):
     "All that the rows of a store depend on, readable as JSON."
     features = {e.name: dict(name=e.name, modality=e.modality, fingerprint=e.fingerprint, shape=list(e.shape)) for e in extractors}
     found = dict(format=FORMAT, n_segments=n_segments, sampling=sampling, rate=48_000, audio=describe(clap), visual=describe(clip),
@@ -151,8 +151,8 @@ def small_marks(batch, columns) -> np.ndarray:
 # %% ../../nbs/api/harvest/05_rows.ipynb #036be080
 SMALL = ("id", "path", "duration", "audio_start", "audio_end", "visual_start", "visual_end", "reasons")
 
-def column_of(name): return name.replace("%", "%25").replace(".", "%2E").replace("`", "%60")   # a name that the library takes as one
-def mark_of(name): return f"mark {column_of(name)}"
+def column_of(name:str): return name.replace("%", "%25").replace(".", "%2E").replace("`", "%60")   # a name that the library takes as one
+def mark_of(name:str): return f"mark {column_of(name)}"
 
 def small_columns(settings) -> list:
     "The columns of a row that are no arrays, without the mark over them."
@@ -195,7 +195,7 @@ def batch_of(rows, settings):
     return pa.record_batch([columns[n] for n in schema.names], schema=schema)
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #972cb4c6
-def open_table(path, schema=()):
+def open_table(path:str|Path, schema=()):
     "The table at `path`, as it is now; `ParameterError` unless it has the columns of `schema`."
     with plain_errors(path):
         table = need("lance", "teachers").dataset(str(path))
@@ -208,7 +208,7 @@ def check_columns(table, schema):
     if odd := [f.name for f in schema if there.get(f.name) != f.type]:
         raise ParameterError(f"{table.uri} is damaged: its columns lack {', '.join(odd[:5])}, or have another type for it")
 
-def create_table(path, schema):
+def create_table(path:str|Path, schema):
     "An empty table, unless somebody was faster."
     pa, lance, path = need("pyarrow", "teachers"), need("lance", "teachers"), Path(path)
     with writing(path): path.parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ def create_table(path, schema):
     with lock(path, wait=60, doing="begins it"), plain_errors(path):         # a second creator would wipe what the first one wrote
         if not has_table(path): lance.write_dataset(pa.Table.from_batches([], schema=schema), str(path), schema=schema, mode="create")
 
-def can_link(folder) -> bool:
+def can_link(folder:str|Path) -> bool:
     "Whether files in `folder` can have two names, which makes a commit happen once; True if nothing can be written there at all."
     a, b = (Path(folder)/f".link-{os.getpid()}-{os.urandom(4).hex()}{s}" for s in ("", "2"))
     try: a.touch(exist_ok=False)
@@ -253,7 +253,7 @@ def check_settings(found, where):
 
 IMPLIED = dict(alignment="published", segment_seconds=None, window=None)   # setting -> what stores were made with that do not say it
 
-def create_store(folder, settings):
+def create_store(folder:str|Path, settings):
     "Begin a store in `folder`; refuse to go on with one that was made otherwise."
     path = Path(folder)/TABLE
     if not has_table(path): create_table(path, schema_of(settings))
@@ -281,7 +281,7 @@ def _better_here(settings):
     return f"({keeps}) AND ({gains} OR (({nothing}) AND source.reasons <> target.reasons))"
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #40bcae75
-def merge_rows(path, batch, when=None, tries=50):
+def merge_rows(path:str|Path, batch, when=None, tries=50):
     "Add a batch to the table at `path` by id, in one commit; a row that is there is replaced where `when` holds. `(added, replaced)`."
     start = time.time()
     with plain_errors(path):
@@ -306,7 +306,7 @@ def _is_new(entry, since):
     try: return entry.is_file() and entry.stat().st_mtime > since
     except FileNotFoundError: return False
 
-def add_rows(folder, rows, settings):
+def add_rows(folder:str|Path, rows, settings):
     "Add rows to the store in `folder`: `(added, replaced)`. When it returns they are on the disk, each once, whoever else writes."
     best = {}
     for r in rows:
@@ -320,7 +320,7 @@ def _unless_conflict(e):
     "Go on where somebody else writes or tidies at this moment: the next harvest will do it."
     if "conflict" not in str(e).lower(): raise e
 
-def index_ids(folder, least=INDEXED):
+def index_ids(folder:str|Path, least=INDEXED):
     "Make the index of the ids of a table of more than `least` clips, anew when half as many are not in it."
     table = open_table(Path(folder)/TABLE)
     with plain_errors(folder):
@@ -335,7 +335,7 @@ def index_ids(folder, least=INDEXED):
 # %% ../../nbs/api/harvest/05_rows.ipynb #0fbd5531
 FRAGMENTS, LARGE = 100, 1024   # more small fragments than this are written together; a fragment of so many clips is not small
 
-def tidy(folder, keep=timedelta(hours=1), fragments=FRAGMENTS) -> int:
+def tidy(folder:str|Path, keep=timedelta(hours=1), fragments=FRAGMENTS) -> int:
     "Write small fragments together if there are more than `fragments`, forget versions older than `keep`; how many fragments went."
     table, gone = open_table(Path(folder)/TABLE), 0
     with plain_errors(folder):
@@ -360,7 +360,7 @@ def read_batches(table, columns, rows=None, size=512):
         ahead = dict(batch_readahead=2, fragment_readahead=2, io_buffer_size=2**26)
         yield from table.scanner(columns=columns, batch_size=size, scan_in_order=True, **ahead).to_batches()
 
-def array_in(batch, name, shape, where="the store") -> np.ndarray:
+def array_in(batch, name:str, shape, where="the store") -> np.ndarray:
     "The array `name` of a record batch, [n, *shape], NaN where it is missing; `ParameterError` names the clips whose marks do not fit."
     column, width = batch.column(column_of(name)), int(np.prod(shape))
     values = np.asarray(column.values)[column.offset*width:(column.offset + len(column))*width].reshape(len(column), width)
@@ -374,14 +374,14 @@ def array_in(batch, name, shape, where="the store") -> np.ndarray:
     out[~known] = np.nan
     return out
 
-def damaged(where, what, ids):
+def damaged(where, what:str, ids):
     "The error for rows whose marks do not fit."
     first = ", ".join(map(str, ids[:5])) + (", …" if len(ids) > 5 else "")
     return ParameterError(f"{where} is damaged: the {what} of {len(ids)} clip{'s'*(len(ids) > 1)} is not what was written: {first}. "
                           "Take the clips out (`forget`) and harvest them again")
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #99d05a94
-def quoted(text): return "'" + text.replace("'", "''") + "'"
+def quoted(text:str): return "'" + text.replace("'", "''") + "'"
 
 def any_of(column, values):
     "The words that ask for rows whose `column` is one of these values."
@@ -416,7 +416,7 @@ def tried(small, settings) -> dict:
     return dict(zip(small["id"].to_pylist(), (sets[row] for row in map(tuple, has.tolist()))))
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #68565966
-def forget(folder, ids) -> int:
+def forget(folder:str|Path, ids) -> int:
     "Take the rows of these clips out of the store in `folder`; how many were there."
     table, ids = open_table(Path(folder)/TABLE), list(ids)
     if not ids: return 0

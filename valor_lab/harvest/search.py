@@ -37,14 +37,14 @@ def nearest(
 # %% ../../nbs/api/harvest/10_search.ipynb #aba90118
 PARTS, PROBES = 4096, 24   # at most so many parts of the space; at least so many of them, and a twentieth, are asked
 
-def index_path(folder, modality) -> Path: return Path(folder)/f"seconds-{modality}.lance"
+def index_path(folder:str|Path, modality:str) -> Path: return Path(folder)/f"seconds-{modality}.lance"
 
 def _schema(width):
     pa = need("pyarrow", "teachers")
     key = pa.field("id", pa.string(), False, {"lance-schema:unenforced-primary-key": "true"})
     return pa.schema([key, ("clip", pa.string()), ("segment", pa.int16()), ("of", pa.int64()), ("vector", pa.list_(pa.float16(), width))])
 
-def add_seconds(folder, modality, ids, of, x):
+def add_seconds(folder:str|Path, modality:str, ids, of, x):
     "Add the seconds of clips (embeddings [n,T,D], marks `of`) to the table of an index; those of older embeddings are replaced."
     pa, (n, T, D), path = need("pyarrow", "teachers"), x.shape, index_path(folder, modality)
     if not has_table(path): create_table(path, _schema(D))
@@ -57,7 +57,7 @@ def add_seconds(folder, modality, ids, of, x):
     merge_rows(path, pa.record_batch(columns, schema=_schema(D)), "source.of <> target.of")
 
 # %% ../../nbs/api/harvest/10_search.ipynb #ccc309a4
-def build_index(folder, modality) -> int:
+def build_index(folder:str|Path, modality:str) -> int:
     "Sort the seconds of the table into parts of the space; how many seconds there are."
     path = index_path(folder, modality)
     table = open_table(path)
@@ -68,7 +68,7 @@ def build_index(folder, modality) -> int:
 
 def parts_of(n) -> int: return max(1, min(PARTS, round(n**.5)))
 
-def indexed(folder, modality) -> dict:
+def indexed(folder:str|Path, modality:str) -> dict:
     "Clip -> mark of the embeddings that an index holds; nothing where there is no index."
     path = index_path(folder, modality)
     if not has_table(path) or not open_table(path).describe_indices(): return {}
@@ -77,7 +77,7 @@ def indexed(folder, modality) -> dict:
 
 # %% ../../nbs/api/harvest/10_search.ipynb #fd25b451
 def nearest_indexed(
-    folder, modality, text, scale, k,
+    folder:str|Path, modality:str, text:str, scale, k,
     probes=None,     # parts of the space that are asked: more are slower and miss less
 ):                   # (clip ids [k], segments [k], scores [k]), best first
     "The `k` seconds whose scores are highest, asked of an index: nearly always the same as `nearest`, much sooner."

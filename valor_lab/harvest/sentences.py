@@ -24,7 +24,7 @@ class SoftLabels(SegmentLabels):
     made:str = ""           # how, in words
 
     @classmethod
-    def of(cls, ids, audio, visual, vocab, durations=None, made=""):
+    def of(cls, ids, audio, visual, vocab:Vocab, durations=None, made=""):
         "Soft labels of these clips, each modality [N,T,C]."
         soft = tuple(np.asarray(x, np.float32) for x in (audio, visual))
         if bad := sum(int((~((x >= 0) & (x <= 1))).sum()) for x in soft): raise ParameterError(f"{bad} soft labels are not from 0 to 1")
@@ -44,7 +44,7 @@ LSLD_WORDS = ("Speeching", "Car", "Cheering", "Dog", "Cat", "Frying food", "play
               "Blender", "Clapping")   # for LLP's events, as published
 SOUND = "This is a sound of "   # how the published captions of sounds begin
 
-def words_of(vocab) -> tuple:
+def words_of(vocab:Vocab) -> tuple:
     "A word for each event: LSLD's own for LLP, else what the caption of its sound names."
     if vocab.events == LLP.events: return LSLD_WORDS
     return tuple(c.removeprefix(SOUND).rstrip(".") or e for c, e in zip(vocab.clap_captions, vocab.events))
@@ -100,8 +100,8 @@ def reweighted(
     labels,            # [N,T,C] 0 or 1, from `competing`
     embeddings,        # [N,T,D] of the picture, NaN where missing
     texts,             # [C,D] of the events' plain names
-    event_ratio=4.,    # of a positive's cosine
-    noise_ratio=.4,    # of a negative's
+    event_ratio:float=4.,    # of a positive's cosine
+    noise_ratio:float=.4,    # of a negative's
 ):                     # float32 [N,T,C]
     "Soft labels of what is seen (LSLD, 3.2)."
     y, x = np.asarray(labels, np.float32), np.asarray(embeddings, np.float32)
@@ -115,7 +115,7 @@ def reweighted(
     return out
 
 # %% ../../nbs/api/harvest/18_sentences.ipynb #01b62cf9
-def sentence_reader(store, modality, vocab, teacher=None):
+def sentence_reader(store, modality:str, vocab:Vocab, teacher=None):
     "A function from sentences (bare, as `sentences` makes them) to text embeddings, and how it reads, in words."
     captions = vocab.clap_captions if modality == "audio" else vocab.clip_captions
     if getattr(teacher, "known_captions", None) is None:
@@ -138,7 +138,7 @@ def lsld_labels(
     store,            # FeatureStore of the clips of `weak`
     weak:WeakLabels,
     clip=None, clap=None,   # the teachers that made it, for sentences that are new to it
-    reweight=True,    # what is seen
+    reweight:bool=True,    # what is seen
 ) -> SoftLabels:
     "LSLD's labels: sentences compete for each second; what is seen is re-weighted."
     for m in ("audio", "visual"):

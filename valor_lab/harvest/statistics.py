@@ -179,7 +179,7 @@ def weighted_f(stats, w, N):
     return np.where(total > 0, 2*hit/np.maximum(total, 1), 1.)
 
 # %% ../../nbs/api/harvest/14_statistics.ipynb #25032b60
-def resampled(stats, N, n, seed):
+def resampled(stats, N, n, seed:int):
     "The optimal thresholds [n,C] when clips are drawn with replacement."
     weights = np.random.default_rng(seed).multinomial(N, np.full(N, 1/N), n)                    # [n,N]
     return np.stack([best_threshold(stats, weighted_f(stats, w, N)) for w in weights])

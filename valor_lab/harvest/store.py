@@ -63,7 +63,7 @@ for _name, _what in dict(
 
 # %% ../../nbs/api/harvest/11_store.ipynb #02b9cffb
 def open_store(
-    path,  # folder of a store, finished or not
+    path:str|Path,  # folder of a store, finished or not
 ) -> FeatureStore:
     "Open a store; one of version 0.1 is converted first. Nothing of the embeddings is read."
     path = resolve(path)
@@ -73,7 +73,7 @@ def open_store(
     table = open_table(path/TABLE)
     return FeatureStore(settings_in(table), TableRows(path, table, settings_in(table)), path)
 
-def begin_store(folder, settings):
+def begin_store(folder:str|Path, settings):
     "Begin a store, convert one of version 0.1, or go on with one; refuse where it was made with other settings."
     folder = Path(folder)
     if not has_table(folder/TABLE):
@@ -85,7 +85,7 @@ def begin_store(folder, settings):
 def array(
     self:FeatureStore,
     column:str,           # "audio", "visual", "feature NAME"
-    keep=True,            # False: a fresh one, the caller's own
+    keep:bool=True,       # False: a fresh one, the caller's own
 ) -> np.ndarray|None:     # [N, ...] float16, NaN where missing; None: not harvested
     "One array of all clips, in memory."
     if column in self._arrays: return self._arrays[column] if keep else self._arrays[column].copy()
@@ -173,7 +173,7 @@ FeatureStore.fingerprint.__set_name__(FeatureStore, "fingerprint")
 FeatureStore.teachers_fingerprint = property(teachers_fingerprint)
 
 # %% ../../nbs/api/harvest/11_store.ipynb #e60156aa
-def embed_captions(self:FeatureStore, modality, captions, teacher=None):
+def embed_captions(self:FeatureStore, modality:str, captions, teacher=None):
     "Text embeddings [C,D] of `captions`; new ones are made by `teacher` and remembered."
     known, made_by = self.captions[modality], self._made_by(modality)
     new = [c for c in dict.fromkeys(captions) if c not in known]
@@ -198,7 +198,7 @@ def _made_by(self, modality):
     "What is known of the teacher of a modality; of released features, the teacher that was asked for captions."
     return self.asked.get(modality) or self.settings[modality]
 
-def of_modality(teacher, modality):
+def of_modality(teacher, modality:str):
     "The teacher, or `ParameterError` if it is one of the other modality."
     if teacher.modality != modality: raise ParameterError(f"{teacher.name} is a teacher of {teacher.modality}, expected one of {modality}")
     return teacher
@@ -213,7 +213,7 @@ def _same_teacher(teacher, modality, made_by):
         raise ParameterError(f"the {modality} embeddings are {made_by['width']} wide, those of {teacher.name} {teacher.width}")
 
 # %% ../../nbs/api/harvest/11_store.ipynb #aa817423
-def remember(self:FeatureStore, vocab, clip=None, clap=None):
+def remember(self:FeatureStore, vocab:Vocab, clip=None, clap=None):
     "Embed the captions of `vocab` with the teachers that are given."
     for teacher, captions in ((clip, vocab.clip_captions), (clap, vocab.clap_captions)):
         if teacher is not None: self.embed_captions(teacher.modality, captions, teacher)
@@ -330,7 +330,7 @@ def search(
     return pd.DataFrame(dict(clip=[self.ids[r] for r in rows], second=seconds, score=scores, segment=segments))
 
 # %% ../../nbs/api/harvest/11_store.ipynb #0a6ce361
-def has_index(self:FeatureStore, modality) -> bool:
+def has_index(self:FeatureStore, modality:str) -> bool:
     "Whether there is an index of these clips' very embeddings, of all of them and no others."
     if self.path is None: return False
     marks = self.source.marks(modality)

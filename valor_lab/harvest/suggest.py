@@ -127,9 +127,11 @@ def estimates(
     weak:WeakLabels,   # of the same clips
     n:int=None,        # draws; None: 200, of many clips fewer
     seed:int=0,
+    bags=None,         # [N] what is drawn as one, such as the recording of a window; None: each clip
 ) -> pd.DataFrame:     # index (event, modality): threshold, low, high, F, F_low, F_high, share (percent), listed
     "For each event and teacher the threshold with the best estimated segment F under the gate of the list, and how sure it is."
-    listed, draws, rows = _listed(scores, weak), _draws(len(scores), n, seed), []
+    bag = np.arange(len(scores)) if bags is None else np.unique(np.asarray(bags), return_inverse=True)[1]
+    listed, draws, rows = _listed(scores, weak), _draws(int(bag.max(initial=-1)) + 1, n, seed)[:, bag], []
     for c, event in enumerate(scores.vocab.events):
         for m in TEACHER:
             x = getattr(scores, m)[..., c]

@@ -73,7 +73,7 @@ def _numpy_scalars() -> list:
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #f2569719
 def read_checkpoint(
-    path,  # .safetensors, or a file written by torch.save
+    path:str|Path,  # .safetensors, or a file written by torch.save
 ) -> tuple[dict, dict]:
     "State dict and metadata of a checkpoint, without running anything that it may contain."
     if str(path).endswith(".safetensors"): return _read_safetensors(path)
@@ -99,7 +99,7 @@ def _read_safetensors(path):
     except Exception as e: raise ParameterError(f"{path} is not a safetensors file ({str(e)[:200]})") from None
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #7a367d92
-def sha256(path) -> str:
+def sha256(path:str|Path) -> str:
     "The SHA-256 of a file, as hexadecimal digits."
     import hashlib
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
@@ -112,13 +112,13 @@ def content_mark(config:dict) -> str:
     "The fingerprint of a teacher: everything in its `config` but the name."
     return fingerprint({k: v for k, v in config.items() if k != "name"})
 
-def plain_path(name):
+def plain_path(name:str):
     "A path as text that another folder understands; a name that is no file here stays as it is."
     return str(Path(name).absolute()) if name is not None and Path(name).exists() else name if name is None else str(name)
 
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #01a69edf
-def pick_device(device="auto"):
+def pick_device(device:str="auto"):
     "`auto` is the GPU if there is one, else the CPU."
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
 

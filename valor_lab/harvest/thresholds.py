@@ -41,7 +41,7 @@ class Thresholds:
                 raise ParameterError(f"{t} has shape {x.shape}, expected one threshold for each of {len(self.vocab)} events")
             setattr(self, t, x)
 
-    def of(self, modality):
+    def of(self, modality:str):
         "The thresholds [C] of one modality."
         return getattr(self, TEACHER[one_of("modality", modality, TEACHER)])
     def __repr__(self):
@@ -180,7 +180,7 @@ def save(
 
 # %% ../../nbs/api/harvest/15_thresholds.ipynb #15d7862b
 def load(
-    path,              # a file that `save` has written
+    path:str|Path,     # a file that `save` has written
     vocab:Vocab=None,  # None: the vocabulary of that name
 ) -> Thresholds:
     "Read thresholds; events other than the vocabulary's are refused."

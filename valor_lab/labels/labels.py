@@ -47,7 +47,7 @@ def _check_ids_differ(ids):
     return ids
 
 # %% ../../nbs/api/labels/00_labels.ipynb #937cdac7
-def row_numbers(wanted, ids, what):
+def row_numbers(wanted, ids, what:str):
     "Row numbers of `wanted` in `ids`; `KeyError` for those that are not there."
     place = {c: i for i, c in enumerate(ids)}
     check_ids(wanted, place, what)
@@ -266,7 +266,7 @@ def _findings(rows, path, strict):
 
 # %% ../../nbs/api/labels/00_labels.ipynb #cbbd75ec
 def read_weak(
-    path,                 # a list of clips such as AVVP_train.csv: columns filename, event_labels
+    path:str|Path,        # a list of clips such as AVVP_train.csv: columns filename, event_labels
     vocab:Vocab=LLP,
     strict:bool=False,    # True: an event named twice for one clip raises, too
 ) -> WeakLabels:
@@ -382,7 +382,7 @@ def to_csv(
 # %% ../../nbs/api/labels/00_labels.ipynb #6701fc77
 def weak_to_csv(
     self:WeakLabels,
-    path,   # where the list goes
+    path:str|Path,   # where the list goes
 ):
     "Write the official list of clips; a clip without any event cannot be written in it."
     silent = [c for c, m in zip(self.ids, self.mask) if not m.any()]
@@ -448,7 +448,7 @@ def concat(
 def to_audacity(
     labels:SegmentLabels,
     clip:str,   # which clip
-    path,       # the label track to write
+    path:str|Path,       # the label track to write
 ):
     "Write one clip's events as an Audacity label track."
     df = labels.select([clip]).to_frame().sort_values(["onset", "offset"], kind="stable")
@@ -457,7 +457,7 @@ def to_audacity(
 
 # %% ../../nbs/api/labels/00_labels.ipynb #a06be93c
 def from_audacity(
-    path,                 # a label track
+    path:str|Path,        # a label track
     clip:str,             # the clip it belongs to
     vocab:Vocab=LLP,
     n_segments:int=10,    # T

@@ -156,7 +156,7 @@ def open_overlay(
     name:str,               # the overlay's name
     labels:SegmentLabels,   # the labels it corrects
     who:str=None,           # who goes on correcting
-    folder="data/overlays",
+    folder:str|Path="data/overlays",
 ) -> Overlay:
     "Read an overlay again; `ParameterError` if its file is damaged or does not fit the labels."
     path = resolve(folder)/f"{safe_name(name, 'overlay')}.json"
@@ -170,15 +170,15 @@ def open_overlay(
     return out
 
 # %% ../../nbs/api/labels/01_overlays.ipynb #280eff4f
-def list_overlays(folder="data/overlays") -> list:
+def list_overlays(folder:str|Path="data/overlays") -> list:
     "The names of all overlays in `folder`."
     return [p.stem for p in visible(resolve(folder), "*.json")]
 
-def overlay_clips(name:str, folder="data/overlays") -> set:
+def overlay_clips(name:str, folder:str|Path="data/overlays") -> set:
     "The clips that an overlay corrects."
     return {e["clip"] for e in _content(resolve(folder)/f"{safe_name(name, 'overlay')}.json", folder)["edits"]}
 
-def overlay_base(name:str, folder="data/overlays") -> str:
+def overlay_base(name:str, folder:str|Path="data/overlays") -> str:
     "Which labeling an overlay corrects."
     return _content(resolve(folder)/f"{safe_name(name, 'overlay')}.json", folder)["base"]
 
@@ -188,7 +188,7 @@ Overlay.save = save
 # %% ../../nbs/api/labels/01_overlays.ipynb #b7dd7781
 def corrected_labelings(
     labelings:dict,           # name -> SegmentLabels
-    folder="data/overlays",
+    folder:str|Path="data/overlays",
 ) -> dict:
     """Name -> corrected labels, for every overlay that corrects one of these labelings in one of its clips. One that cannot be used is a
     warning."""

@@ -19,7 +19,7 @@ F = torch.nn.functional
 # %% ../../nbs/api/methods/09_bags.ipynb #f045cf12
 def bag_label(
     batch,
-    bags="weak",   # or "labels": per modality, from the dense labels
+    bags:str="weak",   # or "labels": per modality, from the dense labels
 ):                 # [B,2,C]
     "Which events the bag of segments of each modality holds."
     one_of("bags", bags, ("weak", "labels"))
@@ -36,7 +36,7 @@ def one_length(run):
 def assign_keys(
     prob,       # [B,T,...] of either branch
     bag,        # [B,...] 1 where the clip has the event
-    spread=.15, # gamma
+    spread:float=.15, # gamma
 ):              # the shape of prob, 0 or 1
     "The segments that stand out within their clip (EM-MIL)."
     top, low = prob.amax(1, keepdim=True), prob.amin(1, keepdim=True)
@@ -65,7 +65,7 @@ class EMMIL(Supervision):
         "Entries of a batch that its terms ask for."
         return (*super().needs, *(("labels_audio", "labels_visual") if self.config.bags == "labels" else ()))
     def start(self, run): self.run = one_length(run)
-    def start_epoch(self, epoch): self.step = em_step(epoch, self.config.key_warmup, self.config.turn)
+    def start_epoch(self, epoch:int): self.step = em_step(epoch, self.config.key_warmup, self.config.turn)
 
     def loss(self, model, batch, output):
         c, terms = self.config, super().loss(model, batch, output)
@@ -80,7 +80,7 @@ class EMMIL(Supervision):
 
 # %% ../../nbs/api/methods/09_bags.ipynb #2a909ab1
 def em_step(
-    epoch,     # from 1
+    epoch:int,     # from 1
     warmup,    # epochs before the first step
     turn,      # epochs of each step
 ):
@@ -91,7 +91,7 @@ def em_step(
 # %% ../../nbs/api/methods/09_bags.ipynb #fd483068
 def shared_keys(
     key_prob,    # [B,T,2] that a second matters, from either stream
-    spread=.15,  # gamma
+    spread:float=.15,  # gamma
 ):               # [B,T], 0 or 1
     "The key seconds of a clip, the same for all its events and both streams; a constant curve has none (EM-MIL, M-step)."
     k = key_prob.mean(2)                                                                       # [B,T]
@@ -121,7 +121,7 @@ class SharedKeysConfig(SupervisionConfig):
     lr_keys:float = 1e-4      # of the key heads, which have an Adam of their own
 
 def released_step(
-    epoch,     # from 1
+    epoch:int,     # from 1
     parts,     # epochs of the first three phases
     turn=1,
 ):
@@ -144,7 +144,7 @@ class SharedKeys(Supervision):
         self.bias = torch.zeros(2, device=device, requires_grad=True)
         self.adam = torch.optim.Adam([self.weight, self.bias], lr=c.lr_keys)
 
-    def start_epoch(self, epoch): self.step = released_step(epoch, self.parts, self.config.turn)
+    def start_epoch(self, epoch:int): self.step = released_step(epoch, self.parts, self.config.turn)
     def key_logits(self, features):
         "How much each segment is a key: [B,T,D] to [B,T,2]."
         return (features.detach()*self.weight).sum(-1) + self.bias   # [B,T,2]
@@ -257,14 +257,14 @@ class PoiBin(Momentum):
         super().start(one_length(run))
         self.counts = None
 
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch:int):
         c = self.config
         if epoch > c.count_warmup and (epoch-c.count_warmup-1) % c.every == 0: self.counts = estimate_counts(*self._belief())
 
     def _belief(self):
         return self.run.predict(self.encoder, keep=("segment_logits",)).segment_prob, bag_label(self.run.data, self.config.bags)
 
-    def before_batch(self, model, batch): return batch if self.counts is None else {**batch, "count": self.counts[batch["index"]]}
+    def before_batch(self, model, batch:dict): return batch if self.counts is None else {**batch, "count": self.counts[batch["index"]]}
 
     def loss(self, model, batch, output):
         c, x, terms = self.config, output.segment_logits, super().loss(model, batch, output)
@@ -272,7 +272,7 @@ class PoiBin(Momentum):
         elif c.weight_bag: terms["bag"] = c.weight_bag*bag_loss(x, bag_label(batch, c.bags).amax(1))
         return terms
 
-    def end_epoch(self, epoch):
+    def end_epoch(self, epoch:int):
         if self.counts is None: return {}
         mean = self.counts.double().sum((0, 2))/(self.counts > 0).sum((0, 2)).clamp(min=1)                 # [2]
         return {f"count/{m}": float(x) for m, x in zip(("audio", "visual"), mean)}

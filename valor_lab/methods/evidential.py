@@ -78,7 +78,7 @@ class Unaligned(PresenceAbsence):
         self.references = {m: Reference(m, run.model.config).to(device).train() for m in ("audio", "visual")}
         self.optimizers = {m: torch.optim.Adam([p for p in r.parameters() if p.requires_grad]) for m, r in self.references.items()}
 
-    def before_batch(self, model, batch):
+    def before_batch(self, model, batch:dict):
         batch = super().before_batch(model, batch)
         x = [batch[f] for f in ("audio", "visual", "motion")]
         targets = batch["target_audio"], batch["target_visual"]
@@ -149,7 +149,7 @@ class Pair(Objective):
 
     def start(self, run): self.run, self.best = run, {}
 
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch:int):
         self.learning = "audio" if epoch <= -(-self.run.epochs//self.phases) else "visual"
         self.run.model.learning = self.learning
 
@@ -168,7 +168,7 @@ class Pair(Objective):
                     temporal=c.weight_temporal*(ed(e["whole"], batch["weak"]) + ed(e["temporal"], both)),
                     contrast=c.contrast*contrast(*output.features.unbind(2), "jomold", there=there), agreement=c.agreement*agree)
 
-    def after_scores(self, model, epoch, scores):
+    def after_scores(self, model, epoch:int, scores):
         for copied, key in (("audio", "val/segment/audio"), ("visual", "val/event/event")):
             value = scores.get(key)
             if value is None or value < self.best.get(copied, (-1, None))[0]: continue

@@ -24,8 +24,8 @@ def pld_flips(
     labels,    # [N,T,C] dense labels of one modality
     prob,      # [N,T,C] ungated segment probabilities of a parser trained with them
     weak,      # [N,C] only events of the clip are touched
-    k=4,       # how many of the smallest losses are usual
-    alpha=6.,  # a loss above this many times the usual is suspicious
+    k:int=4,   # how many of the smallest losses are usual
+    alpha:float=6.,  # a loss above this many times the usual is suspicious
 ):             # bool [N,T,C]
     "The entries that PLD flips, both ways (VALOR appendix; VPLAN)."
     labels, p = as_float(labels), as_float(prob).clamp(1e-7, 1-1e-7)
@@ -34,7 +34,7 @@ def pld_flips(
     usual = loss.topk(k, dim=-2, largest=False).values.mean(-2, keepdim=True)             # [N,1,C]
     return (loss > alpha*usual) & as_bool(weak)[..., None, :]
 
-def pld(labels, prob, weak, k=4, alpha=6.):
+def pld(labels, prob, weak, k:int=4, alpha:float=6.):
     "Labels with the entries of `pld_flips` flipped, bool [N,T,C]."
     return as_bool(labels) ^ pld_flips(labels, prob, weak, k, alpha)
 
@@ -44,7 +44,7 @@ def pld_sweep(
     prob,                                # [N,T,C] probabilities of the modality, rows as in `labels`
     weak,                                # [N,C]
     truth:SegmentLabels,                 # of the same clips
-    modality="visual",
+    modality:str="visual",
     ks=range(1, 10),
     alphas=(2, 3, 4, 6, 8, 10, 15, 20),
 ) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def fitted_prob(
     run,                    # `Context` of an objective
     base,                   # preset of the helper
     folds=0,
-    cross_attention=True,
+    cross_attention:bool=True,
 ):                          # [N,T,2,C]
     "Segment probabilities of a helper for every training clip; with `folds`, from helpers that were not trained on the clip."
     how = dict(cross_attention=None if cross_attention else False, keep=("segment_logits",))

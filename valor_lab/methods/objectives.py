@@ -28,7 +28,7 @@ def precise(x): return x if x.dtype == torch.float64 else x.float()   # losses a
 def bce(
     prob,          # any shape; clamped to [1e-7, 1-1e-7]
     target,        # the same shape, 0 to 1
-    reduce=True,   # the mean over all entries, else each entry's loss
+    reduce:bool=True,   # the mean over all entries, else each entry's loss
 ):
     "Binary cross-entropy of probabilities."
     p, y = precise(prob).clamp(1e-7, 1-1e-7), precise(target)
@@ -39,7 +39,7 @@ def bce(
 def bce_logits(
     logits,        # any shape
     target,        # the same shape, 0 to 1
-    reduce=True,
+    reduce:bool=True,
 ):
     "Binary cross-entropy of logits, exact at both ends."
     return F.binary_cross_entropy_with_logits(precise(logits), precise(target), reduction="mean" if reduce else "none")
@@ -80,17 +80,17 @@ class Objective:
     def start(self, run):
         "Before the first epoch: what the run holds may be looked at."
         self.run = run
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch:int):
         "Before each epoch, counted from 1."
-    def before_batch(self, model, batch):
+    def before_batch(self, model, batch:dict):
         "The batch as `loss` shall see it; labels may be exchanged."
         return batch
     def after_step(self, model):
         "After each step of the optimiser."
-    def end_epoch(self, epoch) -> dict:
+    def end_epoch(self, epoch:int) -> dict:
         "After each epoch: figures by name, for the curves."
         return {}
-    def after_scores(self, model, epoch, scores):
+    def after_scores(self, model, epoch:int, scores):
         "After validation: `val/segment/type` and so on; empty without such a split."
     def kept(self):
         "Weights to keep instead of those of one epoch, or None."
@@ -203,7 +203,7 @@ def modality_term(
     i,       # 0 audio, 1 visual
     batch,
     output,
-    k=1.0,   # label smoothing of the guided term
+    k:float=1.0,   # label smoothing of the guided term
 ):
     "The loss of one modality."
     m = ("audio", "visual")[i]
@@ -261,7 +261,7 @@ def register_objective(
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #78990a51
 def make_objective(
-    name,        # one of `OBJECTIVES`
+    name:str,    # one of `OBJECTIVES`
     **options,   # fields of its configuration that differ
 ) -> Objective:
     "Build an objective by name."
@@ -302,7 +302,7 @@ class Relabelled(Supervision):
 
     def start(self, run): self._keep(run, *self.relabel(run))
 
-    def before_batch(self, model, batch):
+    def before_batch(self, model, batch:dict):
         i = rows_of(batch)
         return {**batch, "labels_audio": self.audio[i], "labels_visual": self.visual[i]}
 

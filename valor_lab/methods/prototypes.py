@@ -23,7 +23,7 @@ def prototype_label(
     similarity,   # [...] to the nearest prototype of the event
     background,   # the same shape, or one that broadcasts: to the nearest prototype of the background
     weak=1.,      # 1 where the clip has the event
-    tau=.1,       # temperature; 0: hard labels
+    tau:float=.1,       # temperature; 0: hard labels
 ):
     "The two-way soft label of PPL (our reading of its Eq. 10)."
     s, b, y = (as_tensor(x).float() for x in (similarity, background, weak))
@@ -72,7 +72,7 @@ def nearest_prototypes(
     prob,               # [...,C] segment probabilities
     n_prototypes=5,     # for each event
     n_background=25,
-    quiet=.2,           # background: no event above it
+    quiet:float=.2,     # background: no event above it
     most=20_000,        # features that are clustered at most; beyond it, evenly spaced ones
 ):                      # similarity[...,C] (NaN for an event without a key segment), background[...]
     "Cosine of every segment to the nearest prototype of each event, and of the background (ours)."
@@ -88,7 +88,7 @@ def nearest_prototypes(
 def class_contrast(
     features,      # [M,d] segments of one modality
     labels,        # bool [M,C]
-    temperature=.1,
+    temperature:float=.1,
     most=2048,     # segments that are compared at most; beyond it, evenly spaced ones
 ):
     "Supervised contrastive loss over segments that share an event; segments without a partner count nothing."
@@ -138,7 +138,7 @@ class PPL(Momentum):
         self.real = run.data.get("mask")                                                                   # [N,T]
         if self.real is None: self.real = torch.ones(shape[:2], dtype=torch.bool, device=self.soft.device)
 
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch:int):
         c = self.config
         if epoch > c.prototype_warmup and (epoch-c.prototype_warmup-1) % c.every == 0:
             (self.take if c.pseudo == "given" else self.estimate)()
@@ -161,7 +161,7 @@ class PPL(Momentum):
             known = (s.isfinite() | ~y_real.bool()).float()
             self.known[:, :, i][real], self.soft[:, :, i][real] = known, prototype_label(s.nan_to_num(), b[:, None], y_real, c.tau)*known
 
-    def before_batch(self, model, batch):
+    def before_batch(self, model, batch:dict):
         rows = rows_of(batch)
         real = batch["mask"] if "mask" in batch else self.real[rows]                            # [B,T]
         known = self.known[rows]*real[..., None, None]*batch.get("reached", real[..., None].expand(*real.shape, 2))[..., None]
@@ -178,7 +178,7 @@ class PPL(Momentum):
             terms["contrast"] = c.weight_contrast*sum(class_contrast(flat(f), flat(h), c.contrast_temperature) for f, h in each)/2
         return terms
 
-    def end_epoch(self, epoch):
+    def end_epoch(self, epoch:int):
         return {f"pseudo/{m}": float((self.soft[:, :, i][self.real] > .5).float().mean()) for i, m in enumerate(("audio", "visual"))}
 
     def labels(self): return (self.soft > .5).unbind(2)

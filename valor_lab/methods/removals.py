@@ -67,7 +67,7 @@ class Contrast(Supervision):
 # %% ../../nbs/api/methods/04_removals.ipynb #932f6e46
 class Removing(Contrast):
     "Guided losses from which single labels of a modality are removed; a removed target is exactly 0."
-    def targets(self, batch, removed_audio, removed_visual):                                     # removals: bool [B,C]
+    def targets(self, batch:dict, removed_audio, removed_visual):                                # removals: bool [B,C]
         "The labels of a batch without those that are removed."
         c, y = self.config, batch["weak"]
         return {**batch, "target_audio": smooth(y, c.smoothing_audio).masked_fill(removed_audio, 0.),
@@ -80,12 +80,12 @@ class Removing(Contrast):
     def _remember(self, run, removed): self.run, self.removed = run, removed.to(run.data["weak"].device)   # [2,N,C]
     def state_dict(self): return {"removed": self.removed.to(torch.uint8)}
     def load_state_dict(self, state, run): self._remember(run, state["removed"].bool())
-    def end_epoch(self, epoch): return {f"removed/{m}": int(n) for m, n in zip(("audio", "visual"), self.removed.sum((1, 2)))}
+    def end_epoch(self, epoch:int): return {f"removed/{m}": int(n) for m, n in zip(("audio", "visual"), self.removed.sum((1, 2)))}
 
 # %% ../../nbs/api/methods/04_removals.ipynb #f622792c
 def exchange_partners(
     weak,      # [N,C]
-    seed=2,
+    seed:int=2,
 ):             # [N] row of a clip without a common event, drawn evenly; -1 where there is none
     "A partner for each clip whose events are all different (MA, step 2)."
     w, g = as_float(weak).float().cpu(), torch.Generator().manual_seed(seed)
@@ -142,7 +142,7 @@ class MA(Removing):
         some = (partner >= 0)[:, None]                                           # no partner, no removal
         self._remember(run, torch.stack([audio & some, visual & some]))
 
-    def before_batch(self, model, batch):
+    def before_batch(self, model, batch:dict):
         audio, visual = self.removed[:, batch["index"]]                          # [B,C] each
         batch = self.targets(batch, audio, visual)
         if self.config.video_target == "released": batch["target_video"] = batch["weak"].masked_fill(audio, 0.)
@@ -164,8 +164,8 @@ def noise_ratios(
     audio_prob,        # [N,C] of the estimator, over the training split
     visual_prob,       # [N,C]
     weak,              # [N,C]
-    theta_audio=.6,
-    theta_visual=1.8,
+    theta_audio:float=.6,
+    theta_visual:float=1.8,
 ):                     # ([C], [C]) share of the event's labels that look noisy
     "JoMoLD's noise ratios of either modality (stage 2)."
     y = as_bool(weak)
@@ -203,7 +203,7 @@ def jomold_removals(
 # %% ../../nbs/api/methods/04_removals.ipynb #960964e5
 def ramp(
     warmup,           # "code", "linear" or "none"
-    epoch,            # from 1
+    epoch:int,        # from 1
     step,             # of the epoch, from 0
     steps_per_epoch,
 ) -> float:
@@ -245,10 +245,10 @@ class JoMoLD(Removing):
         out = run.predict(run.train(c.estimator, cross_attention=False), cross_attention=False)
         return noise_ratios(out.audio_prob, out.visual_prob, y, c.theta_audio, c.theta_visual)
 
-    def start_epoch(self, epoch): self.epoch, self.step = epoch, 0
+    def start_epoch(self, epoch:int): self.epoch, self.step = epoch, 0
 
     @torch.no_grad()
-    def before_batch(self, model, batch):
+    def before_batch(self, model, batch:dict):
         c, y = self.config, batch["weak"]
         out = model(batch["audio"], batch["visual"], batch.get("motion"), cross_attention=None if c.forward_cross_attention else False)
         losses = (bce(out.audio_prob, smooth(y, c.smoothing_audio), reduce=False),

@@ -22,7 +22,7 @@ def soft_labels(
     scores,       # [N,T,C] a teacher's; NaN where the clip lacks the modality
     thresholds,   # [C]
     weak,         # [N,C]
-    scale=1.,     # how many units of score make a step in log odds
+    scale:float=1.,     # how many units of score make a step in log odds
 ):                # [N,T,C], 0 to 1; no labels where scores are NaN
     "Labels that know how far a score is from its threshold (UWAV, 3.2)."
     if not scale > 0: raise ParameterError(f"scale={scale}: expected more than 0")
@@ -54,7 +54,7 @@ def _threshold(z, y, near):                                                     
 # %% ../../nbs/api/methods/06_soft.ipynb #05f363d5
 def balance(
     hard,        # [N,T,C] hard labels of a modality
-    weight=.5,   # UWAV's W
+    weight:float=.5,   # UWAV's W
 ):               # (w_plus, w_minus)
     "Weights of entries whose event is in the weak label, and of the others (UWAV, 3.3)."
     ones = as_bool(hard).double().mean().item()
@@ -115,7 +115,7 @@ class Soft(Relabelled):
         super()._keep(run, audio, visual)
         self.weights = [balance(x > .5, self.config.balance) if self.config.reweight else (1., 1.) for x in (self.audio, self.visual)]
 
-    def before_batch(self, model, batch):
+    def before_batch(self, model, batch:dict):
         batch = super().before_batch(model, batch)
         m, device = batch["labels_audio"].shape[0]*batch["labels_audio"].shape[1], batch["labels_audio"].device
         lam = torch.distributions.Beta(*[torch.tensor(self.config.mix_alpha, device=device)]*2).sample()

@@ -24,7 +24,7 @@ torch = need("torch", "models")
 def softmax_labels(
     cosine,        # [N,T,C] of segment and text embeddings, without a logit scale; NaN where the modality is missing
     weak,          # [N,C]
-    share=1.025,   # bar, in units of an even share 1/C (CLIP 1.025, CLAP 0.95)
+    share:float=1.025,   # bar, in units of an even share 1/C (CLIP 1.025, CLAP 0.95)
 ):                 # bool [N,T,C]
     "VPLAN's labels: softmax over events, a bar, and the weak label."
     p = as_tensor(cosine).float().softmax(-1)

@@ -156,7 +156,7 @@ def _from_sums(statistics, values, keys):
         return metric
     return note
 
-def metric_parts(metric) -> tuple:
+def metric_parts(metric:str) -> tuple:
     "`(statistics(pred, truth) [N,K], values(sums), keys(vocab))`: what a metric sums over clips, and what it makes of the sums."
     return _PARTS[one_of("metric", getattr(metric, "__name__", metric), _PARTS)]
 

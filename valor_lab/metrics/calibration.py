@@ -18,7 +18,7 @@ from .intervals import LEAST, clip_covariance, run_interval, share_difference, s
 from ..vocab import LLP
 
 # %% ../../nbs/api/metrics/04_calibration.ipynb #2bcdb57a
-def made_up_truth(n, seed=0):   # bool [n,2,10,25]
+def made_up_truth(n, seed:int=0):   # bool [n,2,10,25]
     "Truth of `n` clips, heard and seen, with the frequencies of a long tail."
     rng, c, t = np.random.default_rng(seed), len(LLP), np.arange(10)
     frequency = (np.arange(c) + 1.5)**-.9
@@ -33,7 +33,7 @@ def made_up_truth(n, seed=0):   # bool [n,2,10,25]
     start[whole], length[whole] = 0, 10
     return ((t >= start[..., None]) & (t < (start + length)[..., None]) & present[..., None]).transpose(0, 1, 3, 2)
 
-def made_up_run(truth, hard, rng, miss=.22, extra=.02, blur=.08):
+def made_up_run(truth, hard, rng:np.random.Generator, miss:float=.22, extra:float=.02, blur:float=.08):
     "What a run says: whole events missed where `hard` is low, others invented where it is high, single seconds wrong."
     r = .8*hard + .6*rng.normal(size=hard.shape)                                # [n,2,25]
     said = truth & (r >= NormalDist().inv_cdf(float(np.clip(miss, .01, .9))))[:, :, None]
@@ -46,9 +46,9 @@ def made_up_runs(
     truth,           # from `made_up_truth`
     deviation,       # of the runs' scores, points
     runs=40,
-    seed=0,
-    miss=.22,        # share of events that are missed
-    alike=.6,        # how much of what is hard is hard for every method
+    seed:int=0,
+    miss:float=.22,  # share of events that are missed
+    alike:float=.6,  # how much of what is hard is hard for every method
 ):                   # [runs,n,10] scores of each clip
     "A method: many runs with different seeds, scored on every clip of the population."
     rng, n = np.random.default_rng(seed), len(truth)
@@ -65,7 +65,7 @@ def coverage(
     clips,           # in a sample
     seeds,           # runs of each method
     draws=1000,
-    seed=0,
+    seed:int=0,
 ) -> pd.DataFrame:
     "Percent of samples whose interval holds the truth, `own` and `difference`, by score; `alarms`: a method called different from itself."
     rng, (r, p, k) = np.random.default_rng(seed), ours.shape
@@ -94,9 +94,9 @@ def event_coverage(
     truth,           # from `made_up_truth`
     clips,           # in a sample
     draws=300,
-    seed=0,
-    miss=.22,
-    blur=.08,
+    seed:int=0,
+    miss:float=.22,
+    blur:float=.08,
 ) -> pd.DataFrame:
     "By event and modality: percent of samples that have `shown` it, its `value`, coverage of `F` and of a `difference` of two methods."
     rng, shape = np.random.default_rng(seed), (len(truth), 2, truth.shape[3])
@@ -123,7 +123,7 @@ def event_coverage(
     return table[table.shown >= 5]
 
 # %% ../../nbs/api/metrics/04_calibration.ipynb #47af9e2c
-def made_up_videos(n, seed=0, actions=10, border=.8, found=.7, false=3.):   # (detections, `Actions`)
+def made_up_videos(n, seed:int=0, actions=10, border:float=.8, found:float=.7, false:float=3.):   # (detections, `Actions`)
     "Truth of `n` untrimmed videos, an action each, and what a detector says; `border`: seconds by which it misses starts and ends."
     rng, vocab = np.random.default_rng(seed), bare_vocab("made-up", [f"action {k}" for k in range(actions)])
     often, spans, said = (np.arange(actions) + 1.5)**-.7, [], []
@@ -149,8 +149,8 @@ def detection_coverage(
     actions,
     videos,          # in a sample
     samples=100,
-    n=100,           # resamples of each
-    seed=0,
+    n:int=100,       # resamples of each
+    seed:int=0,
 ) -> pd.DataFrame:
     "Percent of samples whose interval holds the population's mAP: by the bootstrap as it is, and by the videos that an action has."
     m, rng, size = match(detections, actions), np.random.default_rng(seed), len(actions)

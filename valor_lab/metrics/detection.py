@@ -8,7 +8,7 @@ __all__ = ['SPAN_COLUMNS', 'AMBIGUOUS_COLUMNS', 'SLACK', 'COLUMNS', 'TIOUS', 'AV
            'resampled_scores', 'nms', 'contrast', 'proposals', 'on_grid', 'to_segments']
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #d7505ac7
-import csv, io
+import csv, io, re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ParameterError, check_ids
-from ..files import read_text
+from ..files import read_json, read_text
 from ..labels import FINDING_COLUMNS, SegmentLabels, WeakLabels, runs
 from ..vocab import Vocab
 
@@ -125,19 +125,50 @@ def _clip(start, end, duration):
     if end <= duration + SLACK: return (start, end), ""
     return ((start, duration), "ends after the video") if start < duration else (None, "after the video")
 
+# %% ../../nbs/api/metrics/01_detection.ipynb #c09ae35d
+def _json_rows(path):
+    "`(number of the annotation, row as in a CSV)` of an ActivityNet file; a video without annotations is one row without a label."
+    found = read_json(path, ("database",), limit=256 << 20)["database"]
+    if not isinstance(found, dict): raise ParameterError(f"{Path(path).name}: database is no table of videos")
+    for video, v in found.items():
+        where = f"{Path(path).name}, {video!r:.80}"
+        if not re.fullmatch(r"[^\x00-\x1f/\\]{1,200}", video): raise ParameterError(f"{where}: not a video's id")
+        if not isinstance(v, dict) or not {"subset", "duration", "annotations"} <= set(v):
+            what = ", ".join(v)[:80] if isinstance(v, dict) else repr(v)[:40]
+            raise ParameterError(f"{where}: expected subset, duration and annotations, found {what}")
+        duration = _seconds(v["duration"], "duration", where)
+        if not duration: raise ParameterError(f"{where}: duration is 0")
+        if not isinstance(v["annotations"], list): raise ParameterError(f"{where}: annotations is no list")
+        same = dict(video=video, subset=str(v["subset"]), duration_s=duration)
+        if not v["annotations"]: yield 0, same | dict(label=None, start_s=0., end_s=0.)
+        for n, a in enumerate(v["annotations"], 1):
+            span = a.get("segment") if isinstance(a, dict) else None
+            if not isinstance(span, list) or len(span) != 2 or not isinstance(a.get("label"), str):
+                raise ParameterError(f"{where}, annotation {n}: expected a label and a segment [start, end], found {a!r:.80}")
+            start, end = (_seconds(x, "segment", f"{where}, annotation {n}") for x in span)
+            yield n, same | dict(label=a["label"], start_s=start, end_s=end)
+
+def _seconds(x, what, where):
+    if type(x) not in (int, float): raise ParameterError(f"{where}: {what} {x!r:.40} is not a number")
+    return _number(x, what, where)
+
 # %% ../../nbs/api/metrics/01_detection.ipynb #6df50428
 def read_actions(
-    path,              # annotations.csv
+    path,              # annotations.csv, or a .json as ActivityNet and UnAV-100 have it
     subset=None,       # only these videos, e.g. "test"; None: all
     ambiguous=None,    # a file of lines `video start end`; None: there is none
     vocab=None,        # None: the labels of the file, in alphabetical order
 ) -> Actions:
     "Read the annotations of untrimmed videos; `ParameterError` names file, line and value."
     name, spans, durations, odd, seen = Path(path).name, [], {}, [], set()
-    rows = list(_rows(path))
-    if vocab is None: vocab = bare_vocab(Path(path).parent.name, sorted({r["label"] for _, r in rows}))
+    told = Path(path).suffix == ".json"
+    rows = list(_json_rows(path) if told else _rows(path))
+    if vocab is None: vocab = bare_vocab(Path(path).parent.name, sorted({r["label"] for _, r in rows if r["label"] or not told}))
     for n, r in rows:
-        where, video = f"{name}, line {n}", r["video"]
+        where, video = f"{name}, {r['video'] if told else 'line'} {n}", r["video"]
+        if told and r["label"] is None:                                          # a video in which nothing was annotated
+            if subset in (None, r["subset"]): durations[video] = r["duration_s"]
+            continue
         if r["label"] not in vocab.events:
             raise ParameterError(f"{where}: unknown action {r['label']!r}; {vocab.name} knows {', '.join(vocab.events)}")
         duration, start, end = (_number(r[c], c, where) for c in ("duration_s", "start_s", "end_s"))

@@ -18,7 +18,7 @@ from ..labels import SegmentLabels
 from .avvp import MODALITIES, align, event_scores, fidelity, metric_parts, nonaligned_scores
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #8dc66f25
-def resamples(n_clips, n, seed, budget=96_000_000):
+def resamples(n_clips, n, seed:int, budget=96_000_000):
     "How often each clip is drawn, in blocks of rows that together make `[n, n_clips]`; a block takes about `budget` bytes."
     rng, most = np.random.default_rng(seed), max(1, min(500, budget//(24*n_clips)))
     for first in range(0, n, most):
@@ -156,7 +156,7 @@ def t_tail(
 
 def t_quantile(
     df,
-    level=.95,   # of the middle
+    level:float=.95,   # of the middle
 ):
     "Half the width of the middle `level` of Student's t."
     df = np.asarray(df, float)

@@ -51,7 +51,7 @@ def verdict(
 # %% ../../nbs/api/metrics/03_seeds.ipynb #c463decc
 def method_differences(
     tables:dict,          # from `clip_tables`
-    key="segment/type",   # which of `SCORES`
+    key:str="segment/type",   # which of `SCORES`
     pairs=None,           # (a, b) of methods; None: every two, in the order of `tables`
 ) -> pd.DataFrame:
     "Difference a − b of methods: `a, b, value, low, high, p`, over clips and seeds, `holm` among these pairs, and `is`, the word."

@@ -38,14 +38,14 @@ def _our_name(name):
 
 # %% ../../nbs/api/models/04_checkpoints.ipynb #18744173
 def read_state_dict(
-    path,  # a .pt or .safetensors file
+    path:str|Path,  # a .pt or .safetensors file
 ):         # dict of name -> tensor
     """Read weights without running any code that the file may hold. A file may hold more than weights: see `state_of`.
 
     `ParameterError` for anything that is not plain tensors, numbers and generator states, above all whole pickled modules."""
     return state_of(found_in(path), Path(path).name)
 
-def found_in(path):
+def found_in(path:str|Path):
     "What a file of weights holds, tensors or dicts of them; no code is run."
     path = Path(path).expanduser()
     if not path.is_file(): raise ParameterError(f"{path}: no such file of weights")
@@ -69,7 +69,7 @@ def _plain(path):
 # %% ../../nbs/api/models/04_checkpoints.ipynb #82b3876c
 def state_of(
     found,             # what a file of weights held
-    name="the file",   # for messages
+    name:str="the file",   # for messages
 ) -> dict:             # name -> tensor
     """The state dict in it: nested under `model` or `state_dict`, with DataParallel's prefix, or in double precision;
     generator and optimiser states beside it are left out."""
@@ -92,7 +92,7 @@ def _kinds(found):
 def published_config(
     state,                 # dict with the released names
     n_heads=None,          # not told by the file; None: 8 as VALOR, 1 as HAN, MA and JoMoLD
-    norm="post",           # not told by the file
+    norm:str="post",       # not told by the file
     visual_attends=None,   # not told by the file; None: as the authors of that layout
 ) -> HANConfig:
     "The sizes of a released network, read off the shapes of its weights."
@@ -137,7 +137,7 @@ def layout_of(state) -> str:
 def from_published(
     weights,               # path of a released checkpoint, or its state dict
     n_heads=None,          # not told by the file; None: as published
-    norm="post",           # not told by the file; of HAN's layouts
+    norm:str="post",       # not told by the file; of HAN's layouts
     visual_attends=None,   # not told by the file; of HAN's layouts: "updated_audio" (VALOR) or "original_audio" (HAN, MA, JoMoLD, LSLD)
     network=None,          # the released layout, e.g. "mm_pyramid"; None: told by its keys
     **more,                # what else the file does not hold, e.g. `label_embeddings` of LEAP
@@ -192,7 +192,7 @@ def load_strictly(model, state):
 # %% ../../nbs/api/models/04_checkpoints.ipynb #882ba9d0
 def save_model(
     model,
-    path,   # .safetensors
+    path:str|Path,   # .safetensors
 ):
     "Write weights and configuration to one file."
     name = next((n for n, (cls, _) in BACKBONES.items() if cls is type(model)), None)
@@ -203,8 +203,8 @@ def save_model(
 
 # %% ../../nbs/api/models/04_checkpoints.ipynb #dc2c499c
 def load_model(
-    path,           # what `save_model` wrote
-    device="cpu",
+    path:str|Path,  # what `save_model` wrote
+    device:str="cpu",
 ):
     "The model of a file, in evaluation mode."
     state = read_state_dict(path)

@@ -22,7 +22,7 @@ def attend(
     k,           # [B,heads,S,d/heads] keys
     v,           # [B,heads,S,d/heads] values
     mask=None,   # [B,1,1,S] bool, False at padding
-    dropout=0.,
+    dropout:float=0.,
 ):               # [B,heads,T,d/heads]
     "Scaled dot-product attention."
     if q.device.type != "cpu" or k.shape[-2] >= 16: return F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout)
@@ -140,7 +140,7 @@ class HAN(nn.Module):
         if self.config.d_motion: v = self.fusion(torch.cat([v, self.motion_in(motion)], -1))
         return a, v
 
-    def attend(self, a, v, cross=True, mask=None):                           # [B,T,d] each, [B,T]
+    def attend(self, a, v, cross:bool=True, mask=None):                      # [B,T,d] each, [B,T]
         "Both streams after attention within and across: [B,T,d] each."
         for layer in self.layers:
             heard = layer(a, v, cross, mask)

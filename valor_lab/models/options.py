@@ -45,7 +45,7 @@ class HANConfig:
         if self.d_model % self.n_heads: raise ParameterError(f"d_model={self.d_model} cannot be divided among n_heads={self.n_heads}")
 
 # %% ../../nbs/api/models/01_options.ipynb #169784fb
-def at_least(name, value, least):
+def at_least(name:str, value, least):
     "Raise `ParameterError` unless `value` is a whole number of at least `least`."
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         raise ParameterError(f"{name}={value!r}: expected a whole number, at least {least}")

@@ -19,7 +19,7 @@ F = torch.nn.functional
 @functools.cache
 def frame_matrix(
     n_frames=80,    # frames of a clip
-    n_segments=10,  # segments of a clip
+    n_segments:int=10,  # segments of a clip
 ):                  # [n_segments,n_frames], rows sum to one
     "The matrix that averages each segment's frames."
     if n_frames % n_segments: raise ParameterError(f"{n_frames} frames: expected a multiple of {n_segments}, the number of segments")
@@ -29,7 +29,7 @@ def frame_matrix(
 # %% ../../nbs/api/models/00_pooling.ipynb #01bca3d6
 @functools.cache
 def clap_matrix(
-    n_segments=10,
+    n_segments:int=10,
 ):                  # [n_segments,64], rows sum to one
     "The matrix of the published path from CLAP's 64 tokens to segments: bicubic to 1,024 columns, mean over frequency, average pooling."
     moments = torch.eye(32, dtype=torch.float64)[:, None, None]                                     # [32,1,1,32], one moment each
@@ -48,7 +48,7 @@ def _pool(x, matrix, what):
 # %% ../../nbs/api/models/00_pooling.ipynb #ab9389a9
 def pool_frames(
     x,              # [...,80,D] frame features, array or tensor
-    n_segments=10,
+    n_segments:int=10,
 ):                  # [...,10,D]; an array comes back as float32, a tensor as it was
     "Average frame features to segments (HAN: kernel and stride 8)."
     return _pool(x, frame_matrix(x.shape[-2] if x.ndim > 1 else 80, n_segments), "frame features")
@@ -56,7 +56,7 @@ def pool_frames(
 # %% ../../nbs/api/models/00_pooling.ipynb #fa3cf156
 def pool_clap_tokens(
     x,              # [...,64,D] the feature map of CLAP's audio tower, array or tensor
-    n_segments=10,
+    n_segments:int=10,
 ):                  # [...,10,D]
     "Bring CLAP's 64 tokens to segments as VALOR++ does, in one multiplication."
     return _pool(x, clap_matrix(n_segments), "CLAP tokens")

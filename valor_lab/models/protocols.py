@@ -55,7 +55,7 @@ def forward_all(
     audio,            # [N,T,d_audio]
     visual,           # [N,T,d_visual]
     motion=None,      # [N,T,d_motion]
-    batch_size=512,
+    batch_size:int=512,
     keep=("video_prob", "audio_prob", "visual_prob", "segment_logits", "segments"),  # fields of `HANOutput` to keep
     mask=None,        # [N,T] False at padding; None: every clip has T segments
     reached=None,     # [N,T,2] bool, the segments that sound and picture reach; None: all
@@ -92,8 +92,8 @@ class Gates(NamedTuple):
 
 # %% ../../nbs/api/models/05_protocols.ipynb #e8ccde3e
 def segments_from(
-    protocol,          # one of `PROTOCOLS`
-    threshold=0.5,     # what a record asks for
+    protocol:str,      # one of `PROTOCOLS`
+    threshold:float=0.5,     # what a record asks for
     gates=None,        # `Gates` of "per_event"
 ) -> float:
     "From which probability on a segment counts."
@@ -102,8 +102,8 @@ def segments_from(
 
 def parse(
     output,            # HANOutput of B clips
-    protocol="avvp",   # one of `PROTOCOLS`
-    threshold=0.5,     # of the segments and of the gates; "per_event" has its own in `gates`, and so have fixed gates
+    protocol:str="avvp",   # one of `PROTOCOLS`
+    threshold:float=0.5,     # of the segments and of the gates; "per_event" has its own in `gates`, and so have fixed gates
     gates=None,        # `Gates`, for "per_event"
 ):                     # bool tensors (audio[B,T,C], visual[B,T,C])
     "Which events are heard and which are seen in each segment, under a named protocol."
@@ -126,8 +126,8 @@ def tune_gates(
     truth,                      # SegmentLabels of the same clips, or anything with .audio and .visual [N,T,C]
     modalities=("visual",),     # whose gates to tune; CMPAE: the visual ones
     grid=np.arange(.25, .701, .05),
-    start=0.45,                 # the gate of all other events meanwhile, and of a modality that is not tuned
-    threshold=0.25,             # of the segments
+    start:float=0.45,           # the gate of all other events meanwhile, and of a modality that is not tuned
+    threshold:float=0.25,       # of the segments
 ) -> Gates:
     "The gate of each event with the best event-level score of its modality, all others at `start`; of equal ones the largest (CMPAE)."
     gates = {}
@@ -175,7 +175,7 @@ CMPAE_GATES = Gates(np.full(25, .45), np.array(_PUBLISHED.split(), float), .25) 
 def fused(
     attending,    # HANOutput of a pass with cross-attention
     alone,        # of one without
-    share=0.7,    # of the first
+    share:float=0.7,    # of the first
 ) -> HANOutput:
     "Two passes as one: probabilities of modalities and segments are mixed (CMPAE); the video's is that of the first."
     mix = lambda k: share*getattr(attending, k) + (1 - share)*getattr(alone, k)

@@ -61,7 +61,7 @@ def register_backbone(
 
 # %% ../../nbs/api/models/03_registry.ipynb #aeb4152f
 def make_model(
-    backbone="han",  # one of `BACKBONES`
+    backbone:str="han",  # one of `BACKBONES`
     **options,       # fields of its configuration
 ):
     "Build a network by name."

@@ -31,7 +31,7 @@ GREYS = {
     "paper": dict(ink="#000000", quiet="#4d4d4d", line="#c4c4c4", card="#ffffff", bed="#ececec", accent="#000000"),
 }
 
-def theme(name="light") -> dict:
+def theme(name:str="light") -> dict:
     "All colours of one theme: `audio`, `visual`, `audio_visual`, and `ink`, `quiet`, `line`, `card`, `bed`, `accent`."
     one_of("theme", name, HUES)
     return HUES[name] | GREYS[name]
@@ -46,7 +46,7 @@ def plain(
     if len(text) > limit: text = f"{text[:limit // 2]}…{text[-(limit // 2 - 1):]}"
     return text.replace("$", r"\$")
 
-def modality_name(modality):
+def modality_name(modality:str):
     "A modality as it is written for readers: `audio-visual`."
     return modality.replace("_", "-")
 
@@ -106,7 +106,7 @@ class for_paper:
 
 # %% ../../nbs/api/plots/00_look.ipynb #afd31deb
 @contextlib.contextmanager
-def canvas(ax, name, width, height, rows=1, columns=1, **options):
+def canvas(ax, name:str, width, height, rows=1, columns=1, **options):
     "Yield axes (the given one, or those of a new `Picture`) and the theme's colours, with its settings in force."
     paper = _PAPER["now"] if ax is None else None
     look = theme("paper" if paper else name)
@@ -157,7 +157,7 @@ def heat(ax, table, look, form):
             if v > 0: ax.text(j, i, form(v), ha="center", va="center", size=6, color=look["card"] if v > .55 * top else look["ink"])
 
 # %% ../../nbs/api/plots/00_look.ipynb #c51f5a9b
-def whiskers(table, value="value"):
+def whiskers(table, value:str="value"):
     "Lengths of the whiskers below and above a value."
     return np.stack([table[value] - table["low"], table["high"] - table[value]]).clip(min=0)
 

@@ -33,7 +33,7 @@ def figure_bytes(
 
 def save_figure(
     fig,
-    path,             # ends in .svg, .pdf or .png
+    path:str|Path,    # ends in .svg, .pdf or .png
 ) -> Path:
     "Write a figure for a paper."
     path = Path(path)
@@ -49,7 +49,7 @@ _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"
           "Δ": r"$\Delta$", "κ": r"$\kappa$", "τ": r"$\tau$", "σ": r"$\sigma$",
           "’": "'", "‘": "`", "“": "``", "”": "''", '"': "''", "\u00a0": "~"}
 
-def latex_text(text) -> str:
+def latex_text(text:str) -> str:
     "Any text as LaTeX shows it literally."
     text = re.sub(r"[\x00-\x1f\x7f]+", " ", str(text))
     return "".join(_LATEX.get(c, c) for c in text)

@@ -22,4 +22,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     madeup=["VIDEO_SIZES", "VideoPlan", "world", "one_video", "make_videos", "matched"],
     tal=["TASK", "TAL_SIZES", "draw_times", "Detections", "TALOptions", "activation", "detect", "TAL", "run_activations",
          "telling_video", "video_figure"],
+    unav=["activitynet_toml", "timed_truth", "read_seconds", "load_timed", "stock_timed", "read_timed"],
 ))

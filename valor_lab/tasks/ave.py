@@ -55,7 +55,7 @@ def _lines(path, vocab, n_segments):
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #f60e1013
 def read_list(
-    path,                 # trainSet.txt, valSet.txt, testSet.txt or Annotations.txt
+    path:str|Path,        # trainSet.txt, valSet.txt, testSet.txt or Annotations.txt
     vocab:Vocab=AVE,
     n_segments:int=10,    # T
     strict:bool=False,    # True: a line that marks nothing raises, too
@@ -91,7 +91,7 @@ def _across(lists, split, file):
     return pd.DataFrame(rows, columns=FINDING_COLUMNS)
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #7abe419f
-def read_ave(name="ave", split="train", root="data", size="", revision=""):
+def read_ave(name:str="ave", split:str="train", root:str|Path="data", size="", revision=""):
     "`(weak, truth)` of one of AVE's splits, with the findings of all three files that concern it."
     d = describe_set(name, root)
     folder = annotations_of(d)
@@ -205,7 +205,7 @@ FUSIONS = ("average", "product", "both")   # how the two streams become one answ
 
 def fuse(
     logits,           # [N,T,2,C+1] of both modalities, the background last
-    rule="average",   # one of `FUSIONS`
+    rule:str="average",   # one of `FUSIONS`
 ):                    # [N,T] the class of each second; C is the background
     "One class for each second out of two modalities' logits."
     one_of("fusion", rule, FUSIONS)
@@ -265,9 +265,9 @@ class Localisation(Task):
 
     def networks(self): from valor_lab.tasks import heads, places
 
-    def inputs(self, data, device="cpu"): return _whole(inputs_on_device(data, device), data)
+    def inputs(self, data, device:str="cpu"): return _whole(inputs_on_device(data, device), data)
 
-    def tensors(self, data, device="cpu"):
+    def tensors(self, data, device:str="cpu"):
         out = {k: x for k, x in _whole(on_device(data, device), data).items() if not k.startswith("scores_")}
         if data.truth is not None:                                                            # read by fully supervised losses alone
             truth = torch.from_numpy(data.truth.select(data.ids).audio_visual).float().to(device)
@@ -295,7 +295,7 @@ class Localisation(Task):
     def evaluate(self, said, truth): return accuracy(said, truth)
     def per_clip(self, said, truth): return pd.DataFrame(_percent(_counts(said, truth)), index=list(truth.ids), columns=list(ACCURACIES))
     def resample(self, said, truth, draws): return _percent(draws @ _counts(said, truth))     # [n,3]
-    def telling(self, data, n=3):
+    def telling(self, data, n:int=3):
         quiet = (~data.truth.audio.any(2)).sum(1) % data.truth.n_segments                     # clips that are all background tell nothing
         return [data.ids[i] for i in np.argsort(-quiet, kind="stable")[:n]]
     def figures(self, done, test):
@@ -314,7 +314,7 @@ def error_shares(said, truth) -> dict:
     return {k: 100*float(x.mean()) for k, x in kinds.items()}
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #92f8bbfa
-def error_bars(labelings, truth, theme="light"):
+def error_bars(labelings, truth, theme:str="light"):
     "One bar for each labeling (or list of them, averaged): what becomes of the seconds."
     from valor_lab.plots import canvas
     from valor_lab.plots import plain
@@ -371,11 +371,11 @@ def single_events(truth:SegmentLabels):
             SegmentLabels(ids, both, both.copy(), truth.vocab, None if truth.durations is None else truth.durations[rows]))
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #77f080ae
-def read_ave_demo(name="ave-demo", split="train", root="data", size="small", revision=""):
+def read_ave_demo(name:str="ave-demo", split:str="train", root:str|Path="data", size:str="small", revision=""):
     "`(weak, truth)` of a split of the demo set, as AVE asks for it."
     return single_events(read_split(describe_set(name, root).of, split, root, size)[1])[1:]
 
-def load_ave_demo(name, root, split, features, labels, size, revision):
+def load_ave_demo(name:str, root:str|Path, split:str, features, labels, size, revision):
     "The demo set's features and scores, for the AVE clips in it."
     demo = load_dataset(describe_set(name, root).of, root, split, features, size=size)
     rows, weak, truth = single_events(demo.truth)
@@ -384,7 +384,7 @@ def load_ave_demo(name, root, split, features, labels, size, revision):
                    {k: x[rows] for k, x in demo.features.items()}, weak.vocab, scores,
                    f"{name} ({size})", split, len(read_split(name, split, root, size)[0]), demo.missing)
 
-def stock_ave_demo(name, root, size):
+def stock_ave_demo(name:str, root:str|Path, size):
     "AVE clips of each split, and below them what the demo set has on this disk."
     whole = inventory(describe_set(name, root).of, root, size)
     clips = {s: len(read_split(name, s, root, size)[0]) if whole[(whole.what == "truth") & (whole.split == s)].here.sum() else 0
@@ -395,7 +395,7 @@ def stock_ave_demo(name, root, size):
 register_layout("ave-of-another", read_ave_demo, load_ave_demo, stock_ave_demo)
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #5d10ffcd
-def harvest_ave(name, size="small", root="data", tuner=tune):
+def harvest_ave(name:str, size:str="small", root:str|Path="data", tuner=tune):
     "Tune thresholds on validation and keep the dense labels of all splits; None where there is no store to make them from."
     splits = {s: load_dataset(name, root, s, None, size=size) for s in SPLIT_NAMES}
     if any(d.scores is None for d in splits.values()): return None
@@ -406,11 +406,11 @@ def harvest_ave(name, size="small", root="data", tuner=tune):
     return thresholds
 
 # %% ../../nbs/api/tasks/02_ave.ipynb #6ea1c8a6
-def prepare_ave(size, root, name="ave"):
+def prepare_ave(size, root:str|Path, name:str="ave"):
     "Labels of AVE, where a store of its videos is at hand; without the annotations, the loader says what is missing."
     if has_store(resolve(root)/"stores"/name): harvest_ave(name, size, root)
 
-def prepare_ave_demo(size, root, name="ave-demo"):
+def prepare_ave_demo(size, root:str|Path, name:str="ave-demo"):
     "The demo set, and labels of its AVE clips."
     prepare_demo(size, root, name=describe_set(name, root).of)
     harvest_ave(name, size, root, tune_bagged)

@@ -81,7 +81,7 @@ def _background(rng, w, p, t, kind):
 
 # %% ../../nbs/api/tasks/04_madeup.ipynb #5effd264
 def one_video(
-    rng,
+    rng:np.random.Generator,
     w:dict,          # from `world`
     p:VideoPlan,
 ):                   # features[T,2,D], spans [(event, start, end)] in snippets
@@ -101,9 +101,9 @@ def one_video(
 
 # %% ../../nbs/api/tasks/04_madeup.ipynb #ca831655
 def make_videos(
-    size="small",     # or "tiny"
-    root="data",
-    name="tal-demo",
+    size:str="small",     # or "tiny"
+    root:str|Path="data",
+    name:str="tal-demo",
 ) -> Path:
     "Write the made-up set, as far as it is not there: `annotations.csv`, and features in the layout of public I3D files."
     p = VIDEO_SIZES[one_of("size", size, VIDEO_SIZES)]

@@ -164,7 +164,7 @@ RULES = ("released", "gated")   # how the answers of networks on places become o
 
 def class_of_seconds(
     output,            # `models.PlaceOutput`
-    rule="released",   # one of `RULES`
+    rule:str="released",   # one of `RULES`
 ):                     # [B,T] the class of each second, the background last
     "The class of each second, as the authors read it."
     one_of("protocol", rule, RULES)
@@ -192,7 +192,7 @@ def as_parser(output):
     return models.HANOutput(clip, clip, clip, torch.logit(both.clamp(1e-7, 1 - 1e-7)), segments=both)
 
 @torch.no_grad()
-def answer_places(model, audio, visual, batch_size=32):
+def answer_places(model, audio, visual, batch_size:int=32):
     "`PlaceOutput` of N clips, in evaluation mode; the model's mode is restored."
     was, parts = model.training, []
     model.eval()

@@ -104,11 +104,12 @@ def detect(
     lengths,         # [N] snippets
     ids, durations, vocab,
     options=TALOptions(),
+    seconds=SNIPPET, # of a snippet
 ) -> Detections:
     "Detections of whole videos."
     o, parts, events = options, [], np.array(vocab.events, object)
     for i, (v, n) in enumerate(zip(ids, lengths)):
-        rows = proposals(activation(prob[i, :n], o.streams), video_prob[i], SNIPPET, durations[i], gate=o.gate, margin=o.margin,
+        rows = proposals(activation(prob[i, :n], o.streams), video_prob[i], seconds, durations[i], gate=o.gate, margin=o.margin,
                          weight_video=o.weight_video, overlap=o.overlap)
         parts.append(pd.DataFrame(dict(video=v, label=events[rows.event.to_numpy(int)], start=rows.start, end=rows.end, score=rows.score)))
     return Detections(tuple(ids), np.asarray(durations, float), np.asarray(lengths), pd.concat(parts, ignore_index=True), vocab)
@@ -131,7 +132,8 @@ class _Windows(Task):
         out["weak"] = torch.from_numpy(data.weak.select(data.ids).mask).float().to(device)
         if data.labels is None: return out
         if not isinstance(data.labels, Actions): raise ParameterError("dense labels of untrimmed videos must be spans (`Actions`)")
-        grid = torch.from_numpy(on_grid(data.labels.select(data.ids), SNIPPET, out["mask"].shape[1])).to(device) & out["mask"][..., None]
+        grid = on_grid(data.labels.select(data.ids), data.features["audio"].seconds, out["mask"].shape[1])
+        grid = torch.from_numpy(grid).to(device) & out["mask"][..., None]
         return out | {f"labels_{m}": grid.float() for m in STREAMS}
 
 # %% ../../nbs/api/tasks/05_tal.ipynb #76be4326
@@ -152,8 +154,10 @@ class _Detecting(_Batches):
     def predict(self, model, data, tensors, config, gates=None):
         output = models.forward_all(model, tensors["audio"], tensors["visual"], mask=tensors["mask"])
         lengths, prob = tensors["lengths"].cpu().numpy(), output.segment_prob.cpu().numpy()
-        durations = lengths*SNIPPET if data.truth is None else data.truth.select(data.ids).durations
-        return Scored(detect(prob, output.video_prob.cpu().numpy(), lengths, data.ids, durations, data.vocab, self.options(config)), output)
+        seconds = data.features["audio"].seconds
+        durations = lengths*seconds if data.truth is None else data.truth.select(data.ids).durations
+        found = detect(prob, output.video_prob.cpu().numpy(), lengths, data.ids, durations, data.vocab, self.options(config), seconds)
+        return Scored(found, output)
 
     def evaluate(self, said, truth): return detection_scores(said.table, truth.select(said.ids))
     def per_clip(self, said, truth): raise ParameterError("mAP is no mean over videos; `resample` answers for any draw of them")
@@ -197,14 +201,14 @@ class _Kept(_Described):
 class TAL(_Kept):
     "Temporal action localisation: when which action happens in videos of any length; RGB and flow are the two modalities."
     scores, headline, curves = DETECTION_SCORES, "mAP_avg_0.1:0.7", ("mAP@0.5", "mAP_avg_0.1:0.7")
-    protocols, features, published, Options = ("proposals",), ("i3d", "made-up"), "THUMOS14", TALOptions
+    protocols, features, published, Options = ("proposals",), ("i3d", "made-up", "seconds", "clipclap"), "THUMOS14", TALOptions
 
     def write_labels(self, own, data, folder, about):
         "The pseudo labels of the snippets, as segment labels: RGB as `audio`, flow as `visual`."
-        lengths, n = data.features["audio"].lengths, 200
-        durations = lengths*SNIPPET if data.truth is None else data.truth.select(data.ids).durations
+        lengths, n, seconds = data.features["audio"].lengths, 200, data.features["audio"].seconds
+        durations = lengths*seconds if data.truth is None else data.truth.select(data.ids).durations
         # [N,200] the snippet at the middle of each part
-        at = np.minimum(((np.arange(n) + .5)/n*durations[:, None]/SNIPPET).astype(int), lengths[:, None] - 1)
+        at = np.minimum(((np.arange(n) + .5)/n*durations[:, None]/seconds).astype(int), lengths[:, None] - 1)
         save_labels(SegmentLabels(data.ids, *((x.cpu().numpy() > .5)[np.arange(len(at))[:, None], at] for x in own), data.vocab,
                                   durations), "train", folder, about)
 
@@ -243,11 +247,17 @@ def telling_video(test):
     return sorted(among, key=lambda v: (spans[v], v))[len(among)//2]
 
 # %% ../../nbs/api/tasks/05_tal.ipynb #5e804bf3
+def _step(run, video):
+    "Seconds from one snippet to the next: those of 16 frames, unless the video has one a second."
+    ids, lengths, durations = read_arrays(run.path/"predictions"/"test.npz", ("ids", "lengths", "durations")).values()
+    i = ids.tolist().index(video)
+    return SNIPPET if abs(lengths[i]*SNIPPET - durations[i]) <= abs(lengths[i] - durations[i]) else 1.
+
 def _draw_run(curve, said, run, name, video, events, colours, vocab, most):
     "The activation of one run's video on one axes, its detections on another."
     prob = run_activations(run, video)                                                          # [T,2,C]
     table = run.task.read(run.path/"predictions", "test", run.vocab).select([video]).table
-    seconds = np.arange(len(prob))*SNIPPET
+    seconds = np.arange(len(prob))*_step(run, video)
     for e, colour in zip(events, colours):
         curve.step(seconds, activation(prob)[:, e], where="post", color=colour, lw=1.2, label=vocab.events[e])
         for i, style in enumerate((":", "--")):

@@ -29,6 +29,7 @@ class Ragged:
     "Feature rows of many videos, one video after the other."
     values:np.ndarray    # [S,D], all snippets
     lengths:np.ndarray   # [N] snippets of each video
+    seconds:float = SNIPPET   # from one snippet to the next
 
     def __post_init__(self):
         self.lengths = np.asarray(self.lengths, int)
@@ -44,7 +45,7 @@ class Ragged:
         "A video [T,D], or the videos `rows` as `Ragged`."
         if isinstance(rows, (int, np.integer)): return self.values[self.starts[rows]:self.starts[rows] + self.lengths[rows]]
         rows = np.arange(len(self))[rows]
-        return Ragged(np.concatenate([self[i] for i in rows.tolist()] or [self.values[:0]]), self.lengths[rows])
+        return Ragged(np.concatenate([self[i] for i in rows.tolist()] or [self.values[:0]]), self.lengths[rows], self.seconds)
 
     def padded(self) -> np.ndarray:
         "[N,T,D], filled up with zeros."
@@ -78,15 +79,16 @@ def read_streams(
     return {m: Ragged(np.ascontiguousarray(half), lengths) for m, half in zip(STREAMS, np.split(x, 2, 1))}
 
 # %% ../../nbs/api/tasks/03_videos.ipynb #e2ce2d15
-def odd_lengths(lengths, durations, ids) -> pd.DataFrame:
+def odd_lengths(lengths, durations, ids, seconds=SNIPPET) -> pd.DataFrame:
     "Videos whose number of snippets does not fit their duration; `ParameterError` if that is so for most."
-    covers = np.asarray(lengths)*SNIPPET
+    covers = np.asarray(lengths)*seconds
     bad = np.abs(covers - durations) > np.maximum(2., .05*np.asarray(durations))
     rows = [("", 0, v, "", "", "features of another length", f"{n} snippets cover {c:.1f} s, the video lasts {d:.1f} s")
             for v, n, c, d, b in zip(ids, lengths, covers, durations, bad) if b]
     if 2*bad.sum() > len(bad):
         raise ParameterError(f"the features of {bad.sum()} of {len(bad)} videos do not fit their duration ({rows[0][2]}: {rows[0][6]}): "
-                             "expected snippets of 16 frames at 25 frames a second")
+                             + ("expected snippets of 16 frames at 25 frames a second" if seconds == SNIPPET else
+                                f"expected one row for every {seconds:g} s"))
     return pd.DataFrame(rows, columns=["file", "line", "clip", "event", "modality", "kind", "detail"])
 
 # %% ../../nbs/api/tasks/03_videos.ipynb #22b234aa

@@ -166,7 +166,7 @@ def to_toml(config:TrainConfig) -> str:
     return tomli_w.dumps(record)
 
 # %% ../../nbs/api/training/01_config.ipynb #5ce57701
-def read_config(path) -> TrainConfig:
+def read_config(path:str|Path) -> TrainConfig:
     "The record in a TOML file; what the file leaves out has its default."
     return override(TrainConfig(), read_toml(path))
 
@@ -185,7 +185,7 @@ class Presets(MutableMapping):
         if isinstance(found, dict): self.kept[name] = found = TrainConfig(**found)
         return found
 
-    def task(self, name) -> str:
+    def task(self, name:str) -> str:
         "For which task a preset is, without making the record."
         found = self.kept[name]
         if isinstance(found, str): return self.task(found)

@@ -119,7 +119,7 @@ def check_run(
         if (name := config.options.get(helper)) and config.epochs: preset(name)
 
 # %% ../../nbs/api/training/06_loop.ipynb #11533d6c
-def setup(fabric, config, run, data, val=None, model=None, compiled=False) -> Training:
+def setup(fabric, config, run, data, val=None, model=None, compiled:bool=False) -> Training:
     "Everything in place for the first epoch."
     if not all(torch.isfinite(p).all() for p in (() if model is None else model.parameters())):
         raise ParameterError("the given model holds weights that are not finite")
@@ -167,7 +167,7 @@ def train_epoch(t:Training, epoch:int) -> dict:
     return {f"loss/{k}": float(v) for k, v in zip(steps[0], losses.mean(0))} | t.objective.end_epoch(epoch)
 
 # %% ../../nbs/api/training/06_loop.ipynb #3fb4f3f1
-def refuse_nan(losses, names, epoch, lr):
+def refuse_nan(losses, names, epoch:int, lr):
     "Raise `FloatingPointError` at the first loss that is NaN or infinite."
     bad = np.argwhere(~np.isfinite(losses[:, 1:]))
     if len(bad):
@@ -272,18 +272,18 @@ def _context(t:Training, data, val, device) -> Context:
 def fit(
     config:TrainConfig,
     data,                 # the training split (Dataset)
-    out,                  # the run's folder
+    out:str|Path,         # the run's folder
     val=None,             # the split that chooses the checkpoint; None: the last epoch is kept
     test=None,            # scored once, at the end
     *,
     model=None,           # a network to start from instead of a new one; it is copied, and its weights are part of what the run is
-    device="auto",        # "auto", "cpu", "cuda" or "cuda:1"
+    device:str="auto",    # "auto", "cpu", "cuda" or "cuda:1"
     devices=1,            # more than one: Fabric starts that many processes
-    compiled=False,       # compile the network: other rounding, and a minute at the start
+    compiled:bool=False,  # compile the network: other rounding, and a minute at the start
     captured=None,        # record the step on a GPU and replay it, with the same numbers; None: where that can be done
     loggers=(),           # Fabric's loggers
-    progress=True,        # a bar with loss and score
-    save_every=5.,        # seconds between two writings of the state
+    progress:bool=True,   # a bar with loss and score
+    save_every:float=5.,  # seconds between two writings of the state
 ) -> Run:
     "Train as `config` says; finish a run that was interrupted, return one that is finished."
     config, run = resolved(config), Run(out)
@@ -306,7 +306,7 @@ def _said_of(data):
     "The name of the labels that were chosen, beside what ran it: it decides nothing, and tells runs apart for a reader."
     return {"labels": data.labels_from} if getattr(data, "labels_from", "") else {}
 
-def begin(fabric, config, run, data, val=None, model=None, compiled=False, device="auto", **said) -> Training:
+def begin(fabric, config, run, data, val=None, model=None, compiled:bool=False, device:str="auto", **said) -> Training:
     "A training in place, or where it was interrupted; `said` is kept beside what ran it."
     t = setup(fabric, config, run, data, val, model, compiled)
     context = _context(t, data, val, device)
@@ -356,7 +356,7 @@ def finish(t:Training, data, val, test):
 def fit_seeds(
     config:TrainConfig,
     data,
-    out,                 # folders are OUT-s0, OUT-s1, ...
+    out:str|Path,        # folders are OUT-s0, OUT-s1, ...
     seeds=(0, 1, 2),
     **options,           # of `fit`
 ) -> list:
@@ -368,7 +368,7 @@ RELEASED = {"VALOR": "valor", "VALOR+": "valor+", "VALOR++": "valor++"}   # rele
 
 def released(
     name:str,            # "published:VALOR", "published:VALOR+" or "published:VALOR++"
-    root="data",         # the data folder
+    root:str|Path="data",         # the data folder
 ):
     "`(config, model)` of a checkpoint that VALOR's authors released, to be given to `fit`."
     model = one_of("released model", name.removeprefix("published:"), RELEASED)

@@ -33,7 +33,7 @@ class Heard:
     prob:list = field(default_factory=list)       # (audio, visual) float32 [T,C], NaN where a stream does not reach
     threshold:float = .5
 
-    def add(self, run, part, protocol, device):
+    def add(self, run, part, protocol:str, device:str):
         "Ask the run about some clips: `part` is a list of (id, seconds, features, reached)."
         stacked = {m: np.stack([f[m] for _, _, f, _ in part]) for m in part[0][2]}
         there = [np.stack([reached[m] for *_, reached in part])[..., None] for m in ("audio", "visual")]            # [n,T,1] each
@@ -52,7 +52,7 @@ def parse_clips(
     paths,            # video files, or a folder of them
     protocol=None,    # None: the run's own
     features=None,    # path -> (seconds, {"audio", "visual", "motion"}); None: what the run was trained on
-    device="auto",
+    device:str="auto",
     progress:bool=False,   # show a bar
     window:float|None=None,   # seconds: recordings are parsed by windows of so many and put together
     hop:float|None=None,      # seconds from one window to the next; None: they follow one another
@@ -154,7 +154,7 @@ def recordings(
 
 # %% ../../nbs/api/training/04_parsing.ipynb #9bf16dbf
 def feature_maker(
-    kind:str, dataset:str, device="auto",
+    kind:str, dataset:str, device:str="auto",
     made=None,   # how a run's features were made, where they come from a store
 ):
     "The function that makes features of `kind` for one file: path -> (seconds, {\"audio\", \"visual\", \"motion\"})."
@@ -221,7 +221,7 @@ class _OfStore:
 
 def teachers_like(
     settings,        # of a store: "audio" and "visual" with name and fingerprint
-    device="auto",
+    device:str="auto",
 ):                   # (clip, clap); None for a modality that was not harvested
     "The teachers that made a store: the demo's, or the real ones; others are an error that says which are meant."
     from valor_lab.demo import demo_teachers

@@ -23,8 +23,8 @@ from .tasks import find_task
 # %% ../../nbs/api/training/08_plans.ipynb #99c7ace5
 def plan_runs(
     presets,          # "han,valor", may contain "published:VALOR++"
-    dataset="demo",
-    size="small",
+    dataset:str="demo",
+    size:str="small",
     overrides="",     # TOML or a dict
     epochs=None,
     root="data",

@@ -47,7 +47,7 @@ def find_runs(
 def truth_of(
     run:Run,
     root="data",     # the data folder
-    split="test",
+    split:str="test",
 ):                   # of the clips that it was scored on, or None where it is not on this disk as the run saw it
     "The truth that a run was scored against."
     from valor_lab.datasets import load_dataset
@@ -70,7 +70,7 @@ def _predicted(run, split):
 def pool_seeds(
     runs:list,         # Run, e.g. from `find_runs`
     truths=None,       # run -> truth of its test split, or None, e.g. `truth_of`; None: means and deviations alone
-    split="test",
+    split:str="test",
     n:int=1000,        # resamples
 ) -> pd.DataFrame:
     "One row for each method: scores as `mean ± deviation [low, high]`, over its seeds and clips, and how many there are."

@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from .config import PRESETS, TrainConfig, network_options, override
-from .parsing import teachers_like
 from ..core import ParameterError, atomic_path, fingerprint, load_plugins, need, one_of, resolve, safe_name, workspace
 from ..files import lock, visible
 from ..datasets import SPLIT_NAMES, copied_labels, describe_set, describe_shipped, is_described, list_labels, load_dataset
@@ -81,10 +80,10 @@ def for_dataset(config:TrainConfig, dataset:str, size:str="small", root="data") 
 
 # %% ../../nbs/api/training/07_recipes.ipynb #28942c27
 def prepare_demo(
-    size="small",    # "tiny", "small" or "full"
+    size:str="small",    # "tiny", "small" or "full"
     root="data",     # the data folder
     thresholds=None, # `Thresholds`; None: tuned on validation
-    progress=True,
+    progress:bool=True,
     name="demo",     # the data set, where its file lies elsewhere
 ):
     "Render, harvest and label the demo set as far as that is not done; the thresholds that its labels were made with."
@@ -124,18 +123,18 @@ def _kept(name, labels, root):
     except ParameterError: return False                     # damaged: they are made anew from the store
     return tuple(have.ids) == tuple(labels.ids) and np.array_equal(have.audio, labels.audio) and np.array_equal(have.visual, labels.visual)
 
-def keep_labels(labels, name, root="data", about=None):
+def keep_labels(labels, name:str, root="data", about=None):
     "Save labels under `name`, unless they are what is there."
     if not _kept(name, labels, root): save_labels(labels, name, root, about)
 
 # %% ../../nbs/api/training/07_recipes.ipynb #4994007f
 register_maker("demo", prepare_demo)
 
-def prepare(dataset:str, size="small", root="data"):
+def prepare(dataset:str, size:str="small", root="data"):
     "Make what a data set lacks on disk, as far as that can be done here."
     if (make := recipe(dataset, root).prepare): make(size, root)
 
-def place(dataset:str, size="small") -> str:
+def place(dataset:str, size:str="small") -> str:
     "What folders say of a data set: its name, and its size where it has sizes."
     return f"{dataset}-{size}" if recipe(dataset).sizes else dataset
 
@@ -164,7 +163,7 @@ def _is_python(source):
     except SyntaxError: return False
 
 # %% ../../nbs/api/training/07_recipes.ipynb #d408aa08
-def load_splits(dataset, root, size, features, labels="") -> dict:
+def load_splits(dataset:str, root, size, features, labels="") -> dict:
     "Training, validation and test split of a data set, None for one that it lacks; `labels` names the dense labels of the first."
     splits = {s: load_dataset(dataset, root, s, features, size=size) if s in recipe(dataset, root).splits else None for s in SPLIT_NAMES}
     return splits | {"train": choose_labels(splits["train"], labels, root)}
@@ -195,7 +194,7 @@ def choose_labels(
     labels:str,      # a labeling under data/labels, thresholds under data/thresholds, one of `LABEL_MAKERS`, or `run:FOLDER`, what a run's
                      # method made
     root="data",
-    gate="weak",     # what filters the labels that thresholds make: the weak label, or "none"
+    gate:str="weak",     # what filters the labels that thresholds make: the weak label, or "none"
 ):
     "`data` with the dense labels of that name."
     one_of("gate", gate, ("weak", "none"))
@@ -262,7 +261,10 @@ def made_labels(data, name:str, root="data"):
     if store is None:
         raise ParameterError(f"labels={name!r} are made of the teachers' embeddings, and {data.name} has no feature store: make it with: "
                              f"valor harvest {dataset}")
-    labels = LABEL_MAKERS[name](data, root, store, lambda: teachers_like(store.settings))
+    def teachers():
+        from valor_lab.training.parsing import teachers_like      # loads torch, which pages do without
+        return teachers_like(store.settings)
+    labels = LABEL_MAKERS[name](data, root, store, teachers)
     print(f"labels {name}: {labels.made}")
     return replace(data, labels=labels, labels_from=f"{name}: {labels.made}")
 
@@ -377,7 +379,7 @@ def keep_figure(figure, path):
     return figure
 
 # %% ../../nbs/api/training/07_recipes.ipynb #1e974330
-def clip_media(ids, dataset="demo", root="data", size="small") -> dict:
+def clip_media(ids, dataset:str="demo", root="data", size:str="small") -> dict:
     "Small pictures and the outline of the sound of the clips whose videos are here, as `plots.timelines` takes them."
     from valor_lab.media import MediaError, read_audio, thumbnails, waveform
     out, here = dict(pictures={}, sound={}), media_of(dataset, ids, root, size)

@@ -26,7 +26,7 @@ torch = later("torch", "models")
 # %% ../../nbs/api/training/03_results.ipynb #bfc27820
 def seed_table(
     groups:dict,     # name -> list of runs that differ in their seed
-    split="test",
+    split:str="test",
 ) -> pd.DataFrame:
     "Mean of each score over the runs, and its standard deviation (n - 1) where there are several."
     rows = {}
@@ -39,7 +39,7 @@ def seed_table(
 def common_clips(
     runs:list,
     truth,           # of the split: anything with `ids` and `select`
-    split="test",
+    split:str="test",
 ) -> list:
     "The clips of `truth` that every one of `runs` predicted, in the order of `truth`."
     predicted = [set(run_predictions(r, split).ids) for r in runs]
@@ -88,9 +88,9 @@ def different_seeds(runs):
 def score_runs(
     runs:list,       # that differ in their seed
     truth,           # of the split
-    split="test",
-    n=1000,          # resamples
-    seed=0,
+    split:str="test",
+    n:int=1000,      # resamples
+    seed:int=0,
     clips=None,      # ids of the clips to score; None: those that all these runs predicted
 ) -> pd.DataFrame:
     "The task's scores, mean over runs: `value`, `low`, `high` (95 % over clips and seeds), `deviation` (over runs, NaN for one)."
@@ -104,9 +104,9 @@ def compare_runs(
     ours:list,       # that differ in their seed
     base:list,       # of another method, on the same clips
     truth,
-    split="test",
-    n=1000,
-    seed=0,
+    split:str="test",
+    n:int=1000,
+    seed:int=0,
 ) -> pd.DataFrame:
     "Paired difference of the task's scores, ours - base: `value`, `low`, `high` (95 % over clips, and over seeds where there are several)."
     task, clips = one_task([*ours, *base]), common_clips([*ours, *base], truth, split)
@@ -119,8 +119,8 @@ def compare_runs(
 # %% ../../nbs/api/training/03_results.ipynb #4f67680a
 def score_table(
     done:dict,         # preset -> list of runs
-    truth,             # SegmentLabels of the split
-    split="test",
+    truth:SegmentLabels,             # SegmentLabels of the split
+    split:str="test",
 ) -> pd.DataFrame:
     "A column per preset: scores as `value ± deviation [low, high]` over the common clips, and how many clips, seeds, parameters, epochs."
     rows, clips = {}, common_clips([r for runs in done.values() for r in runs], truth, split)
@@ -137,8 +137,8 @@ def score_table(
 # %% ../../nbs/api/training/03_results.ipynb #09479614
 def by_protocol(
     run:Run,
-    truth,           # SegmentLabels of the split
-    split="test",    # or "val"
+    truth:SegmentLabels,           # SegmentLabels of the split
+    split:str="test",    # or "val"
     val_truth=None,  # of the validation split, to tune the gates of "per_event" on; None: the run's own gates, if it has any
 ) -> pd.DataFrame:
     "The scores of a run under each protocol, a column each; `per_event` only where there are gates."
@@ -170,7 +170,7 @@ COLUMNS = ("name", "source", "task", "dataset", "split", "clips", "preset", "obj
 def list_runs(
     folder="runs",       # looked through with all its subfolders
     published=None,      # a table of published results; None: those that the package ships; False: none
-    unfinished=False,    # also runs without scores
+    unfinished:bool=False,    # also runs without scores
     task=None,           # only runs of this task; None: of all
 ) -> pd.DataFrame:
     "Every run below `folder` and every published result of their tasks, one row each, with the scores of the test split."
@@ -246,7 +246,7 @@ def beside_paper(
     done:dict,       # row -> list of runs
     rows:dict,       # row -> what the row is called in the published table
     source:str,      # e.g. "VALOR Table 3"
-    split="val",
+    split:str="val",
     keys=SCORES[:5],
 ) -> pd.DataFrame:
     "Our scores, mean over seeds, and the printed ones."

@@ -43,7 +43,7 @@ class Run:
     vocab = property(lambda self: _vocab_of(self.data, self.name))
     gates = property(lambda self: models.Gates(*map(np.array, g)) if (g := self.scores["gates"]) else None, doc="for protocol per_event")
 
-    def model(self, which="best"):
+    def model(self, which:str="best"):
         "The network with its best or its last weights."
         self.task.networks()
         return models.load_model(self.path/f"{one_of('which', which, ('best', 'last'))}.safetensors")
@@ -56,7 +56,7 @@ def _vocab_of(data, name):
         raise ParameterError(f"{name}/data.json: 'vocab' is no vocabulary ({type(e).__name__}: {str(e)[:120]})") from None
 
 # %% ../../nbs/api/training/02_runs.ipynb #0861304e
-def open_run(path) -> Run:
+def open_run(path:str|Path) -> Run:
     "The run in the folder `path`."
     run = Run(path)
     if not (run.path/"config.toml").exists(): raise ParameterError(f"{run.path.name}: no run here (a run's folder holds config.toml)")
@@ -68,7 +68,7 @@ def weights_mark(model) -> str:
     return fingerprint({k: v.detach().cpu().numpy() for k, v in model.state_dict().items()})
 
 # %% ../../nbs/api/training/02_runs.ipynb #fd5e201a
-def vocab_dict(vocab) -> dict:
+def vocab_dict(vocab:Vocab) -> dict:
     "A vocabulary as JSON can hold it."
     return dict(name=vocab.name, events=list(vocab.events),
                 clip_captions=list(vocab.clip_captions), clap_captions=list(vocab.clap_captions),
@@ -87,7 +87,7 @@ def identity(
             | ({"weights": weights_mark(model)} if model is not None else {}) | ({"made": first.made} if first.made else {}))
 
 # %% ../../nbs/api/training/02_runs.ipynb #494d979c
-def write_json(path, value):
+def write_json(path:str|Path, value):
     "Write `value` as JSON, whole or not at all."
     with atomic_path(path) as tmp: tmp.write_text(json.dumps(value, indent=1))
 
@@ -118,9 +118,9 @@ def claim(
 
 # %% ../../nbs/api/training/02_runs.ipynb #eb24b89e
 def make_fabric(
-    device="auto",          # "auto", "cpu", "cuda" or "cuda:1"
+    device:str="auto",      # "auto", "cpu", "cuda" or "cuda:1"
     devices=1,              # how many
-    precision="32-true",
+    precision:str="32-true",
     loggers=(),             # Fabric's, e.g. `lightning_fabric.loggers.TensorBoardLogger`
 ):
     "Lightning Fabric for a device; a GPU that is not there is an error."
@@ -155,7 +155,7 @@ def _commit() -> str:
 def score_splits(
     run:Run,
     splits:dict,      # "val", "test" -> Dataset, in this order
-    device="cpu",
+    device:str="cpu",
     tensors=None,     # name -> what is on the device already
 ) -> dict:
     "Scores of every split with truth, and the gates; predictions go to the run's folder."
@@ -174,7 +174,7 @@ def score_splits(
 # %% ../../nbs/api/training/02_runs.ipynb #99b45ada
 def run_predictions(
     run:Run,
-    split="test",   # or "val"
+    split:str="test",   # or "val"
 ):
     "What a finished run predicted for a split, as its task judges it."
     try: return run.task.read(run.path/"predictions", safe_name(split, "split"), run.vocab)
@@ -183,13 +183,13 @@ def run_predictions(
 # %% ../../nbs/api/training/02_runs.ipynb #57100db2
 def run_labels(
     run:Run,
-    split="test",   # or "val"
+    split:str="test",   # or "val"
 ) -> SegmentLabels:
     "The labels that a finished run predicted for a split."
     return run.task.as_labels(run_predictions(run, split))
 
 # %% ../../nbs/api/training/02_runs.ipynb #7cb8b30c
-def run_probabilities(run:Run, split="test") -> dict:
+def run_probabilities(run:Run, split:str="test") -> dict:
     "Arrays `ids`, `video_prob[N,C]`, `audio_prob[N,C]`, `visual_prob[N,C]` and `segment_prob[N,T,2,C]` of a split."
     path = run.path/"predictions"/f"{safe_name(split, 'split')}.npz"
     if not path.exists(): raise ParameterError(f"{run.name} has no probabilities for {split!r}")
@@ -200,8 +200,8 @@ def answers(
     run,             # Run, or its folder
     data,            # Dataset; needs no labels of any kind
     protocol=None,   # None: the run's own
-    which="best",    # or "last"
-    device="auto",
+    which:str="best",    # or "last"
+    device:str="auto",
 ):                   # (`Scored`, the record that was used)
     "What a run says about other clips, with its probabilities."
     run = run if isinstance(run, Run) else open_run(run)
@@ -214,8 +214,8 @@ def predict(
     run,             # Run, or its folder
     data,            # Dataset; needs no labels of any kind
     protocol=None,   # None: the run's own
-    which="best",    # or "last"
-    device="auto",
+    which:str="best",    # or "last"
+    device:str="auto",
 ):                   # SegmentLabels, or what else the run's task predicts
     "What a run says about other clips."
     return answers(run, data, protocol, which, device)[0].labels

@@ -26,8 +26,8 @@ torch = later("torch", "models")
 # %% ../../nbs/api/training/00_tasks.ipynb #4431cbd1
 def toy_set(
     n,           # clips
-    seed,        # another seed, other clips
-    noise=1.5,   # of the features
+    seed:int,    # another seed, other clips
+    noise:float=1.5,   # of the features
     t=10,        # segments
     c=3,         # events
 ) -> Dataset:
@@ -47,7 +47,7 @@ def toy_set(
 # %% ../../nbs/api/training/00_tasks.ipynb #58ff62ed
 def inputs_on_device(
     data,            # Dataset
-    device="cpu",
+    device:str="cpu",
 ) -> dict:           # "audio", "visual", "motion" -> tensor [N,T,D]; "reached" -> [N,T,2] bool, only where a stream does not reach all
     """The features of a split as tensors in half precision; a segment that is NaN throughout is missing, and zero in them.
 
@@ -69,7 +69,7 @@ def inputs_on_device(
 # %% ../../nbs/api/training/00_tasks.ipynb #e3869c99
 def on_device(
     data,            # Dataset
-    device="cpu",
+    device:str="cpu",
 ) -> dict:           # batch field -> tensor [N,...]; see `objectives`
     "A split as tensors: features in half precision, labels and scores in single. What a stream does not reach has no labels."
     out = inputs_on_device(data, device)
@@ -176,8 +176,8 @@ def score_split(
     model,
     data,                  # Dataset; only its ids, vocabulary and (for tuning gates) truth are read
     tensors:dict,          # its features, from `on_device`
-    protocol="avvp",
-    threshold=0.5,
+    protocol:str="avvp",
+    threshold:float=0.5,
     gates=None,            # for "per_event"; None: tune them on the truth of this very split
 ) -> Scored:
     "Run the network over a split and turn probabilities into labels; what a stream does not reach has none."
@@ -201,7 +201,7 @@ def seconds_of_clips(data):
     return None
 
 # %% ../../nbs/api/training/00_tasks.ipynb #9c78f7e3
-def write_predictions(folder, name, scored:Scored):
+def write_predictions(folder, name:str, scored:Scored):
     "The official CSV files of a split's labels, and its probabilities as `.npz`."
     labels, o = scored.labels, scored.output
     folder.mkdir(parents=True, exist_ok=True)
@@ -235,10 +235,10 @@ class Task:
         # import what registers the networks of this task
 
     # the loop
-    def inputs(self, data, device="cpu") -> dict:
+    def inputs(self, data, device:str="cpu") -> dict:
         "Features alone, on the device."
         return inputs_on_device(data, device)   # features alone
-    def tensors(self, data, device="cpu") -> dict:
+    def tensors(self, data, device:str="cpu") -> dict:
         "Features and labels, on the device."
         return on_device(data, device)   # with labels
     def rows(self, tensors) -> int:
@@ -291,10 +291,10 @@ class Task:
     def describe(self, data) -> dict:
         "What a run keeps of the data that it saw."
         return describe(data)
-    def write(self, folder, split, scored):
+    def write(self, folder, split:str, scored):
         "Keep what was said of a split in the folder of the run."
         write_predictions(folder, split, scored)
-    def read(self, folder, split, vocab):
+    def read(self, folder, split:str, vocab:Vocab):
         "What `write` wrote, as `evaluate` takes it; a `FileNotFoundError` if there is nothing."
         f = read_arrays(folder/f"{split}.npz", ("ids", "audio", "visual"))
         return SegmentLabels(f["ids"].tolist(), f["audio"], f["visual"], vocab, f.get("durations"))
@@ -309,7 +309,7 @@ class Task:
     def figures(self, done, test) -> dict:
         "Titles and figures of the finished runs."
         return {}   # title -> figure of the finished runs
-    def telling(self, data, n=3):
+    def telling(self, data, n:int=3):
         "The clips that tell most about a parser: of those with at most two events, the ones in which hearing and seeing differ most."
         differ = (data.truth.audio ^ data.truth.visual).sum((1, 2))*(data.weak.mask.sum(1) <= 2)
         return [data.ids[i] for i in (-differ).argsort(kind="stable")[:n]]

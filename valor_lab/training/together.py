@@ -127,10 +127,10 @@ def fit_together(
     seeds=(0, 1, 2),
     val=None, test=None, # as for `fit`
     *,
-    device="auto",
+    device:str="auto",
     captured=None,       # record the common step on a GPU
-    progress=True,
-    save_every=5.,       # seconds between two writings of all states
+    progress:bool=True,
+    save_every:float=5.,       # seconds between two writings of all states
 ) -> list:
     """One run per seed, all seeds in one step. What is finished is taken from the disk, what cannot step together is trained in turn.
 

@@ -19,7 +19,7 @@ PAGES = ("browse", "tune", "compare", "train")   # the first three are notebooks
 HIDDEN = "for-coders"   # the tag of cells that pages do not show
 
 def page_notebook(
-    path,               # a notebook of the workbench
+    path:str|Path,      # a notebook of the workbench
     parameters=None,    # other values for its parameters cell
 ):
     "The notebook as a page: no cells for coders, no outputs, with its parameters."
@@ -45,7 +45,7 @@ KERNEL = dict(title="Train · valor_lab", kernelspec=dict(name="python3", displa
 LIVE = "from valor_lab.workbench import STILLS\nSTILLS['sent'] = False"   # a page is not kept: no still pictures for later
 
 def write_pages(
-    out="build/app",   # folder for the pages
+    out:str|Path="build/app",   # folder for the pages
     **parameters,      # of the notebooks: dataset, size
 ) -> Path:
     "Write every page into `out`; what is not a page of this workbench is not served."
@@ -64,7 +64,7 @@ def write_pages(
 EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget")   # others are only waited for
 
 def command(
-    folder, port:int=8866, theme:str="light", browser:bool=True, dataset:str="demo", size:str="small",
+    folder:str|Path, port:int=8866, theme:str="light", browser:bool=True, dataset:str="demo", size:str="small",
     kernels:int=5,   # at most so many at once
 ) -> list:
     "The command that serves the pages of a folder, and the front door of a data set before them."

@@ -124,7 +124,7 @@ def _clip_notes(self:Clips, clip:str) -> list:
 Clips.add, Clips.knows, Clips.duration, Clips.notes, Clips.n_segments = _add, _knows, _duration, _clip_notes, property(_n_segments)
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #c8f93cb3
-def invented(n=4, t=10, seed=0):
+def invented(n:int=4, t=10, seed:int=0):
     "A few clips with invented labels."
     rng, ids, c = np.random.default_rng(seed), [f"clip{i}" for i in range(n)], [LLP.index("Speech"), LLP.index("Dog")]
     audio, visual = (np.zeros((n, t, len(LLP)), bool) for _ in range(2))
@@ -133,7 +133,7 @@ def invented(n=4, t=10, seed=0):
     wrong = SegmentLabels(ids, audio ^ ((rng.random(audio.shape) > .8) & audio.any(1, keepdims=True)), visual)
     return Clips(dict(truth=truth, harvested=wrong), weak=truth.weak())
 
-def invented_scores(clips, seed=0):
+def invented_scores(clips, seed:int=0):
     "Scores that are the truth plus noise."
     rng, truth = np.random.default_rng(seed), clips.labelings["truth"]
     say = lambda x: x * 4. + rng.normal(12, 2, x.shape)
@@ -320,7 +320,7 @@ def greyed(
 
 @lru_cache(64)
 def film(
-    path,       # a media file, or a window of one
+    path:str|Path,       # a media file, or a window of one
     n:int,      # how many pictures
     length:float|None=None,   # seconds under which they are drawn; None: the clip's duration
 ):
@@ -347,7 +347,7 @@ def peaks(
 # %% ../../nbs/api/workbench/03_clipset.ipynb #9925522f
 @lru_cache(16)
 def spectrogram(
-    path,            # a media file, or a window of one
+    path:str|Path,   # a media file, or a window of one
     rows:int=96,     # frequencies between 0 and 8 kHz
     columns:int=600,
     length:float|None=None,   # seconds under which it is drawn; None: the clip's duration

@@ -87,7 +87,7 @@ def method_frame(
     clips:Clips,
     methods:dict,       # method -> labelings
     base:str,           # one of them
-    key="segment/type",
+    key:str="segment/type",
 ) -> pd.DataFrame:
     "One row a method: difference to the base with its interval over clips and seeds, `p` corrected (Holm), and its scores."
     from valor_lab.metrics import clip_interval, holm

@@ -68,7 +68,7 @@ def _name(host):
 # %% ../../nbs/api/workbench/12_gate.ipynb #bc229779
 class Refused(tornado.web.RequestHandler):
     "A short page that says why."
-    def initialize(self, why): self.why = why
+    def initialize(self, why:str): self.why = why
     def prepare(self):
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -77,7 +77,7 @@ class Refused(tornado.web.RequestHandler):
 
 class Welcome(tornado.web.RequestHandler):
     "Remember the token in a cookie, and go on."
-    def initialize(self, gate): self.gate = gate
+    def initialize(self, gate:str): self.gate = gate
     def get(self):
         self.set_cookie(self.gate.cookie(self.request), self.gate.secret(), httponly=True, samesite="Strict", path="/")
         rest = urlencode([(k, v) for k, v in parse_qsl(self.request.query) if k != "token"])
@@ -161,7 +161,7 @@ class Kernels(AsyncMappingKernelManager):
             await client.execute_interactive(source, silent=True, store_history=False, timeout=120, output_hook=lambda m: None)
         finally: client.stop_channels()
 
-    async def sweep_forever(self, every=10.):
+    async def sweep_forever(self, every:float=10.):
         "End what visitors left behind."
         while True:
             await asyncio.sleep(every)

@@ -158,7 +158,7 @@ def _with_states(folder):
     alive = family(*open_)
     return rows, ["damaged" if isinstance(a, str) else state_of(a, alive) for _, a in rows]
 
-def advance(folder=FOLDER, wait=10.) -> list:
+def advance(folder=FOLDER, wait:float=10.) -> list:
     "Start waiting jobs as far as there is room; their names."
     folder, started = resolve(folder), []
     with lock(folder/"queue", wait, doing="is starting a job"):
@@ -198,7 +198,7 @@ def _update(job, **changes):
         if not now.get("end"): _write(job, now | changes)
 
 # %% ../../nbs/api/workbench/01_jobs.ipynb #dddf814b
-def guard(folder) -> int:
+def guard(folder:str|Path) -> int:
     "Run papermill on a job's notebook and keep job.json up to date; the guardian process does nothing else."
     job, told, child = Job(folder), [], []
     signal.signal(signal.SIGTERM, lambda *_: (told.append(1), [c.terminate() for c in child]))

@@ -47,7 +47,7 @@ class Launcher(anywidget.AnyWidget):
         self.observe(lambda c: self.now(), "selected")
 
 # %% ../../nbs/api/workbench/10_launcher.ipynb #41cba37e
-def check_start(fixed:dict, preset:str, labels="", overrides="", epochs=None, seeds="0", device="auto", engine="") -> list:
+def check_start(fixed:dict, preset:str, labels="", overrides="", epochs=None, seeds:str="0", device:str="auto", engine="") -> list:
     "The seeds of a training that may be started; `ParameterError` says what is wrong with it."
     numbers = [s.strip() for s in str(seeds).split(",")]
     if not all(re.fullmatch(r"\d{1,9}", s) for s in numbers):
@@ -195,7 +195,7 @@ def _best(t, record):
     row = rows.iloc[-1 if record.get("ties") == "last" else 0]
     return dict(best=int(row.epoch), score=round(float(best), 2), by=record["select"])
 
-def progress_words(job:Job, runs:list, state="running") -> str:
+def progress_words(job:Job, runs:list, state:str="running") -> str:
     "`epoch 12 of 60, 2 runs to come, about 1:40 left`."
     p = job.about["parameters"]
     asked = len(str(p.get("preset", "")).split(",")) * len(str(p.get("seeds", "0")).split(","))

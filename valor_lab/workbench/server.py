@@ -26,7 +26,7 @@ class Door(JupyterHandler):
     "The front door."
     kept, turn = {}, Lock()   # (data set, size) -> (until when, facts); one look at a time
 
-    def initialize(self, dataset, size, theme):
+    def initialize(self, dataset:str, size, theme:str):
         "What the front page shows."
         self.dataset, self.size, self.theme_name = dataset, size, theme
 

@@ -38,7 +38,7 @@ def attempt(
 
 # %% ../../nbs/api/workbench/04_sources.ipynb #a15f71c1
 def saved_labelings(
-    ids, vocab, root="data",
+    ids, vocab, root:str|Path="data",
     own=None,              # of the labelings whose name begins as one of `others`, only those that begin so
     others=("demo-",),
     complaints=None,       # as in `attempt`
@@ -51,11 +51,11 @@ def saved_labelings(
     return out
 
 # %% ../../nbs/api/workbench/04_sources.ipynb #0fe260af
-def run_labelings(weak:WeakLabels, splits, folder="runs", complaints=None) -> dict:
+def run_labelings(weak:WeakLabels, splits, folder:str|Path="runs", complaints=None) -> dict:
     "What finished runs predicted for these very clips with these weak labels, under the names of the runs."
     return _of_runs(weak, splits, folder, "predictions/{}.npz", training.run_labels, complaints=complaints)
 
-def changed_labelings(weak:WeakLabels, splits, folder="runs", complaints=None) -> dict:
+def changed_labelings(weak:WeakLabels, splits, folder:str|Path="runs", complaints=None) -> dict:
     "The labels of these clips that a method made before or while it trained, under the name of the run and the split."
     read = lambda run, split: datasets.load_labels(split, run.path)
     return _of_runs(weak, splits, folder, "labels/{}/about.json", read, "{} labels", complaints)
@@ -84,7 +84,7 @@ def _labels_of(home, split, read, weak, ids):
     return labels if run.data[split]["weak"] == fingerprint(weak.select(labels.ids).mask) else None
 
 # %% ../../nbs/api/workbench/04_sources.ipynb #0730d75c
-def strangers(folder="runs") -> list:
+def strangers(folder:str|Path="runs") -> list:
     "Sentences about the runs whose task, loss or network is not known here: a plug-in is missing."
     found = []
     for path in sorted(resolve(folder).glob("*/config.toml")) if folder is not None else []:
@@ -104,7 +104,7 @@ def load_clips(
     name:str="demo",      # data set
     split:str="val",      # "train", "val", "test", several of them with commas, or "all"
     size:str="small",     # of the demo set
-    root="data",
+    root:str|Path="data",
     runs_folder="runs",   # None: no runs
     truth:str="truth",    # what the others are compared with: the annotation, or the name of another labeling, such as an overlay
 ) -> Clips:
@@ -228,7 +228,7 @@ def _seconds(clip, path, n_segments=10):
     except MediaError: return float(n_segments)
 
 # %% ../../nbs/api/workbench/04_sources.ipynb #5230ecae
-def media_files(ids, folder) -> dict:
+def media_files(ids, folder:str|Path) -> dict:
     "Clip id -> media file, for those that have one."
     from valor_lab.media import find_clips
     if not Path(folder).is_dir(): return {}

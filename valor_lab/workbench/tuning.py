@@ -243,7 +243,7 @@ def suggested(self:Tuning) -> pd.DataFrame:
 def estimated(self:Tuning) -> pd.DataFrame:
     "Thresholds whose segment F is best by what the scores of unlisted clips tell: see `harvest.estimates`; None without weak labels."
     if self.weak is None: return None
-    if getattr(self, "guesses", None) is None: self.guesses = estimates(self.scores, self.weak.select(self.scores.ids))
+    if getattr(self, "guesses", None) is None: self.guesses = estimates(self.scores, self.weak.select(self.scores.ids), bags=self.bags)
     return self.guesses
 
 def _picked(self, found):

@@ -21,8 +21,7 @@ from .page import static, still
 anywidget, traitlets = need("anywidget", "lab"), need("traitlets", "lab")
 
 # %% ../../nbs/api/workbench/16_words.ipynb #ae7e25cc
-# where words are searched, and in which streams
-WHERE = {"heard or seen": ("audio", "visual"), "heard": ("audio",), "seen": ("visual",)}
+WHERE = {"heard or seen": ("audio", "visual"), "heard": ("audio",), "seen": ("visual",)}   # where words may fit -> modalities
 SAMPLE = 2_000   # clips, evenly spread, that tell what is usual for a sentence
 
 def usual(store, modality, text, scale) -> tuple:
@@ -99,8 +98,8 @@ def second_picture(clips:Clips, clip:str, segment:int) -> bytes|None:
         whole.crop((k*wide, 0, (k + 1)*wide, whole.height)).save(out := io.BytesIO(), "JPEG", quality=80)
     return out.getvalue()
 
-# %% ../../nbs/api/workbench/16_words.ipynb #02b14934
-# what is said where there is nothing to search
+# %% ../../nbs/api/workbench/16_words.ipynb #6b17dff3
+# what is said where nothing was harvested
 NO_STORE = "There is nothing to search here yet: these clips have no feature store. Make one with “{}”, then open this page again."
 MOST = 30   # rows that are shown
 
@@ -156,44 +155,48 @@ def _search(self:WordSearch, words:str, where:str=""):
 
 def _look(self, serial, words, where):
     "The search itself, in a thread of its own; what goes wrong becomes a sentence."
-    parts, notes, failed = [], [], []
+    parts, read, failed = [], {}, []
     for w in ("heard", "seen"):
         if not set(WHERE[w]) <= set(WHERE[where]): continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")                                   # said below, in the words of the page
-                asks, note = _read(self, words, *WHERE[w], serial)
+                asks, odd = _read(self, words, *WHERE[w], serial)
                 parts.append(fitting_seconds(self.store, asks, w, teachers=lambda m: _teacher(self, m, serial)))
-            notes.append(note)
+            if odd: read[w] = asks
         except Exception as e: failed.append((w, _reason(words, e)))
     rows = _rows(self.clips, joined_seconds(best_first(parts)).head(MOST)) if parts else []
     if serial != self.serial: return
     nothing = failed[0][1] if failed else f"no second of these clips stands out as “{words}”"
     told = f"“{words}” {where}, best first" if rows else nothing
-    doubt = [*dict.fromkeys(n for n in notes if n), *(f"Not {w}: {why}" for w, why in failed)] if rows else []
+    doubt = [_doubt(words, read)]*bool(read) + [f"Not {w}: {why}" for w, why in failed] if rows else []
     with self.hold_sync(): self.found, self.asked, self.said, self.doubt, self.busy = rows, words, told, " ".join(doubt), False
 
 def _read(self, words, m, serial):
-    "`(caption, note)`: the sentence as the teacher of a modality can read it, and what is to be said about that."
-    if words in self.store.captions[m]: return words, ""
-    if not getattr(_teacher(self, m, serial), "unknown_captions", lambda c: [])([words]): return words, ""
+    "`(caption, odd)`: the sentence as the teacher of a modality can read it, and whether it did not know the sentence."
+    if words in self.store.captions[m]: return words, False
+    if not getattr(_teacher(self, m, serial), "unknown_captions", lambda c: [])([words]): return words, False
     v = self.clips.vocab
-    caption = named_caption(words, v.events, v.clap_captions if m == "audio" else v.clip_captions)
-    return (caption, f"{ODD} So it was read as “{caption}”.") if caption else (words, f"{ODD} Take what they find here as a guess.")
+    return named_caption(words, v.events, v.clap_captions if m == "audio" else v.clip_captions) or words, True
+
+def _doubt(words, read):
+    "What to think of sentences that the teachers did not know; `read`: how each was read."
+    told = " and ".join(f"“{asks}” ({w})" for w, asks in read.items() if asks != words)
+    return f"{ODD} " + (f"So it was read as {told}." if told else "Take what they find here as a guess.")
 
 ODD = "The demo's teachers have learned the captions of the demo set and no other words."
 
 def _teacher(self, m, serial=None):
     "The teacher of a modality that made the store, loaded once."
-    if m not in self.loaded:
-        if self.teachers is None and serial == self.serial: self.said = "loading the teacher that reads words …"
-        self.loaded[m] = self.teachers(m) if self.teachers else _like(self.store.settings, m)
-    return self.loaded[m]
-
-def _like(settings, m):
-    "The teacher that made the embeddings of one modality; the other one need not be here."
+    if m in self.loaded: return self.loaded[m]
+    if self.teachers: return self.loaded.setdefault(m, self.teachers(m))
+    if serial == self.serial: self.said = "loading the teachers that read words …"
     from valor_lab.training import teachers_like
-    return next(t for t in teachers_like({m: settings[m]}) if t is not None)
+    settings = self.store.settings
+    try: both = teachers_like(settings)                                           # together they load once
+    except Exception: both = teachers_like({m: settings[m]})                      # the other one need not be here
+    self.loaded |= {t.modality: t for t in both if t is not None}
+    return self.loaded[m]
 
 def _reason(words, e):
     "What to do where no teacher reads the words."

@@ -82,7 +82,7 @@ def renamed(state, pairs=ENCODER_NAMES) -> dict:
         out[k] = v
     return out
 
-def encoder_sizes(state, prefix="hat_encoder") -> dict:
+def encoder_sizes(state, prefix:str="hat_encoder") -> dict:
     "`d_model`, `d_ff`, `n_layers` of a released encoder."
     layers = {k.split(".")[2] for k in state if k.startswith(f"{prefix}.layers.")}
     d_ff, d = state[f"{prefix}.layers.0.linear1.weight"].shape

@@ -16,7 +16,7 @@ torch = need("torch", "models")
 @torch.no_grad()
 def formula_weights(
     state,        # dict of released name -> tensor: the shapes that are wanted
-    factor=1.,    # of every weight
+    factor:float=1.,    # of every weight
 ) -> dict:        # the same names, filled: biases 0, weights of norms 1, all else a sine
     """Weights from sin(0.9 (i+1)(j+1) + r + s)/√m: i the row, j the column, r the tap, s from the letters of the name, m the inputs of
     an output."""

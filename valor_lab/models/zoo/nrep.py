@@ -109,10 +109,10 @@ def strength(x):
 def two_class(
     x,                     # [...,2] logits of presence and absence
     y,                     # [...] labels, 0 to 1
-    evidential=False,      # of evidence over strength; else of a softmax, as the documented command trains
-    presence_only=False,   # the first column alone
-    log=False,             # the logarithms of Dirichlet parameters instead; both columns always, as released
-    reduce=True,           # the mean over all entries
+    evidential:bool=False,      # of evidence over strength; else of a softmax, as the documented command trains
+    presence_only:bool=False,   # the first column alone
+    log:bool=False,        # the logarithms of Dirichlet parameters instead; both columns always, as released
+    reduce:bool=True,      # the mean over all entries
 ):
     "NREP's loss: binary cross-entropy of both columns, summed."
     e, target = x.clamp(-10, 10).exp(), torch.stack([y, 1 - y], -1)
@@ -123,7 +123,7 @@ def two_class(
         loss = loss[..., 0] if presence_only else loss.sum(-1)
     return loss.mean() if reduce else loss
 
-def attention_agreement(temporal, frame, reduce=True):
+def attention_agreement(temporal, frame, reduce:bool=True):
     "A bound of Jensen and Shannon between the attention of the clip and that of the streams, [B,T,C] each."
     loss = F.softplus(-frame) + frame - 2*math.log(2) + F.softplus(-temporal)
     return loss.mean() if reduce else loss

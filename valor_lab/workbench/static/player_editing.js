@@ -89,7 +89,8 @@ function editingOf(p) {
     if (!fields) return;
     const s = get("correction"), ago = s.saved_at ? Math.max(0, Math.round(Date.now() / 1000 - s.saved_at)) : null;
     const text = ago < 90 ? `${ago} s` : ago < 5400 ? `${Math.round(ago / 60)} min` : `${Math.round(ago / 3600)} h`;
-    fields.safe.textContent = !s.name ? "" : s.unsaved ? "kept, not saved" : ago === null ? "" : `saved ${text} ago`;
+    fields.safe.title = s.unsaved ? "every stroke is kept on the disk, and offered again after a reload" : "";
+    fields.safe.textContent = !s.name ? "" : s.unsaved ? "not saved" : ago === null ? "" : `saved ${text} ago`;
   }
   function drawLeft() {                                  // what was not saved when a page or a kernel went away
     const left = get("left"), many = n => `${n} stroke${n === 1 ? "" : "s"}`;

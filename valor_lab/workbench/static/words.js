@@ -29,7 +29,7 @@ function render({ model, el }) {
     const far = `${by} score ${points}, ${Math.abs(r.above).toFixed(1)} standard deviations ${r.above < 0 ? "below" : "above"} the mean second of these clips`;
     return h("li", {}, h("button", { "data-clip": r.clip, "data-at": r.at, "data-of": r.modality, title: far, onclick: () => choose(n) }, image(r),
       h("span", { class: "vl-words-main" }, h("span", { class: "vl-id", text: r.clip }), h("span", { class: "vl-quiet", text: r.weak })),
-      h("span", { class: "vl-words-at", "data-modality": r.modality, text: r.says }), h("span", { class: "vl-words-score", text: points })));
+      h("span", { class: "vl-words-at", "data-modality": r.modality, text: r.says }), h("span", { class: "vl-words-score", text: `${by} ${points}` })));
   }
   function draw() {
     const held = list.contains(document.activeElement), found = get("found");
