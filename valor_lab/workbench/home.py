@@ -34,7 +34,7 @@ def several(n:int, one:str, more:str="") -> str:
     return f"{n:,} {one if n == 1 else more or one + 's'}"
 
 # %% ../../nbs/api/workbench/11_home.ipynb #4fa1bc64
-def what_is_here(dataset:str, size="small", root="data") -> list:
+def what_is_here(dataset:str, size:str="small", root="data") -> list:
     "The inventory over all splits: what, how many are here, of how many, and what to do about the rest."
     t = datasets.inventory(dataset, root, size)
     t = t.assign(what=t.what.str.replace(r" (audio|visual|motion)( \(.*\))?$", " features", regex=True))
@@ -68,7 +68,7 @@ def _looks(clips):
     if (n := len(clips.failures)): out.append(f"{several(n, 'clip')} could not be harvested whole. Browse lists them under “harvest”.")
     return [*clips.complaints, *out]
 
-def home_facts(dataset="demo", size="small", root="data", runs="runs") -> Facts:
+def home_facts(dataset:str="demo", size:str="small", root="data", runs="runs") -> Facts:
     "What the front door says about a data set, as the disk is now."
     said = []
     here = attempt(f"data set {dataset}", lambda: what_is_here(dataset, size, root), said) or []
@@ -120,7 +120,7 @@ def _todo(way):
 
 def home_page(
     facts:Facts,
-    theme="light",
+    theme:str="light",
     link=lambda page: f"voila/render/{page}.ipynb",   # where a page is
 ) -> str:
     "The front door as HTML."

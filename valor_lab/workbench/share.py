@@ -21,8 +21,8 @@ from .player import SCRIPTS, described
 MOST_BYTES, MOST_SECONDS = 3_000_000, 600   # of one shared clip, at most
 
 def small_copy(
-    path,              # a media file, or a window of one
-    out,               # .mp4
+    path:str|Path,     # a media file, or a window of one
+    out:str|Path,      # .mp4
     length:float,      # seconds under which its lanes are drawn
     height:int=360,    # pixels at most
     most:int=MOST_BYTES,
@@ -93,7 +93,7 @@ def share_page(
     clips:Clips,
     ids,               # which clips, in the order of the page
     labelings=None,    # names; None: all
-    out="page",        # the folder
+    out:str|Path="page",        # the folder
     title:str="",
     tables:bool=False, # also how the labelings compare, over all clips
     height:int=360,    # of the pictures, at most
