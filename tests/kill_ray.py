@@ -66,7 +66,7 @@ class Nodes:
         from valor_lab.nodes import ray_node
         with tempfile.TemporaryDirectory() as d:
             (Path(d)/"valor_lab.py").write_text("raise ImportError(\"No module named 'valor_lab'\")\n")
-            env = dict(self.env, PYTHONPATH=os.pathsep.join([d, *filter(None, sys.path)]))
+            env = dict(self.env, PYTHONPATH=os.pathsep.join([d, *filter(None, sys.path)]))       # found first
             with ray_node(self.address, env, num_cpus=1, object_store_memory=200 << 20): yield
 
 
@@ -74,11 +74,13 @@ def refusal(name, address, clip, work, said, **env):
     "Whether the command ends at once with the sentence; prints both."
     command = [sys.executable, "-c", "import sys; from valor_lab.cli import main; sys.exit(main(sys.argv[1:]))", "harvest", str(clip), "--demo",
                "--out", str(work/"refused"), "--engine", f"ray:{address}"]
-    start = time.monotonic()
-    r = subprocess.run(command, capture_output=True, text=True, env=os.environ | env, timeout=300)
+    start, before = time.monotonic(), os.times()
+    r = subprocess.run(command, capture_output=True, text=True, env=os.environ | env, timeout=300, cwd=work)    # Ray takes the folder along
     lines = [line for line in r.stderr.splitlines() if "engine 'ray'" in line]
     good = r.returncode == 2 and len(lines) == 1 and said in lines[0] and not (work/"refused").exists()
-    print(f"{name}: {time.monotonic() - start:.1f} s, {'one sentence' if good else r.stderr[-2000:]}: {' '.join(lines)}", flush=True)
+    now = os.times()
+    used = now.children_user + now.children_system - before.children_user - before.children_system
+    print(f"{name}: {time.monotonic() - start:.1f} s on the clock, {used:.1f} s of a processor, {'one sentence' if good else r.stderr[-2000:]}: {' '.join(lines)}", flush=True)
     return good
 
 
@@ -96,6 +98,7 @@ def main():
     parser.add_argument("--engine", default="local"), parser.add_argument("--child", action="store_true")
     a = parser.parse_args()
     if a.child: harvest_here(a.videos, a.work, a.engine, a.clips); return
+    a.videos, a.work = Path(a.videos).resolve(), a.work.resolve()
     start, good = time.monotonic(), []
     clock = lambda: time.monotonic() - start
     alone = harvest_here(a.videos, a.work/"alone", clips=a.clips)

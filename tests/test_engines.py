@@ -66,6 +66,17 @@ def test_a_wrong_engine_is_refused_in_one_sentence(said, why):
     assert "\n" not in str(e.value)
 
 
+def test_a_wrong_engine_of_a_workspace_is_said_with_its_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    assert find_engine().name == "local"
+    (tmp_path/"valor.toml").write_text("engine = 'local:processes=2'")
+    assert find_engine("").processes == 2
+    (tmp_path/"valor.toml").write_text("engine = 'rya'")
+    with pytest.raises(ParameterError, match="valor.toml.*engine='rya' is not known"): find_engine(None)
+    (tmp_path/"valor.toml").write_text("engine = ''")
+    assert find_engine().here
+
+
 def test_what_is_not_there_is_said_within_seconds(monkeypatch):
     start = time.monotonic()
     with pytest.raises(ParameterError, match="no cluster answers at 127.0.0.1:9"): check_engine("ray:127.0.0.1:9")

@@ -39,7 +39,11 @@ def find_engine(
 ) -> Engine:
     "The engine of that name; a name or an option that is not known is an error."
     if isinstance(said, Engine): return said
-    name, _, rest = str(said or read_settings().engine).strip().partition(":")
+    if not said:
+        named = read_settings().engine or "local"
+        try: return find_engine(named)
+        except ParameterError as e: raise ParameterError(f"valor.toml: {e}") from None
+    name, _, rest = str(said).strip().partition(":")
     known, options = OPTIONS[one_of("engine", name, OPTIONS)], {}
     if rest and "=" not in rest.split(",")[0] and name == "ray": rest = f"address={rest}"
     for pair in filter(None, (p.strip() for p in rest.split(","))):
@@ -190,7 +194,7 @@ def ray_cluster(said="ray"):
     "Ray, connected. What is started here ends with the block; a connection that was there before stays."
     engine = check_engine(said)
     with contextlib.ExitStack() as stack:
-        address, env = engine.address, QUIET
+        address, env = engine.address, QUIET | dict(RAY_gcs_server_port_wait_time_s="1")      # one try to be let in
         already = "ray" in sys.modules and sys.modules["ray"].is_initialized()
         if not already:
             env, many = (env, {}) if address else (loopback(), dict(num_cpus=engine.processors) if engine.processors else {})
@@ -204,7 +208,8 @@ def ray_cluster(said="ray"):
             try: ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
             except (ConnectionError, RuntimeError, OSError) as e:
                 why = next(iter(str(e).splitlines()), type(e).__name__)[:200]
-                raise ParameterError(f"engine 'ray': the cluster at {address} does not let us in: {why}") from None
+                raise ParameterError(f"engine 'ray': the cluster at {address} does not let us in ({why}); one that asks for a token "
+                                     "expects it in RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token") from None
             stack.callback(ray.shutdown)
         if already or engine.address: check_nodes(ray)                           # one that began here has what this process has
         yield ray

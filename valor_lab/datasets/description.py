@@ -10,6 +10,7 @@ __all__ = ['KEYS', 'SPLIT_NAMES', 'UNPOOLED', 'FILE', 'SHIPPED', 'made_captions'
 # %% ../../nbs/api/datasets/02_description.ipynb #8213d052
 import json, math, re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -288,13 +289,16 @@ def list_descriptions(root:str|Path="data") -> list:
     found = sorted(p.parent.name for p in root.glob(f"*/{FILE}")) if root.is_dir() else []
     return [n for n in found if re.fullmatch(r"[\w+][\w.+-]{0,119}", n, re.ASCII)]
 
+@lru_cache(1)
+def _shipped_files(): return {p.stem: p for p in sorted(shipped(SHIPPED).glob("*.toml"))}
+
 def list_shipped() -> list:
     "Names of the data sets that the package describes."
-    return sorted(p.stem for p in shipped(SHIPPED).glob("*.toml"))
+    return sorted(_shipped_files())
 
 def find_shipped(name:str):
     "The file that describes a data set of the library, or None."
-    return shipped(SHIPPED)/f"{name}.toml" if name in list_shipped() else None
+    return _shipped_files().get(name)
 
 def feature_kinds(task:str="avvp") -> tuple:
     "The kinds of features that the library's sets for a task have."

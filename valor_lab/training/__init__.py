@@ -35,4 +35,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     papers=["Section", "SECTIONS", "PaperFigure", "FIGURES", "figure_command", "published_rows", "section", "row_command",
             "paper_table"],
     records=["SAYS_NOTHING", "flat_record", "labels_name", "run_groups", "run_titles", "record_differences"],
+    trials=["SHAPES", "LABELS", "TAKES", "trial_set", "try_step", "trial_table"],
 ))

@@ -12,7 +12,7 @@ function stageOf(p) {
   // the picture, and what stands beside it
   p.video = h("video", { playsinline: true, preload: "auto", "aria-label": "the clip's picture and sound" });
   p.excuse = h("p", { hidden: true });
-  p.title = h("h3");
+  p.title = h("h3", { "aria-level": 2 });
   p.notes = h("div");
   p.play = button("vl-play", "", () => p.toggle());
   p.speed = h("select", { class: "vl-speed", "aria-label": "speed of play", onchange: e => put("speed", +e.target.value) },
