@@ -117,7 +117,7 @@ def test_a_reload_offers_the_strokes_that_were_not_saved(chromium, home):
     with bare(chromium, again) as page:
         page.wait_for_selector(".vl-line")
         page.locator(".vl-left", has_text="“mine” by").wait_for()
-        assert "1 stroke over harvested were kept" in page.inner_text(".vl-left") or "1 stroke over harvested" in page.inner_text(".vl-left")
+        assert "1 stroke over harvested, kept on" in page.inner_text(".vl-left")
         assert page.locator(".vl-left img").count() == 0 and not page.evaluate("() => window.hacked")
         assert page.input_value(".vl-clip-note") == "two dogs"
         page.click('[data-left="take_left"]')
