@@ -23,8 +23,9 @@ function stageOf(p) {
   p.doneNext = button("vl-done", "done, next (d)", () => model.send({ do: "done_next" }));
   p.doubt = button("vl-doubt", "doubtful (D)", () => model.send({ do: "mark", state: "doubtful" }));
   p.far = h("span", { class: "vl-quiet vl-far", role: "status" });
+  const noted = () => model.send({ do: "note", text: p.note.value });
   p.note = h("input", { class: "vl-clip-note", placeholder: "note", maxlength: 1000, "aria-label": "note to this clip",
-    onchange: () => model.send({ do: "note", text: p.note.value }) });
+    onchange: noted, onkeydown: e => { if (e.key === "Enter") noted(); } });
   p.marks = h("span", { class: "vl-marks" }, p.doneNext, p.doubt, p.note, p.far);
   p.loop = button("vl-loop", "", () => put("span", null));
   p.edit = button("vl-edit-button", "edit labels", () => put("editing", !get("editing")));
