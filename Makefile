@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 # Which torch: auto takes the build for processors on a machine without an NVIDIA GPU, if the index that has it can be reached and offers it
 # beside our pins and torchvision's; default is PyPI's, which carries CUDA; cpu, cu130 and so on are uv's words. UV_TORCH_BACKEND is heeded, too.
-TORCH ?= auto
+TORCH_BACKEND ?= auto
 INSTALL = $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt
 
 .PHONY: demo test lab app docs about
@@ -17,7 +17,7 @@ INSTALL = $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt
 	@test -e $@ || $(PYTHON) -m venv --clear .venv
 	@rm -f $@
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@torch="$(TORCH)"; why=; \
+	@torch="$(TORCH_BACKEND)"; why=; \
 	if [ "$$torch" = auto ]; then torch=default; \
 	  if [ -n "$$UV_TORCH_BACKEND" ]; then why="UV_TORCH_BACKEND=$$UV_TORCH_BACKEND decides about torch"; \
 	  elif command -v nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/version ]; then why="an NVIDIA GPU is here: torch with CUDA"; \
@@ -25,7 +25,7 @@ INSTALL = $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt
 	  else why="no NVIDIA GPU is here, but the index with builds of torch for processors was not reached: PyPI's, of which 4 GB are CUDA"; fi; fi; \
 	if [ "$$torch" = default ]; then set --; size="about 7 GB"; else set -- --torch-backend "$$torch"; size="about 7 GB with CUDA, 3 GB without"; fi; \
 	if [ "$$torch" = cpu ]; then size="about 3 GB"; why="torch for processors"; fi; \
-	echo "Packages for .venv: $$size on the disk, once ($${why:-TORCH=$$torch}). To read and score labels, pip install -e . needs 0.2 GB."; \
+	echo "Packages for .venv: $$size on the disk, once ($${why:-TORCH_BACKEND=$$torch}). To read and score labels, pip install -e . needs 0.2 GB."; \
 	$(INSTALL) --quiet "$$@" -e '.[all,dev]'
 	$(BIN)/python -c 'import torch, jupyterlab, valor_lab'
 	@touch $@

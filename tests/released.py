@@ -72,3 +72,31 @@ def raw_batch(name, n, seed=0):
     if name == "valor++": shapes = (64, 768), (10, 768), (10, 512)
     else: shapes = (10, 128), (80, 2048), (10, 512)
     return [torch.randn(n, *s, generator=g) for s in shapes]
+
+
+class FramesFirst(torch.nn.Module):
+    "A projection of 80 pictures that are averaged afterwards, as released code does it; what it is handed is not looked at."
+    def __init__(self, linear, frames):
+        super().__init__()
+        self.linear, self.frames = linear, frames
+    def forward(self, pooled): return self.linear(self.frames).unflatten(1, (pooled.shape[1], -1)).mean(2)
+
+
+class OneByOne(torch.nn.Module):
+    "MM-CSE's heads, one event after the other."
+    def __init__(self, heads):
+        super().__init__()
+        self.fc = heads.fc
+    def forward(self, x): return torch.cat([f(x[..., j, :]) for j, f in enumerate(self.fc)], -1)
+
+
+def needlessly(model, frames):
+    "Let a network do what its released code does and ours does not; `model.needless` says whether there is anything."
+    model.needless = False
+    for name in ("fc_v", "visual_in"):
+        linear = getattr(model, name, None)
+        if isinstance(linear, torch.nn.Linear): setattr(model, name, FramesFirst(linear, frames)); model.needless = True
+    if hasattr(model, "a_unmix"):
+        for name in ("fc_prob", "fc_frame_att", "fc_av_att"): setattr(model, name, OneByOne(getattr(model, name)))
+        model.apart = lambda a, v: tuple(torch.stack([u(x) for u in nets], 2) for x, nets in ((a, model.a_unmix), (v, model.v_unmix)))
+    return model

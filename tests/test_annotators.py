@@ -124,22 +124,22 @@ def test_two_annotators_in_a_browser_disagreement_found_resolved_exported(chromi
         assert page.locator(".vl-export-agreed").is_disabled()
         page.fill(".vl-agreed-name", "ada"), page.click(".vl-resolve")
         page.locator(".vl-pair-said", has_text="'ada' is taken").wait_for()
-        page.fill(".vl-agreed-name", "third one"), page.keyboard.press("Enter")
-        page.locator(".vl-pair-said", has_text="saved as third one: 7 segments differed in 2 clips").wait_for()
-        page.locator('.vl-lane[data-event="Dog"][data-modality="audio"][data-name="third one"]').wait_for()
+        page.fill(".vl-agreed-name", "third-one"), page.keyboard.press("Enter")
+        page.locator(".vl-pair-said", has_text="saved as third-one: 7 segments differed in 2 clips").wait_for()
+        page.locator('.vl-lane[data-event="Dog"][data-modality="audio"][data-name="third-one"]').wait_for()
         # exported
         page.locator(".vl-kind").select_option("csv"), page.click(".vl-export-agreed")
-        page.locator(".vl-pair-said", has_text="written: third one-csv.csv in exports").wait_for()
+        page.locator(".vl-pair-said", has_text="written: third-one-csv.csv in exports").wait_for()
         page.click(".vl-export-agreed")
-        page.locator(".vl-pair-said", has_text="third one-csv-2").wait_for()  # nothing is written over
+        page.locator(".vl-pair-said", has_text="third-one-csv-2").wait_for()  # nothing is written over
         assert not page.evaluate("() => window.hacked") and page.locator("img[src=x]").count() == 0
         from importlib.resources import files
         if (axe := pytest.importorskip("axe_playwright_python")):
             page.evaluate((files(axe.__name__)/"axe.min.js").read_text(encoding="utf-8"))
             bad = page.evaluate("() => window.axe.run(document.querySelector('.vl-pair'))")["violations"]
             assert not bad, [(v["id"], [n["html"][:200] + n.get("failureSummary", "")[:200] for n in v["nodes"][:2]]) for v in bad]
-    third = load_labels("third one")
+    third = load_labels("third-one")
     assert [int(third.select([c]).audio[0, :, 0].sum()) for c in "abcd"] == [4, 6, 5, 0]
-    rows = pd.read_csv(home/"exports/third one-csv.csv")
+    rows = pd.read_csv(home/"exports/third-one-csv.csv")
     assert sorted(map(tuple, rows[rows.event == "Dog"][["clip", "onset", "offset"]].values.tolist())) == [("a", 2, 6), ("b", 0, 6), ("c", 0, 5)]
-    assert main(["labels", "export", "third one", "--as", "audacity", "--to", str(home/"out")]) in (0, 2)
+    assert main(["labels", "export", "third-one", "--as", "audacity", "--to", str(home/"out")]) == 0

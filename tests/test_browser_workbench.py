@@ -500,6 +500,18 @@ def test_training_runs_by_hand_and_from_the_launcher_and_appears_in_compare(chro
             shot(page, f"compare-{width}")
 
 
+def accessible(page, name):
+    "No rule of axe is broken anywhere on a page; where axe is not installed, nothing is asked."
+    from importlib.resources import files
+    try: script = (files("axe_playwright_python")/"axe.min.js").read_text(encoding="utf-8")
+    except ModuleNotFoundError: return
+    page.wait_for_function("() => !document.querySelector('#loading') || getComputedStyle(document.querySelector('#loading')).display === 'none'")
+    settled(page), page.wait_for_timeout(500)
+    page.evaluate(script)
+    found = page.evaluate("() => window.axe.run(document)")["violations"]
+    assert not found, (name, [(v["id"], v["impact"], [n["html"][:160] + " " + (n.get("failureSummary") or "")[:260] for n in v["nodes"][:2]]) for v in found])
+
+
 def test_the_pages_show_the_workbench_without_code_on_loopback_only(chromium, project):
     import psutil
     port, log = free_port(), project/"app.log"
@@ -522,5 +534,13 @@ def test_the_pages_show_the_workbench_without_code_on_loopback_only(chromium, pr
             page.focus(".vl-player"), page.keyboard.press("ArrowRight")
             at(page, 1)
             shot(page, f"page-{name}")
+            assert page.title() == f"{name} · demo-tiny" and page.evaluate("() => document.documentElement.lang") == "en"
+            accessible(page, name)
+            page.close()
+        for address, wait in (("", "h1"), ("voila/render/train.ipynb", ".vl-launcher")):
+            page = visitor.new_page()
+            page.goto(f"http://127.0.0.1:{port}/{address}", wait_until="domcontentloaded")
+            page.wait_for_selector(wait)
+            accessible(page, address or "front door")
             page.close()
         visitor.close()

@@ -255,3 +255,76 @@ def test_what_a_file_of_many_words_says_wrong_is_named(tmp_path, monkeypatch, ch
     (tmp_path/"data/mine/dataset.toml").write_text(text)
     with pytest.raises(ParameterError, match="dataset.toml") as e: recipe("mine")
     assert why in str(e.value)
+
+def test_llp_is_harvested_as_its_file_says_like_any_other_set(tmp_path, monkeypatch):
+    "Films under their eleven characters; streams stretched over ten segments; first labels by the published thresholds."
+    pytest.importorskip("av"), pytest.importorskip("lance")
+    from toy_teachers import toy_clip
+    from valor_lab.datasets import clip_files, describe_set, harvest_set, label_set
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    class Loud:
+        name, fingerprint, scale, width, modality = "loud", "loud", 1., 2, "audio"
+        def embed_clips(self, sounds, n_segments): return [np.tile([.8, .6], (n_segments, 1)).astype(np.float32) for _ in sounds]
+        def embed_text(self, captions): return np.tile([.8, .6], (len(captions), 1)).astype(np.float32)
+    weak = WeakLabels([f"clip{i:07d}_{i}_{i + 10}" for i in range(2)], np.eye(2, 25))
+    (tmp_path/"data/llp").mkdir(parents=True)
+    for f in ("AVVP_train.csv", "AVVP_val_pd.csv", "AVVP_test_pd.csv"): weak.to_csv(tmp_path/"data/llp"/f)
+    for c in weak.ids: toy_clip(tmp_path/f"data/llp/videos/{c[:11]}.mp4", [], [0, 1, 2])
+    assert {c: p.name for c, p in clip_files(describe_set("llp"), weak.ids).items()} == {c: f"{c[:11]}.mp4" for c in weak.ids}
+    store = harvest_set("llp", None, Loud(), progress=False)
+    assert store.settings["alignment"] == "published" and store.settings["n_segments"] == 10 and set(store.ids) == set(weak.ids)
+    with pytest.warns(UserWarning): labels = label_set("llp")
+    assert list_labels() == ["llp-harvested"] and labels.audio[0, :, 0].all() and not labels.audio[1, :, 0].any()     # 1 > θ = 0, where the list has it
+    (tmp_path/"data/llp/videos/clip0000000.mkv").write_bytes(b"")
+    stock = inventory("llp").set_index(["split", "what"])
+    assert stock.loc[("train", "recordings"), "here"] == 0 and "clip0000000" in stock.loc[("train", "recordings"), "how to get it"]
+
+def test_a_shorter_name_counts_only_where_the_file_says_so_and_a_whole_set_leaves_half_clips_out(tmp_path):
+    ids, folder = ["abcdefghijk_0_10", "abcdefghijl_5_15"], tmp_path/"mine"
+    (folder/"f").mkdir(parents=True)
+    head = "n_segments = 10\n[events.Dog]\n[splits]\ntrain = 'weak.csv'\n[features]\naudio = { folder = 'f', shape = [10, 3] }\nvisual = { folder = 'g', shape = [10, 3] }\n"
+    (folder/"weak.csv").write_text("clip,event\n" + "".join(f"{c},Dog\n" for c in ids))
+    for c in ids: np.save(folder/"f"/f"{c[:11]}.npy", np.ones((10, 3), np.float32))
+    (folder/"dataset.toml").write_text(head)
+    with pytest.raises(FileNotFoundError, match="no clip of mine"): load_dataset("mine", tmp_path, features="own")
+    (folder/"dataset.toml").write_text("short_names = true\n" + head)
+    half = load_dataset("mine", tmp_path, features="own")
+    assert len(half) == 2 and np.isnan(half.features["visual"]).all() and set(half.missing.what) == {"own visual"}
+    (folder/"g").mkdir()
+    np.save(folder/"g"/f"{ids[0][:11]}.npy", np.ones((10, 3), np.float32))
+    (folder/"dataset.toml").write_text("short_names = true\nwhole = true\n" + head)
+    assert load_dataset("mine", tmp_path, features="own").ids == (ids[0],)
+
+def test_a_copy_of_the_demo_set_has_its_sizes_in_its_own_folder(tmp_path, monkeypatch):
+    from valor_lab.datasets import dataset_folder, describe_set, find_shipped
+    from valor_lab.training import place, recipe
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    weak = WeakLabels(["a", "b"], np.eye(2, 25))
+    (tmp_path/"data/mine/tiny").mkdir(parents=True)
+    (tmp_path/"data/mine/dataset.toml").write_bytes(find_shipped("demo").read_bytes())
+    for f in ("AVVP_train.csv", "AVVP_val_pd.csv", "AVVP_test_pd.csv"): weak.to_csv(tmp_path/"data/mine/tiny"/f)
+    weak.copied().to_csv(tmp_path/"data/mine/tiny/AVVP_eval_audio.csv", tmp_path/"data/mine/tiny/AVVP_eval_visual.csv")
+    data = load_dataset("mine", split="val", features=None, size="tiny")
+    assert data.name == "mine (tiny)" and data.truth.ids == ("a", "b") and dataset_folder("mine", "data", "tiny") == tmp_path/"data/mine/tiny"
+    assert place("mine", "tiny") == describe_set("mine", size="tiny").place == "mine-tiny" and recipe("mine").prepare.keywords == dict(name="mine")
+    with pytest.raises(ParameterError, match="size"): load_dataset("mine", split="val", features=None, size="huge")
+    text = find_shipped("demo").read_text().partition("[sizes.small]")[0]                  # tiny alone: nobody has to say it
+    (tmp_path/"data/mine/dataset.toml").write_text(text)
+    assert load_dataset("mine", split="val", features=None).name == "mine (tiny)" and list(recipe("mine").sizes) == ["tiny"]
+
+def test_several_kinds_of_features_are_asked_for_by_name_and_one_may_stand_for_anothers(tmp_path):
+    from valor_lab.training import recipe
+    (tmp_path/"mine/a").mkdir(parents=True), (tmp_path/"mine/b").mkdir()
+    part = lambda f, d: f"audio = {{ folder = '{f}', shape = [4, {d}] }}\nvisual = {{ folder = '{f}', shape = [4, {d}] }}\n"
+    (tmp_path/"mine/dataset.toml").write_text("n_segments = 4\n[events.Dog]\n[splits]\ntrain = 'weak.csv'\n[features.mine]\ninstead_of = ['classic']\n" + part("a", 3)
+                                              + "[features.other]\n" + part("b", 5))
+    (tmp_path/"mine/weak.csv").write_text("clip,event\nx,Dog\n")
+    np.save(tmp_path/"mine/a/x.npy", np.ones((4, 3), np.float32)), np.save(tmp_path/"mine/b/x.npy", np.ones((4, 5), np.float32))
+    assert recipe("mine", tmp_path).instead == {"classic": "mine"}
+    from valor_lab.training import for_dataset, override, preset
+    config = for_dataset(preset("han"), "mine", root=tmp_path)
+    assert config.features == "mine" and override(config, dict(epochs=2)).features == "mine" and override(preset("han"), dict(features="other")).features == "other"
+    with pytest.raises(ParameterError, match="features='clasic'"): override(preset("han"), dict(features="clasic"))
+    assert load_dataset("mine", tmp_path, features="mine").features["audio"].shape == (1, 4, 3)
+    assert load_dataset("mine", tmp_path, features="other").features["audio"].shape == (1, 4, 5)
+    with pytest.raises(ParameterError, match="choose one of 'mine', 'other', 'store'"): load_dataset("mine", tmp_path, features="classic")

@@ -296,3 +296,35 @@ def test_scores_of_many_clips_are_counted_in_parts_and_come_out_the_same(monkeyp
     whole = avvp_scores(pred, truth, per_clip=True)
     monkeypatch.setattr(avvp, "_AT_ONCE", 7)
     assert np.allclose(avvp_scores(pred, truth, per_clip=True), whole, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("t,events", [(40, 3), (400, 30)])
+def test_long_clips_with_few_labels_are_matched_as_the_slow_way_matches_them(t, events):
+    from valor_lab.labels import runs
+    from valor_lab.metrics.avvp import _match_by_middle
+    rng = np.random.default_rng(t)
+    def sparse():
+        x = np.zeros((5, t, events), bool)
+        for _ in range(40):
+            n, c, a = rng.integers(5), rng.integers(events), rng.integers(t - 10)
+            x[n, a:a + rng.integers(1, 10), c] = True
+        return x
+    truth = sparse()
+    pred = np.roll(truth, 2, 1) | sparse()
+    spans = lambda x: [(n, c, a, b) for n, c, a, b in zip(*map(np.ndarray.tolist, runs(x)))]
+    slow = [(n, c, a, a + len(list(g))) for n in range(5) for c in range(events) for on, g, a in _groups(truth[n, :, c]) if on]
+    assert spans(truth) == slow
+    hits = np.zeros((5, events), int)
+    for n, c, a, b in spans(pred): hits[n, c] += any(2*(min(b, f) - max(a, e)) >= max(b, f) - min(a, e) for m, d, e, f in slow if (m, d) == (n, c))
+    found = _match_by_middle(pred, truth)
+    assert (found[0] == hits).all() and found[1].sum() == len(spans(pred)) and found[2].sum() == len(slow) and hits.sum() > 0
+
+
+def _groups(x):
+    "Each run of equal values: the value, its members, and where it begins."
+    from itertools import groupby
+    at = 0
+    for on, g in groupby(x.tolist()):
+        members = list(g)
+        yield on, members, at
+        at += len(members)

@@ -248,3 +248,234 @@ def test_a_network_that_cannot_leave_segments_out_says_so(name):
     model, frames = make_model(name, **SMALL[name.removesuffix("-pair")]), 80 if name in ("cmpae", "coleaf") else 10
     with pytest.raises(ParameterError, match="cannot leave segments out"):
         model(torch.randn(1, 10, 5), torch.randn(1, frames, 6), torch.randn(1, 10, 4), mask=torch.arange(10)[None] < 6)
+
+# -- what a network's own code does needlessly, ours does not, with equal outputs
+
+@pytest.mark.parametrize("name", ["han", "mgn", "mm-pyramid", "leap", "mm-cse"])
+def test_pictures_are_averaged_before_they_are_projected_with_the_released_answer(name):
+    from released import needlessly
+    torch.manual_seed(0)
+    sizes = SMALL.get(name) or dict(d_model=16, d_ff=16, n_heads=2, **D)
+    make = lambda: make_model(name, **sizes, **(dict(label_embeddings=torch.ones(25, 7)) if name == "leap" else {})).eval()
+    frames = torch.randn(2, 80, 6)
+    x = [torch.randn(2, 10, 5), models.pool_frames(frames), torch.randn(2, 10, 4)]
+    ours, theirs = make(), make()
+    theirs.load_state_dict(ours.state_dict())
+    needlessly(theirs, frames)                                       # 80 projections, and for MM-CSE a loop over events
+    assert theirs.needless
+    with torch.no_grad(): a, b = ours(*x), theirs(*x)
+    for field in ("video_prob", "audio_prob", "visual_prob", "segment_prob"):
+        assert torch.allclose(getattr(a, field), getattr(b, field), atol=1e-5), field
+
+# -- slow references, written from the specifications
+
+def linear(x, w, b): return [sum(wi*xi for wi, xi in zip(row, x)) + bias for row, bias in zip(w.tolist(), b.tolist())]
+
+def elu(x): return [v if v > 0 else np.exp(v) - 1 for v in x]
+
+def leaky(x): return [v if v > 0 else .2*v for v in x]
+
+def add(*xs): return [sum(v) for v in zip(*xs)]
+
+def softmax(x):
+    e = np.exp(np.array(x) - max(x))
+    return (e/e.sum()).tolist()
+
+def norm(x, w, b):
+    mean = sum(x)/len(x)
+    var = sum((v - mean)**2 for v in x)/len(x)
+    return [(v - mean)/np.sqrt(var + 1e-5)*wi + bi for v, wi, bi in zip(x, w.tolist(), b.tolist())]
+
+class Slow:
+    "One clip, one number at a time, from a state dict with the released names."
+    def __init__(self, state): self.s = {k: v.double() for k, v in state.items()}
+    def lin(self, name, x): return linear(x, self.s[f"{name}.weight"], self.s[f"{name}.bias"])
+    def attention(self, name, query, source):                          # one head
+        w, b = self.s[f"{name}.in_proj_weight"], self.s[f"{name}.in_proj_bias"]
+        d = len(query[0])
+        part = lambda x, i: linear(x, w[i*d:(i + 1)*d], b[i*d:(i + 1)*d])
+        q, k, v = [part(x, 0) for x in query], [part(x, 1) for x in source], [part(x, 2) for x in source]
+        out = []
+        for qi in q:
+            share = softmax([sum(a*b for a, b in zip(qi, kj))/np.sqrt(d) for kj in k])
+            out.append(self.lin(f"{name}.out_proj", [sum(s*vj[c] for s, vj in zip(share, v)) for c in range(d)]))
+        return out
+    def layer(self, name, query, other, cross):
+        own, across = self.attention(f"{name}.self_attn", query, query), self.attention(f"{name}.cm_attn", query, other) if cross else None
+        out = []
+        for t, x in enumerate(query):
+            h = norm(add(x, own[t], *([across[t]] if cross else [])), self.s[f"{name}.norm1.weight"], self.s[f"{name}.norm1.bias"])
+            f = self.lin(f"{name}.linear2", [max(v, 0.) for v in self.lin(f"{name}.linear1", h)])
+            out.append(norm(add(h, f), self.s[f"{name}.norm2.weight"], self.s[f"{name}.norm2.bias"]))
+        return out
+    def encode(self, prefix, a, v, cross):
+        n = len({k.split(".")[2] for k in self.s if k.startswith(f"{prefix}.layers.")})
+        for i in range(n): a, v = self.layer(f"{prefix}.layers.{i}", a, v, cross), self.layer(f"{prefix}.layers.{i}", v, a, cross)
+        return a, v
+    def project(self, audio, visual, motion):
+        a = [elu(self.lin("fc_a.0", x)) for x in audio]
+        each = [elu(self.lin("fc_v.0", x)) for x in visual]
+        k = len(each)//len(audio)
+        seconds = [[sum(f)/k for f in zip(*each[t*k:(t + 1)*k])] for t in range(len(audio))]
+        return a, [elu(self.lin("fc_fusion.0", s + elu(self.lin("fc_st.0", g)))) for s, g in zip(seconds, motion)]
+
+def slow_coleaf(state, audio, visual, motion, cross):
+    net, (T, C) = Slow(state), (len(audio), len(state["fc_prob.bias"]))
+    clamp = lambda x: max(-10., min(10., x))
+    alpha = lambda x: np.exp(clamp(x)/.8) + 1
+    a, v = net.project(audio, visual, motion)
+    z = [net.lin("classifier2", add(leaky(net.lin("classifier1.0", x)), leaky(net.lin("classifier1.0", y)))) for x, y in zip(a, v)]
+    video = [sum(1/(1 + np.exp(-z[t][c])) for t in range(T))/T for c in range(C)]
+    u_g = C/sum(alpha(sum(z[t][c] for t in range(T))/T) for c in range(C))
+    apart = net.encode("hat_encoder", a, v, False)
+    if cross:
+        across = net.encode("hat_encoder", a, v, True)
+        mix = lambda x, y: [[.8*p + .2*q for p, q in zip(r, s)] for r, s in zip(x, y)]
+        a, v = mix(across[0], apart[0]), mix(across[1], apart[1])
+    else: a, v = apart
+    segments, clips, doubt = [], [], []
+    for stream, path in ((a, "v2a.0"), (v, "a2v.0")):
+        r, s, w = [], [], []
+        for t in range(T):
+            r.append(net.lin("fc_prob", stream[t]))
+            s.append(net.lin("fc_prob_beta", add(stream[t], leaky(net.lin(path, add(a[t], v[t]))))))
+            w.append(net.lin("fc_frame_att", stream[t]))
+        segments.append([[alpha(r[t][c])/(alpha(r[t][c]) + alpha(s[t][c])) for c in range(C)] for t in range(T)])
+        clip, unsure = [], []
+        for c in range(C):
+            presence, absence = softmax([w[t][2*c] for t in range(T)]), softmax([w[t][2*c + 1] for t in range(T)])
+            R, S = sum(p*r[t][c] for t, p in enumerate(presence)), sum(p*s[t][c] for t, p in enumerate(absence))
+            clip.append(alpha(R)/(alpha(R) + alpha(S))), unsure.append(2/(alpha(R) + alpha(S)))
+        clips.append(clip), doubt.append(unsure)
+    return dict(video_prob=video, audio_prob=clips[0], visual_prob=clips[1], segment_prob=np.array(segments).transpose(1, 0, 2),
+                clip_uncertainty=u_g, audio_uncertainty=doubt[0], visual_uncertainty=doubt[1])
+
+def slow_nrep(state, audio, visual, motion):
+    net, (T, C) = Slow(state), (len(audio), len(state["fc_sl_fore.0.bias"]))
+    clamp = lambda x: max(-10., min(10., x))
+    p = lambda x0, x1: np.exp(clamp(x0))/(np.exp(clamp(x0)) + np.exp(clamp(x1)) + 2)
+    a, v = net.project(audio, visual, motion)
+    (a_i, v_i), (a_x, v_x) = net.encode("inter_encoder", a, v, False), net.encode("inter_encoder", a, v, True)
+    mix = lambda x, y: [[.8*p + .2*q for p, q in zip(r, s)] for r, s in zip(x, y)]
+    a_f, v_f = mix(a_i, a_x), mix(v_i, v_x)
+    segments, clips = [], []
+    for across, other in ((a_x, v_i), (v_x, a_i)):                       # absence is read from the other stream
+        r, s, w = ([net.lin(n, x) for x in stream] for n, stream in (("fc_sl_fore.0", across), ("fc_sl_back.0", other), ("fc_frame_att", across)))
+        segments.append([[p(r[t][c], s[t][c]) for c in range(C)] for t in range(T)])
+        pool = lambda x, c, k: sum(q*x[t][c] for t, q in enumerate(softmax([w[t][2*c + k] for t in range(T)])))
+        clips.append([p(pool(r, c, 0), pool(s, c, 1)) for c in range(C)])
+    joint = [add(leaky(net.lin("fc_a_sl.0", x)), leaky(net.lin("fc_v_sl.0", y))) for x, y in zip(a_f, v_f)]
+    y, w = [net.lin("fc_joint_sl.0", f) for f in joint], [net.lin("fc_temporal_att", f) for f in joint]
+    whole = lambda c, k: sum(q*y[t][2*c + k] for t, q in enumerate(softmax([w[t][2*c + k] for t in range(T)])))
+    return dict(video_prob=[p(whole(c, 0), whole(c, 1)) for c in range(C)], audio_prob=clips[0], visual_prob=clips[1],
+                segment_prob=np.array(segments).transpose(1, 0, 2), features=np.array([a_f, v_f]).transpose(1, 0, 2))
+
+def one_clip(frames):
+    g = np.random.default_rng(3)
+    return [g.normal(size=s).astype(np.float32) for s in ((4, 3), (4*frames, 5), (4, 2))]
+
+def plain_state(model):
+    "Under the released names, from a normal distribution."
+    torch.manual_seed(1)
+    state = {k: torch.randn_like(v)*.5 for k, v in model.state_dict().items()}
+    for a, b in ((".self_attention.", ".self_attn."), (".cross_attention.", ".cm_attn."), (".in_proj.", ".in_proj_")):
+        state = {k.replace(a, b): v for k, v in state.items()}
+    return state
+
+@pytest.mark.parametrize("cross", [True, False])
+@pytest.mark.parametrize("name", ["coleaf", "cmpae"])
+def test_coleaf_and_cmpae_answer_as_a_slow_reading_of_their_specification(name, cross):
+    state = plain_state(make_model(name, n_events=3, d_audio=3, d_visual=5, d_motion=2, d_model=6, d_ff=7, n_layers=2))
+    net, x = models.from_published(state, network=name), one_clip(8)
+    with torch.no_grad(): out = net(*(torch.from_numpy(f)[None] for f in x), cross_attention=cross)
+    want = slow_coleaf(state, *(f.tolist() for f in x), cross)
+    for k, v in want.items():
+        got = getattr(out, k, None) if k.endswith("prob") else out.extra[k]
+        assert np.allclose(got[0].numpy(), v, atol=1e-5), k
+
+@pytest.mark.parametrize("frames", [1, 8])
+def test_nrep_answers_as_a_slow_reading_of_its_specification(frames):
+    state = plain_state(NREP(n_events=3, d_audio=3, d_visual=5, d_motion=2, d_model=6, d_ff=7))
+    net, x = models.from_published(state, network="nrep"), one_clip(frames)
+    with torch.no_grad(): out = net(*(torch.from_numpy(f)[None] for f in x))
+    for k, v in slow_nrep(state, *(f.tolist() for f in x)).items(): assert np.allclose(getattr(out, k)[0].numpy(), v, atol=1e-5), k
+
+def test_the_references_of_coleaf_answer_as_a_slow_reading_of_their_specification():
+    config = CMPAEConfig(n_events=3, d_audio=3, d_visual=5, d_motion=2, d_model=6, d_ff=7)
+    x = one_clip(8)
+    for stream in ("audio", "visual"):
+        net = Reference(stream, config).eval()
+        state = plain_state(net)
+        renamed = {k: state[k.replace(".self_attention.", ".self_attn.").replace(".cross_attention.", ".cm_attn.").replace(".in_proj.", ".in_proj_")]
+                   for k in net.state_dict()}
+        net.load_state_dict(renamed)
+        slow, (audio, visual, motion) = Slow(state), [f.tolist() for f in x]
+        if stream == "audio": seconds = [slow.lin("fc_a", f) for f in audio]
+        else:
+            each = [slow.lin("fc_v", f) for f in visual]
+            seconds = [slow.lin("fc_fusion", [sum(f)/8 for f in zip(*each[8*t:8*t + 8])] + slow.lin("fc_st", motion[t])) for t in range(4)]
+        y = slow.layer("hat_encoder.layers.0", state[f"cls_tokens_{stream[0]}"][0].double().tolist() + seconds, None, False)
+        tokens = [1/(1 + np.exp(-sum(f)/len(f))) for f in y[:3]]
+        prob = [[1/(1 + np.exp(-z)) for z in slow.lin("fc_prob", f)] for f in y[3:]]
+        w = [slow.lin("fc_frame_att", f) for f in y[3:]]
+        clip = [sum(q*prob[t][c] for t, q in enumerate(softmax([w[t][c] for t in range(4)]))) for c in range(3)]
+        unit = [np.array(f)/np.linalg.norm(f) for f in y[3:]]
+        with torch.no_grad(): got = net(*(torch.from_numpy(f)[None] for f in x))
+        for g, want in zip(got, (clip, tokens, unit)): assert np.allclose(g[0].numpy(), want, atol=1e-5), stream
+
+# -- weights
+
+@pytest.mark.parametrize("name", ["mgn", "cmpae", "nrep", "mm-cse"])
+def test_odd_files_of_weights_are_told_in_one_sentence(tmp_path, name):
+    from safetensors.torch import save_file
+    from test_zoo import released
+    torch.manual_seed(0)
+    state = released(name, make_model(name, **SMALL[name]))
+    layout, more = name.replace("-", "_"), dict(n_heads=2) if name in ("mgn", "mm-cse") else {}
+    first = next(iter(state))
+    save_file({k: v.contiguous() for k, v in state.items()}, tmp_path/"w.safetensors")
+    torch.save(dict(model={f"module.{k}": v.double() for k, v in state.items()}, optimizer=dict(state={}), epochs=3, torch_rng=torch.get_rng_state(),
+                    numpy=np.random.get_state()), tmp_path/"nested.pt")
+    for source in (tmp_path/"w.safetensors", tmp_path/"nested.pt"):
+        for network in (None, layout): assert type(models.from_published(source, network=network, **more)) is type(make_model(name, **SMALL[name]))
+    odd = {"missing": {k: v for k, v in state.items() if k != first}, "extra": state | {"more.weight": torch.ones(2)}, "empty": {}, "words": {1: torch.ones(1)},
+           "shape": state | {first: state[first].reshape(-1)[:1]}, "axis": state | {first: state[first][None]}, "number": state | {first: torch.zeros(())},
+           "NaN": state | {first: torch.full_like(state[first], torch.nan)}}
+    for what, weights in odd.items():
+        with pytest.raises(ParameterError) as e: models.from_published(weights, network=layout, **more)
+        assert "\n" not in str(e.value) and len(str(e.value)) < 500, what
+
+# -- by papermill, on a set in a folder of its own
+
+def on_disk(folder):
+    "A set of made-up clips with its `dataset.toml`: pictures unpooled, labels harvested."
+    from valor_lab.datasets import save_labels
+    name, parts = "toyfield", {}
+    home = folder/"data"/name
+    for split, data in zip(("train", "val", "test"), splits()):
+        for m, x in data.features.items():
+            (home/m).mkdir(parents=True, exist_ok=True)
+            for c, f in zip(data.ids, x): np.save(home/m/f"{c}.npy", f.repeat(8, 0) if m == "visual" else f)
+        events = [",".join(np.array(LLP.events)[y]) for y in data.weak.mask]
+        (home/f"{split}.csv").write_text("filename\tevent_labels\n" + "".join(f"{c}\t{e}\n" for c, e in zip(data.ids, events)))
+        data.truth.to_csv(home/f"{split}_audio.csv", home/f"{split}_visual.csv")
+        parts[split] = data
+    shape = lambda m, n: f'{m} = {{ folder = "{m}", shape = [{n}, 12] }}\n'
+    (home/"dataset.toml").write_text('task = "avvp"\nn_segments = 10\nvocabulary = "llp"\n[splits]\n' + "".join(f'{s} = "{s}.csv"\n' for s in parts)
+        + "[truth]\n" + "".join(f'{s} = {{ audio = "{s}_audio.csv", visual = "{s}_visual.csv" }}\n' for s in ("val", "test"))
+        + "[features]\n" + shape("audio", 10) + shape("visual", 80) + shape("motion", 10))
+    (folder/"valor.toml").write_text("")
+    save_labels(parts["train"].labels, f"{name}-harvested", folder/"data")
+    return name
+
+def test_the_command_trains_every_network_by_papermill_on_a_set_of_its_own(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("papermill")
+    from valor_lab.cli import main
+    from valor_lab.training import open_run
+    name, all_of_them = on_disk(tmp_path), "mm-pyramid,mgn,mm-cse,cmpae,coleaf,nrep-classic,lsld-classic"
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path)), monkeypatch.chdir(tmp_path)
+    assert main(["train", name, "--preset", all_of_them, "--epochs", "1", "--device", "cpu", "--overrides", "d_model = 16"]) == 0, capsys.readouterr()
+    runs = [open_run(p) for p in (tmp_path/"runs").iterdir()]
+    assert {r.config.preset for r in runs} == {*all_of_them.split(",")} and all("segment/type" in r.scores["test"] for r in runs)
+    assert {r.config.features for r in runs if r.config.preset in ("cmpae", "coleaf", "nrep-classic")} == {"own-frames"}
+    assert main(["train", name, "--preset", "leap", "--epochs", "1", "--device", "cpu"]) != 0            # nobody harvested it: no words

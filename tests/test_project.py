@@ -146,7 +146,7 @@ def no_gpu():
     ((), False, False, {}, "", "was not reached"),                                       # PyPI alone: said before anything is downloaded
     ((), True, True, {}, "", "an NVIDIA GPU is here"),
     ((), True, False, {"UV_TORCH_BACKEND": "cu130"}, "", "UV_TORCH_BACKEND=cu130"),
-    (("TORCH=default",), True, False, {}, "", "about 7 GB"), (("TORCH=cpu",), False, False, {}, "--torch-backend cpu", "about 3 GB")])
+    (("TORCH_BACKEND=default",), True, False, {}, "", "about 7 GB"), (("TORCH_BACKEND=cpu",), False, False, {}, "--torch-backend cpu", "about 3 GB")])
 def test_the_bootstrap_takes_torch_without_cuda_where_it_can_and_says_what_it_costs(tmp_path, said, reached, gpu, env, takes, says):
     import os
     make = shutil.which("make")
@@ -157,7 +157,7 @@ def test_the_bootstrap_takes_torch_without_cuda_where_it_can_and_says_what_it_co
     if not reached: (tmp_path/"unreached").touch()
     (tmp_path/"bin").mkdir()
     if gpu: shutil.copy(tmp_path/"stub", tmp_path/"bin"/"nvidia-smi")
-    space = {k: v for k, v in os.environ.items() if k not in ("TORCH", "UV_TORCH_BACKEND", "MAKEFLAGS")} | env | {"PATH": f"{tmp_path/'bin'}{os.pathsep}{os.environ['PATH']}"}
+    space = {k: v for k, v in os.environ.items() if k not in ("TORCH_BACKEND", "UV_TORCH_BACKEND", "MAKEFLAGS")} | env | {"PATH": f"{tmp_path/'bin'}{os.pathsep}{os.environ['PATH']}"}
     out = subprocess.run([make, "PYTHON=./stub", *said, ".venv/.ready"], cwd=tmp_path, capture_output=True, text=True, env=space)
     asked = (tmp_path/"asked").read_text().splitlines()
     assert out.returncode == 0 and says in out.stdout, out.stdout + out.stderr

@@ -1,5 +1,5 @@
 """The documentation site, built once as `make docs` builds it. `python tests/run.py core` leaves it out: a minute of work."""
-import json, re, subprocess, sys
+import json, os, re, subprocess, sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ import links, reference
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    "Built without a warning, with every link checked: the command ends with 1 otherwise."
+    "Built without a warning, with every link checked: the command ends with 1 otherwise. $VALOR_SITE names one that was just built."
+    if os.environ.get("VALOR_SITE"): return Path(os.environ["VALOR_SITE"])
     out = tmp_path_factory.mktemp("docs")/"site"
     done = subprocess.run([sys.executable, str(ROOT/"docs"/"tools"/"build.py"), "--out", str(out)], cwd=ROOT, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
@@ -31,7 +32,7 @@ def test_what_a_newcomer_wants_is_two_clicks_away(site):
     away = links.clicks(site)
     for place in [("start.html", "two-commands"), ("own-clips.html", ""), ("reference/metrics.html", "valor_lab.metrics.avvp_scores"), ("annotators.html", ""), ("questions.html", "")]:
         assert away.get(place, 9) <= 2, (place, away.get(place))
-    assert "make demo" in (site/"start.html").read_text(encoding="utf-8")
+    assert "make demo" in re.sub("<[^>]+>", "", (site/"start.html").read_text(encoding="utf-8"))
 
 
 def test_every_public_name_has_a_place_of_its_own(site):
@@ -43,8 +44,8 @@ def test_every_public_name_has_a_place_of_its_own(site):
 def test_the_search_knows_names_and_words(site):
     text = (site/"searchindex.js").read_text(encoding="utf-8")
     index = json.loads(text[text.index("{"):text.rindex("}") + 1])
-    assert "avvp_scor" in str(index["terms"].keys()) or "avvp_scores" in str(index["objects"])
-    assert "interv" in index["terms"] and (site/"search.html").is_file()
+    assert "avvp_scores" in str(index["objects"]) and (site/"search.html").is_file()
+    assert all(any(t.startswith(word) for t in index["terms"]) for word in ("interv", "threshold", "annot"))
 
 
 def test_notebooks_are_shown_without_housekeeping(site):

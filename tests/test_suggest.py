@@ -90,7 +90,8 @@ def unannotated(n=60):
     vocab = Vocab("two", ["Dog", "Cat"], ["a", "b"], ["a", "b"], [np.nan] * 2, [np.nan] * 2)
     (x, listed, event), (z, other, more) = world(.4, n, 1), world(.4, n, 2)
     ids = [f"c{k:02d}" for k in range(n)]
-    scores = Scores(ids, np.stack([x, z], 2), np.stack([z[::-1], x], 2), vocab, np.full(n, 10.))
+    heard = np.stack([x, z], 2)
+    scores = Scores(ids, heard, heard + np.random.default_rng(3).normal(0, .5, heard.shape), vocab, np.full(n, 10.))
     weak = WeakLabels(ids, np.stack([listed, other], 1), vocab)
     t = Thresholds(np.full(2, 2.), np.full(2, 2.), vocab, dict(method="made up"))
     clips = Clips(dict(harvested=elaborate(scores, weak, t)), weak, None, scores=scores, name="set", split="train")

@@ -44,6 +44,14 @@ def test_lanes_have_every_segment_and_only_events_that_occur(t):
         assert [l["modality"] for l in found if l["event"] == some[0] and l["kind"] != "weak"] == ["audio"] * 2 + ["visual"] * 2 + ["audio_visual"] * 2 if some else True
 
 
+def test_a_clip_is_shown_without_looking_at_the_others(monkeypatch):
+    def whole(self): raise AssertionError("heard and seen at once was computed for all clips")
+    c = clips()
+    expected = w.lanes(c, "clip2")
+    monkeypatch.setattr(SegmentLabels, "audio_visual", property(whole))
+    assert w.lanes(c, "clip2") == expected and any(l["modality"] == "audio_visual" for l in expected)
+
+
 def test_labelings_over_other_clips_or_events_are_refused():
     c = clips()
     with pytest.raises(KeyError, match="clip5"): c.add("short", c.labelings["truth"].select(c.ids[:5]))

@@ -2,18 +2,22 @@
 
     python docs/tools/gallery.py      # figures that no notebook shows"""
 import base64, json, re, sys
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import reference
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_FIGURE = re.compile(r"^(?!.*(Figure|Axes))")                   # what a function returns when it draws none
+OTHERS = {"tasks": ("video_figure", "error_bars")}                  # figures that a neighbouring task draws for itself
 
 def drawing_names(root=ROOT):
     "Functions of the wing that return a figure or draw into one, as the reference knows them."
-    return [e for e in reference.reference(root)["plots"] if e.kind == "function" and e.returns is not None and re.search(r"Figure|Axes", e.returns.annotation)]
+    known = reference.reference(root)
+    own = [e for e in known["plots"] if e.kind == "function" and e.returns is not None and re.search(r"Figure|Axes", e.returns.annotation)]
+    return own + [e for wing, names in OTHERS.items() for e in known[wing] if e.name in names and e.name in examples(root)]
 
+@cache
 def examples(root=ROOT):
     "`{name: (notebook, source, picture)}`: the shortest cell with a picture whose code calls the function; cells of the wing's own notebooks first."
     out = {}
@@ -42,7 +46,7 @@ def page(root, stage):
         path, source, picture = there[e.name]
         (folder/f"{e.name}.png").write_bytes(base64.b64decode(picture))
         lines += [f"## {e.name}", "", e.doc.strip().splitlines()[0], "", f"![{e.name}](gallery/{e.name}.png)", "", "```python", source.strip(), "```", "",
-                  f"From [{path.stem}]({path.relative_to(root)}); parameters in the [reference](reference/plots.md).", ""]
+                  f"From [{path.stem}]({path.relative_to(root)}); parameters in the [reference](reference/{e.wing}.md).", ""]
     return "\n".join(lines)
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ def valor_runs(
     say(f"reading {resolve(folder)}")
     if not resolve(folder).is_dir(): raise ParameterError(f"{folder}: no such folder; runs are written by nbs/train.ipynb or valor train")
     runs = [r for r in find_runs(folder) if split in r.scores]
+    said = [r for r in runs if not any((r.path/"predictions").glob(f"{split}.*"))]
+    for r in said: say(f"left out: {r.name} has scores of the {split} split and no predictions")
+    runs = [r for r in runs if r not in said]
     if not runs: return done(f"no finished run below {folder} with scores of the {split} split")
     table = pool_seeds(runs, lambda r: truth_of(r, root, split), split)
     if csv is not None: _write(table, csv)

@@ -24,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     own=["LAYOUTS", "Layout", "annotations_of", "clip_durations", "clip_files", "clip_parts", "copied_labels", "describe_set", "how_to_get",
          "layout_of", "own_store", "parts_of_clip", "read_listed", "recordings_of", "register_layout"],
     harvesting=["all_clips", "first_thresholds", "harvest_set", "label_set"],
-    dataset=["REGISTERED", "known", "is_described", "list_datasets", "root_of", "media_of", "dataset_folder", "read_split",
-             "inventory", "store_path", "load_dataset", "register_dataset"],
+    dataset=["REGISTERED", "described_kinds", "known", "is_described", "list_datasets", "root_of", "media_of",
+             "dataset_folder", "read_split", "inventory", "store_path", "load_dataset", "register_dataset"],
     new=["Begun", "Recordings", "allow_media", "event_list", "new_dataset"],
 ))

@@ -10,6 +10,7 @@ __all__ = ['KEYS', 'SPLIT_NAMES', 'UNPOOLED', 'FILE', 'SHIPPED', 'made_captions'
 # %% ../../nbs/api/datasets/02_description.ipynb #8213d052
 import json, math, re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,8 @@ def _description(d, folder, name, size, ours):
     vocab, made = _events(d, name)
     sizes = {s: _table(o, f"sizes.{s}") for s, o in _table(d.get("sizes", {}), "sizes").items()}
     if "of" in d: folder = folder.parent/safe_name(_word(d, "of", ""), "of")
-    if sizes: folder = folder/one_of("size", size := size or next(iter(sizes)), sizes)
+    if sizes and size in ("", "small") and size not in sizes: size = next(iter(sizes))         # nobody asked for one
+    if sizes: folder = folder/one_of("size", size, sizes)
     files, subsets = {k: _files(d.get(k, {}), k, folder, ours) for k in ("splits", "truth")}, _subsets(d.get("splits", {}))
     if not files["splits"]: raise ParameterError("no [splits]: name at least train = \"FILE\", a table of the clips")
     if odd := [s for s in files["truth"] if s not in files["splits"]]: raise ParameterError(f"[truth] {odd[0]} has no [splits] {odd[0]}")
@@ -288,13 +290,16 @@ def list_descriptions(root:str|Path="data") -> list:
     found = sorted(p.parent.name for p in root.glob(f"*/{FILE}")) if root.is_dir() else []
     return [n for n in found if re.fullmatch(r"[\w+][\w.+-]{0,119}", n, re.ASCII)]
 
+@lru_cache(1)
+def _shipped_files(): return {p.stem: p for p in sorted(shipped(SHIPPED).glob("*.toml"))}
+
 def list_shipped() -> list:
     "Names of the data sets that the package describes."
-    return sorted(p.stem for p in shipped(SHIPPED).glob("*.toml"))
+    return sorted(_shipped_files())
 
 def find_shipped(name:str):
     "The file that describes a data set of the library, or None."
-    return shipped(SHIPPED)/f"{name}.toml" if name in list_shipped() else None
+    return _shipped_files().get(name)
 
 def feature_kinds(task:str="avvp") -> tuple:
     "The kinds of features that the library's sets for a task have."

@@ -289,7 +289,9 @@ def stock_own(name:str, root:str|Path="data", size:str="small") -> pd.DataFrame:
 def _counted(d, split, ids, store):
     "Rows of the inventory for files that belong to single clips."
     n, get = len(ids), d.get.get
-    rows = [("recordings", split, len(clip_files(d, ids)), n, get("recordings", f"put them into {d.media.name}"))]
+    try: files, how = len(clip_files(d, ids)), get("recordings", f"put them into {d.media.name}")
+    except ParameterError as e: files, how = 0, str(e)                                # two files for one clip
+    rows = [("recordings", split, files, n, how)]
     files = {f"{kind} {m} ({p[0]})": (d.folder/p[0], get(kind, "")) for kind, parts in d.features.items() for m, p in parts.items()
              if p != "store" and d.kept.get(kind) in (None, m) and not kind.startswith("own-")}
     files |= {f"harvested labels ({f.relative_to(d.folder).parts[0]})": (f, get("labels", "")) for f in d.labels.values()}

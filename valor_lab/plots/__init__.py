@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
              "alignment"],
     scores=["event_bars", "event_gains", "nonaligned", "forest", "pairwise", "significance", "confusion_matrix"],
     changes=["change_dots", "sweep_grid"],
-    literature=["published_rows", "published"],
+    literature=["published_rows", "published", "field_rows", "field"],
     curves=["DASHES", "learning_curves", "score_histogram", "precision_recall"],
     lanes=["KINDS", "MOST_CLIPS", "timelines"],
     paper=["FIGURE_KINDS", "figure_bytes", "save_figure", "latex_text", "latex_table", "markdown_table", "csv_table", "TABLE_KINDS",

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from .. import methods, models          # by their doors: losses and networks are loaded when a record is checked
+from ..datasets import described_kinds
 from ..core import EXTENSIONS, ParameterError, load_extension, later, one_of, safe_name
 from ..files import parse_toml, read_toml
 from .tasks import find_task
@@ -66,7 +67,8 @@ def choices(config) -> dict:
     "The names that fields of the record may hold; some are the task's to say."
     task = find_task(config.task)
     task.networks()
-    return CHOICES | dict(features=task.features, select=(*task.scores, *task.selections, "last"), protocol=task.protocols,
+    kinds = dict.fromkeys((*task.features, *described_kinds()))                       # a file may name kinds of its own
+    return CHOICES | dict(features=tuple(kinds), select=(*task.scores, *task.selections, "last"), protocol=task.protocols,
                           objective=methods.OBJECTIVES, backbone=models.BACKBONES)
 
 # %% ../../nbs/api/training/01_config.ipynb #9b28c2dd

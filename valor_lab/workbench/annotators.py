@@ -256,7 +256,8 @@ def _resolve(self, name:str="agreed"):
     a, b = self.both(ids)
     out = resolved_labels(a, b, one_of("rule", p.rule, RULES), self.of_clip, self.of_event)
     by_hand = [f"{clip}: {rule}" for clip, rule in self.of_clip.items()] + [f"{', '.join(k)}: {rule}" for k, rule in self.of_event.items()]
-    save_labels(out, name, self.root, dict(dataset=c.name, resolved=[p.first, p.second], rule=p.rule, decided=by_hand))
+    about = dict(resolved=[p.first, p.second], rule=p.rule, decided=by_hand) | (dict(dataset=c.name) if _own(self) is not None else {})
+    save_labels(out, name, self.root, about)
     c.add(name, out, partial=True)
     self.player.names = list(dict.fromkeys([p.first, p.second, name]))
     self.player.refresh()
@@ -268,14 +269,19 @@ def _resolve(self, name:str="agreed"):
               f"the rest by the rule “{p.rule}”")
     return out
 
+def _own(self):
+    "The description of these clips' data set; None where they are none, or one of the library's own."
+    from valor_lab.datasets import describe_set, is_described
+    try: return describe_set(self.clips.name, self.root) if is_described(self.clips.name, self.root) else None
+    except ParameterError: return None
+
 def _export(self, kind:str, out=None) -> list:
     "Write the third labeling in another tool's format; nothing that is there is written over."
-    from valor_lab.datasets import clip_parts, describe_set, export_labels, is_described
+    from valor_lab.datasets import clip_parts, export_labels
     p, c = self.pair, self.clips
     if not p.resolved or p.name not in c.labelings: raise ParameterError("resolve the two first")
     labels = c.labelings[p.name].select([i for i, k in zip(c.ids, c.knows(p.name)) if k])
-    try: parts = clip_parts(describe_set(c.name, self.root), labels.ids) if is_described(c.name, self.root) else {}
-    except ParameterError: parts = {}                                             # clips that are no data set
+    parts = clip_parts(_own(self), labels.ids) if _own(self) is not None else {}
     files = {parts.get(i, (i, 0))[0]: str(getattr(f, "path", f)) for i, f in c.files.items()}
     folder = resolve(self.root).parent/"exports"
     tried = (folder/f"{p.name}-{kind}{n and f'-{n}' or ''}" for n in itertools.chain([""], itertools.count(2)))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .. import datasets, training
 from ..core import one_of, resolve
+from ..labels import Marks
 from .jobs import list_jobs
 from .page import static
 from .sources import attempt, load_clips
@@ -50,11 +51,13 @@ def _states(clips, dataset, size, root, runs):
     "Where one stands with each page."
     jobs = attempt("the list of trainings", lambda: list_jobs(f"{runs}/jobs"), [])
     count = {} if jobs is None or not len(jobs) else jobs.state.value_counts().to_dict()
-    going = [f"{count[s]:,} {s}" for s in ("running", "queued", "failed", "lost") if count.get(s)]
+    going = [f"{count[s]:,} {s}" for s in ("running", "waiting", "failed", "lost") if count.get(s)]
     sets = len(presets(resolve(root)/"thresholds"))
     scored = f"{several(sets, 'saved set')} of thresholds" if sets else "thresholds as harvested"
     if clips.scores is None: scored = "no scores yet: harvest first"
-    return dict(browse=f"{several(len(clips), 'clip')}, {len(clips.files):,} with media", tune=scored,
+    marks = lambda: m.progress(clips.ids) if (m := Marks(training.place(dataset, size), folder=f"{root}/marks")).all() else ""
+    far = attempt("what is marked as done", marks, []) or f"{several(len(clips), 'clip')}, {len(clips.files):,} with media"
+    return dict(browse=far, tune=scored,
                 compare=several(len(clips.labelings), "labeling"), train=", ".join([*going, several(len(clips.runs), "finished run")]))
 
 # %% ../../nbs/api/workbench/11_home.ipynb #69608412

@@ -253,7 +253,7 @@ def encoded_copy(path) -> bytes:   # path: a media file, or a window of one
     "A clip as an mp4 that every browser plays; its second 0 is the clip's."
     from valor_lab.media import measure, unplayable
     window = path if isinstance(path, Window) else Window(path)
-    seconds = min(window.end, measure(window.path)[1]) - window.start
+    seconds = (window.end if window.end < float("inf") else measure(window.path)[1]) - window.start   # a window needs no look at the rest
     if seconds > ENCODED:
         odd = " and ".join(unplayable(path)) or "this file"
         raise ParameterError(f"{Path(window.path).name}: browsers do not play {odd}, and its {seconds:,.0f} s are too long to encode here "

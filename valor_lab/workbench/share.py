@@ -140,6 +140,7 @@ def _tables(clips, names):
     bench = CompareBench(clips, [n for n in names if n != clips.truth])
     made = [(t.title, t.paper_table(), t.note) for t in (bench.methods, bench.events) if t.total]
     rows = lambda f: f.reset_index().to_html(escape=True, index=False, border=0)
-    said = lambda note: html.escape(note.split(" A click")[0])
+    one = len(bench.chosen) < 2                                # nothing can be chosen here, and with one there is no difference
+    said = lambda note: html.escape(re.split(r" A (?:click|difference) " + (r"|; difference in " if one else ""), note)[0])
     return "".join(f"<section><h2>{html.escape(n)}</h2><div class='wide'>{rows(f)}</div><p class='quiet'>{said(note)}</p></section>"
                    for n, f, note in made)

@@ -47,7 +47,7 @@ class Tuning:
         self.value = {m: self.saved.of(m).copy() for m in TEACHER}
         self.gate = one_of("gate", gate or (GATES[0] if weak is not None else GATES[2]), self.gates())
         self.score = self.reference = {m: _columns(getattr(scores, m)) for m in TEACHER}   # reference: what the saved set decided on
-        self.truth = None if truth is None else truth.select(scores.ids)
+        self.truth = truth if truth is None or truth.ids == scores.ids else truth.select(scores.ids)
         self.bags = bags
         self.bag = np.arange(len(scores)) if bags is None else np.unique(np.asarray(bags), return_inverse=True)[1]
         self.listed = None if weak is None else in_bags(weak.select(scores.ids).mask, self.bag).T                # [C,B]
@@ -60,7 +60,11 @@ class Tuning:
         return [g for g, there in zip(GATES, (self.weak is not None, self.predicted is not None, True)) if there]
 
 # %% ../../nbs/api/workbench/00_tuning.ipynb #5088fda1
-def _columns(x): return np.ascontiguousarray(x.transpose(2, 0, 1))   # [N,T,C] -> [C,N,T]
+def _columns(x, at_once=1024):                                       # [N,T,C] -> [C,N,T]
+    "An array event by event; turned in parts that fit the processor's cache, as the whole does not."
+    out = np.empty((x.shape[2], *x.shape[:2]), x.dtype)
+    for i in range(0, len(x), at_once): out[:, i:i + at_once] = x[i:i + at_once].transpose(2, 0, 1)
+    return out
 
 def _open(self):
     "[C,N,1] where labels are allowed under the gate."

@@ -15,7 +15,7 @@ function render({ model, el }) {
   const out = h("button", { class: "vl-export-agreed", text: "export", onclick: () => model.send({ do: "export", kind: kind.value }) });
   const said = h("p", { class: "vl-quiet vl-pair-said", role: "status" });
   const line = (...kids) => h("div", { class: "vl-bar-of-buttons" }, ...kids), word = text => h("span", { class: "vl-quiet", text });
-  const root = h("div", { class: "vl vl-pair", role: "group", "aria-label": "two annotators" }, h("h3", { text: "Two annotators" }),
+  const root = h("div", { class: "vl vl-pair", role: "group", "aria-label": "two annotators" }, h("h3", { text: "Two annotators", "aria-level": 2 }),
     line(first, word("and"), second, word("over the clips"), over), line(word("take of"), target, word(":"), takes),
     line(word("where nothing is decided:"), rule, word("save as"), name, make, kind, out), said);
   el.append(root);

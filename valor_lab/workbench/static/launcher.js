@@ -30,8 +30,8 @@ function render({ model, el }) {
   const log = h("pre", { class: "vl-log", tabindex: 0, "aria-label": "log" });
   const bar = h("div", { class: "vl-bar-of-buttons" }, field("preset", preset), field("labels", labels), field("epochs", epochs),
     field("seeds", seeds), field("overrides", overrides), field("device", device),
-    field("engine", engine), start, stop);
-  const root = h("div", { class: "vl vl-launcher" }, h("h3", { text: "Train" }), bar, message, list, left, runs, tools, plots, log);
+    field("engine", engine), h("span", { class: "vl-bar-of-buttons" }, start, stop));
+  const root = h("div", { class: "vl vl-launcher" }, h("h3", { text: "Train", "aria-level": 2 }), bar, message, list, left, runs, tools, plots, log);
   el.append(root);
 
   function drawLabels() {
@@ -55,8 +55,8 @@ function render({ model, el }) {
     const now = get("jobs").find(j => j.name === get("selected"));
     stop.disabled = !now || !["waiting", "running", "orphaned"].includes(now.state);
     root.dataset.state = now ? now.state : "";
-    left.textContent = get("left");
-    left.hidden = !get("left");
+    left.textContent = get("left") || (get("jobs").length ? "" : "No training was started here yet.");
+    left.hidden = !left.textContent;
   }
   function drawLog() {                                   // the cause stands at the end: that is where it opens
     log.textContent = get("log");

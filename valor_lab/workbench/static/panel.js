@@ -7,7 +7,7 @@ function render({ model, el }) {
   const send = m => model.send(m);
   let lines = [], moving = null, waiting = false, next = null, curve = null, order = "vocabulary";
 
-  const title = h("h3"), tag = h("span", { class: "vl-quiet", style: "font-weight:400" });
+  const title = h("h3", { "aria-level": 2 }), tag = h("span", { class: "vl-quiet", style: "font-weight:400" });
   const paper = paperTools(model, { tables: true, figures: true });
   const gates = h("div", { class: "vl-bar-of-buttons", role: "group", "aria-label": "gate" });
   const b = (cls, text, m, label) => h("button", { class: cls, text, "aria-label": label || null, title: label || null, onclick: () => send(m) });
@@ -144,7 +144,7 @@ function render({ model, el }) {
         text: `${named(what)} ${e[t][what].toFixed(1)} ${signs[what]}`, onclick: () => send({ do: "apply", what, event: i, teacher: t }) });
       return h("div", {}, canvases[t], h("div", { class: "vl-bar-of-buttons" }, h("span", { class: "vl-quiet", text: `${who}, ${modality}` }), apply("published"), apply("optimum"), apply("estimated")), ...(e[t].sure || []).map(x => h("small", { class: "vl-quiet vl-sure", text: x })));
     });
-    detail.append(h("h4", { text: event }), ...parts);
+    detail.append(h("h4", { text: event, "aria-level": 3 }), ...parts);
     if (get("captions").length) {
       if (e.doubt) detail.append(h("div", { class: "vl-note vl-doubt", role: "status", text: e.doubt }));
       const [cv, ca] = get("captions")[i] || ["", ""], a = h("input", { class: "vl-clip-caption", value: cv }), c = h("input", { class: "vl-clap-caption", value: ca }), fresh = h("input", { class: "vl-new-event", placeholder: "a new event's name", style: "flex:0 1 150px" });

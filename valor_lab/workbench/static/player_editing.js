@@ -100,7 +100,7 @@ function editingOf(p) {
       onclick: () => model.send({ do: does, name: s.name, who: s.who }) });
     p.left.hidden = !left.length;
     p.left.replaceChildren(...left.map(s => h("p", { class: "vl-note" },
-      h("span", { text: `“${s.name}” by ${s.who}: ${many(s.strokes)} over ${s.base} were kept${when(s)} and not saved. ` }),
+      h("span", { text: `“${s.name}” by ${s.who}: ${many(s.strokes)} over ${s.base}, kept${when(s)} and not saved yet. ` }),
       press(s, "take_left", "go on with them"), press(s, "forget_left", "forget them"))));
   }
   const clock = setInterval(drawSafe, 1000), waits = () => get("correction").unsaved || get("correction").elsewhere?.length;

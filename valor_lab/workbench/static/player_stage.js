@@ -12,7 +12,7 @@ function stageOf(p) {
   // the picture, and what stands beside it
   p.video = h("video", { playsinline: true, preload: "auto", "aria-label": "the clip's picture and sound" });
   p.excuse = h("p", { hidden: true });
-  p.title = h("h3");
+  p.title = h("h3", { "aria-level": 2 });
   p.notes = h("div");
   p.play = button("vl-play", "", () => p.toggle());
   p.speed = h("select", { class: "vl-speed", "aria-label": "speed of play", onchange: e => put("speed", +e.target.value) },
@@ -23,8 +23,9 @@ function stageOf(p) {
   p.doneNext = button("vl-done", "done, next (d)", () => model.send({ do: "done_next" }));
   p.doubt = button("vl-doubt", "doubtful (D)", () => model.send({ do: "mark", state: "doubtful" }));
   p.far = h("span", { class: "vl-quiet vl-far", role: "status" });
+  const noted = () => model.send({ do: "note", text: p.note.value });
   p.note = h("input", { class: "vl-clip-note", placeholder: "note", maxlength: 1000, "aria-label": "note to this clip",
-    onchange: () => model.send({ do: "note", text: p.note.value }) });
+    onchange: noted, onkeydown: e => { if (e.key === "Enter") noted(); } });
   p.marks = h("span", { class: "vl-marks" }, p.doneNext, p.doubt, p.note, p.far);
   p.loop = button("vl-loop", "", () => put("span", null));
   p.edit = button("vl-edit-button", "edit labels", () => put("editing", !get("editing")));

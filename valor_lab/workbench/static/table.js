@@ -10,7 +10,7 @@ function render({ model, el }) {
   const order = () => get("sort");                       // [column, descending]
 
   const later = () => { clearTimeout(searchTimer); searchTimer = setTimeout(() => put("text", search.value), 120); };
-  const title = h("h3"), count = h("span", { class: "vl-quiet vl-count", role: "status" });
+  const title = h("h3", { "aria-level": 2 }), count = h("span", { class: "vl-quiet vl-count", role: "status" });
   const search = h("input", { type: "search", placeholder: "search", "aria-label": "search in ids and events", oninput: later });
   const rest = h("span", { style: "display:contents" }), controls = h("div", { class: "vl-controls" }, search, rest);
   const turn = by => () => list.scrollBy({ left: by * .7 * list.clientWidth, behavior: "smooth" });
