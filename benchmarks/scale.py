@@ -50,6 +50,7 @@ def cost(f, repeats):
     Path("/proc/self/clear_refs").write_text("5")              # the peak begins anew
     held, best = status("VmRSS"), np.inf
     for _ in range(repeats):
+        out = None                                             # before the next one is made
         start = time.process_time()
         out = f()
         best = min(best, time.process_time() - start)
@@ -77,19 +78,19 @@ def measure(n):
         warm = world(50, 1)
         elaborate(warm[2], warm[0]), tune(warm[2], warm[1], warm[0]), bootstrap(avvp_scores, warm[1], warm[1], 20)      # imports and tables, once
         row("elaborate", lambda: elaborate(scores, weak))
-        thresholds = row("tune", lambda: tune(scores, truth, weak), max(1, many//3))
+        thresholds = row("tune", lambda: tune(scores, truth, weak), max(2, many//3))
         row("tune, no gate", lambda: tune(scores, truth), 1)
         pred = elaborate(scores, weak, thresholds)
         row("ten scores", lambda: avvp_scores(pred, truth))
         row("bootstrap", lambda: bootstrap(avvp_scores, pred, truth, 1000), 1)
-        row("audit", lambda: audit(weak, truth), max(1, many//3))
-        bench = row("open tune", lambda: Tuning(scores, truth, weak, thresholds), max(1, many//3))
+        row("audit", lambda: audit(weak, truth), max(2, many//3))
+        bench = row("open tune", lambda: Tuning(scores, truth, weak, thresholds), max(2, many//3))
         event, at = LLP.events[0], iter(np.linspace(12, 14, 1000))
         row("move", lambda: bench.move(event, "clip", next(at), settled=False))
         row("numbers", bench.numbers)
         bench.move(event, "clip", 13.)
         row("sums", bench.sums, 1)
-        row("flips", bench.flips, max(1, many//3))
+        row("flips", bench.flips, max(2, many//3))
         del bench
         row("save labels", lambda: save_labels(pred, f"p{time.perf_counter_ns()}", work), 1)
         name = next((work/"labels").iterdir()).name

@@ -83,6 +83,14 @@ def test_strokes_of_other_clips_or_of_an_older_state_are_not_brought_back(home):
     assert "not here any more" in player.correction["message"]
 
 
+def test_the_first_correction_of_clips_with_one_labeling_can_be_marked_done(home):
+    bench = BrowseBench(clips(), marks=Marks("set", "Ada"))
+    bench.player.correct("harvested", "mine", "Ada")
+    paint(bench.player, 2, 4)
+    bench.player._asked(bench.player, dict(do="done_next"), [])
+    assert bench.table.progress[0] == 1 and bench.player.id == "b" and bench.table.frame.disagreement["a"] == 2
+
+
 def test_notes_and_marks_filter_the_list_and_count(home):
     marks = Marks("set", "Ada")
     bench = BrowseBench(clips(), marks=marks)

@@ -308,6 +308,9 @@ def test_a_copy_of_the_demo_set_has_its_sizes_in_its_own_folder(tmp_path, monkey
     assert data.name == "mine (tiny)" and data.truth.ids == ("a", "b") and dataset_folder("mine", "data", "tiny") == tmp_path/"data/mine/tiny"
     assert place("mine", "tiny") == describe_set("mine", size="tiny").place == "mine-tiny" and recipe("mine").prepare.keywords == dict(name="mine")
     with pytest.raises(ParameterError, match="size"): load_dataset("mine", split="val", features=None, size="huge")
+    text = find_shipped("demo").read_text().partition("[sizes.small]")[0]                  # tiny alone: nobody has to say it
+    (tmp_path/"data/mine/dataset.toml").write_text(text)
+    assert load_dataset("mine", split="val", features=None).name == "mine (tiny)" and list(recipe("mine").sizes) == ["tiny"]
 
 def test_several_kinds_of_features_are_asked_for_by_name_and_one_may_stand_for_anothers(tmp_path):
     from valor_lab.training import recipe

@@ -59,7 +59,7 @@ def _harvest_set(name, teachers, options):
     for r in store.failures.itertuples(): print(f"{r.id}\t{r.modality}\t{r.reason}")
     if not len(store): return done(f"not one clip of {name} was stored", left_out=1)
     labels = label_set(name)
-    print(f"first labels: {name}-harvested, {int(labels.audio.sum()):,} segments heard, {int(labels.visual.sum()):,} seen")
+    print(f"first labels: {d.place}-harvested, {int(labels.audio.sum()):,} segments heard, {int(labels.visual.sum()):,} seen")
     done(summary(store))
     say(f"next: valor app {name} --split {next(iter(d.splits))}, or valor train {name}")
 

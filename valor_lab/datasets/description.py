@@ -110,7 +110,8 @@ def _description(d, folder, name, size, ours):
     vocab, made = _events(d, name)
     sizes = {s: _table(o, f"sizes.{s}") for s, o in _table(d.get("sizes", {}), "sizes").items()}
     if "of" in d: folder = folder.parent/safe_name(_word(d, "of", ""), "of")
-    if sizes: folder = folder/one_of("size", size := size or next(iter(sizes)), sizes)
+    if sizes and size in ("", "small") and size not in sizes: size = next(iter(sizes))         # nobody asked for one
+    if sizes: folder = folder/one_of("size", size, sizes)
     files, subsets = {k: _files(d.get(k, {}), k, folder, ours) for k in ("splits", "truth")}, _subsets(d.get("splits", {}))
     if not files["splits"]: raise ParameterError("no [splits]: name at least train = \"FILE\", a table of the clips")
     if odd := [s for s in files["truth"] if s not in files["splits"]]: raise ParameterError(f"[truth] {odd[0]} has no [splits] {odd[0]}")

@@ -112,7 +112,8 @@ class BrowseBench:
 def _browse_update(self):
     "Fill the list for the score and the pair that are chosen."
     t, c = self.table, self.clips
-    score, pair = t.switch("score") if self.keys else None, [t.switch(n) for n in ("differ", "from")] if len(c.labelings) > 1 else None
+    there = {s["name"] for s in t.switches}              # a correction may be the second labeling of clips that had one
+    score, pair = t.switch("score") if self.keys else None, [t.switch(n) for n in ("differ", "from")] if "differ" in there else None
     frame, masks = clip_frame(c, self.keys.get(score, "segment/event"), pair), {}
     if not c.truth or self.order == "uncertain":
         worth = uncertainty(c)
@@ -250,9 +251,16 @@ def _tune_frame(self) -> pd.DataFrame:
     self.words, self.wide = words, len(t.vocab)
     changed = sum((t.on[m] != t.before[m]).sum((0, 2)) for m in MODALITY.values())
     out = pd.DataFrame(dict(weak=[words[i] for i in n], changed=changed), index=pd.Index(t.scores.ids, name="clip"))
-    if t.truth is not None: out["F"] = clip_scores(self.clips, self.clips.harvested)["segment/event"].to_numpy()[n]
+    if t.truth is not None: out["F"] = _f_of_clips(self, n)
     else: out["uncertain"] = 100*uncertainty(self.clips)[n]
     return out
+
+def _f_of_clips(self, n):
+    "[N] the F of each clip; where clips that somebody marked as done are the truth, against those."
+    if self.clips.truth: return clip_scores(self.clips, self.clips.harvested)["segment/event"].to_numpy()[n]
+    from valor_lab.metrics import avvp_scores
+    t = self.tuning
+    return avvp_scores(t.labels, t.truth, per_clip=True)["segment/event"].reindex(list(t.scores.ids)).to_numpy()
 
 def _tune_masks(self):
     "The filters of the list: event, and whatever differs between the clips."

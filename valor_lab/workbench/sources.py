@@ -114,7 +114,7 @@ def load_clips(
     splits = list(has) if split == "all" else [one_of("split", s.strip(), has) for s in split.split(",")]
     parts, place = _parts(name, splits, root, size)
     weak, where = concat(*(w for w, *_ in parts.values())), datasets.dataset_folder(name, root, size)
-    own = datasets.describe_set(name, root) if datasets.is_described(name, root) else None
+    own = datasets.describe_set(name, root, size) if datasets.is_described(name, root) else None
     store, found, files = _store_of(name, root, size), {}, datasets.media_of(name, weak.ids, root, size)
     lengths = _lengths(store, files)
     for w, t, *_ in parts.values(): found |= _found(w, t, lengths)
