@@ -116,7 +116,8 @@ def test_one_clip_one_segment_four_hundred_and_a_hundred_events_are_shown(chromi
         for key in ("+", "ArrowRight", "End", "-", "Home", "n"): page.keyboard.press(key)
         settled(page)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 1440
-        cells = first.locator(".vl-lane").first.get_attribute("data-cells") if first.locator(".vl-lane").count() else "."*t
+        lanes = first.locator(".vl-events .vl-lane")
+        cells = lanes.first.get_attribute("data-cells") if lanes.count() else "."*t
         assert len(cells) == t and float(first.get_attribute("data-zoom")) >= 1
 
 

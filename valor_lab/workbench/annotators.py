@@ -35,6 +35,7 @@ def people(
     return [n for n in clips.labelings if n in clips.corrected or n in kept and "imported" in label_origin(n, root)]
 
 # %% ../../nbs/api/workbench/17_annotators.ipynb #c9586933
+# which clips two annotators are compared on
 BOTH_DONE, TOUCHED, KNOWN_TO_BOTH = "both marked done", "corrected by one of them", "known to both"
 
 def looked_at(
@@ -221,7 +222,9 @@ def _look_at(self):
     p.target = f"{self.row} in {clip}" if self.row else clip
     p.taken = self.of_event.get((clip, *self.row.rsplit(", ", 1)), "") if self.row else self.of_clip.get(clip, "")
 
-def _open_event(self, row:str): self.list_clips(*row.rsplit(", ", 1))
+def _open_event(self, row:str):
+    "List the clips in which the two differ on the event and modality of this row."
+    self.list_clips(*row.rsplit(", ", 1))
 
 def _open_row(self, row:str):
     "Point at an event of the clip in view: the buttons decide that one; a second click lets go of it."
