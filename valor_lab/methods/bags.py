@@ -58,7 +58,7 @@ class EMMILConfig(SupervisionConfig):
 # %% ../../nbs/api/methods/09_bags.ipynb #67b18f58
 class EMMIL(Supervision):
     "Key segments assigned and learnt in turns (after EM-MIL, Luo et al., ECCV 2020)."
-    Config = EMMILConfig
+    Config, reads = EMMILConfig, ("features", "heads.time")
 
     @property
     def needs(self):
@@ -133,7 +133,7 @@ def released_step(
 # %% ../../nbs/api/methods/09_bags.ipynb #02961356
 class SharedKeys(Supervision):
     "Key seconds shared by all events of a clip, assigned and learnt in turns (EM-MIL as released, Luo et al., ECCV 2020)."
-    Config = SharedKeysConfig
+    Config, reads = SharedKeysConfig, ("features",)
 
     def start(self, run):
         self.run, c, d = one_length(run), self.config, run.model.config.d_model

@@ -67,7 +67,7 @@ class LEAPLossConfig(SupervisionConfig):
 
 class LabelQueries(Supervision):
     "LEAP's losses (Zhou et al., ECCV 2024): dense and clip labels of each stream, and the likeness of segments that share events."
-    Config, needs = LEAPLossConfig, ("labels_audio", "labels_visual")
+    Config, needs, reads = LEAPLossConfig, ("labels_audio", "labels_visual"), ("features",)
 
     def loss(self, model, batch, output):
         c, terms = self.config, super().loss(model, batch, output)

@@ -67,6 +67,7 @@ class Objective:
     "A training objective; its options are the fields of `config`."
     Config = None    # the dataclass of options
     needs = ()       # fields of the batch beyond features, weak and index
+    reads = ()       # fields of the output beside probabilities and logits ("features"), or parts of the network ("heads.event")
     extra = ()       # entries of `output.extra` that it reads; a network says in `gives` which ones it has
     phases = 1       # in how many equal parts the learning rate runs through its schedule
     early = 0        # epoch whose weights tune the gates of protocol "per_event"; 0: those that are kept
@@ -125,6 +126,15 @@ def check_network(
     if lacks := [f for f in objective.extra if f not in getattr(model, "gives", ())]:
         raise ParameterError(f"{type(objective).__name__} reads {', '.join(lacks)} of its network, which {type(model).__name__} does not "
                              "return: choose the backbone of the same paper, or an objective that asks for less")
+    for name in objective.reads:
+        if name in getattr(model, "lacks", ()) if "." not in name else not _has(model, name):
+            raise ParameterError(f"{type(objective).__name__} reads the {name} of its network, which {type(model).__name__} does not have: "
+                                 "choose another backbone, such as 'han'")
+
+def _has(model, path):
+    for part in path.split("."):
+        if (model := getattr(model, part, None)) is None: return False
+    return True
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #ff01cf30
 @dataclass(kw_only=True)
@@ -229,6 +239,13 @@ def joint_term(batch, output):
 class Supervision(Objective):
     "The sum of a video term and one term for each modality: HAN, VALOR, KD and what lies between."
     Config = SupervisionConfig
+
+    @property
+    def reads(self):
+        "What it reads besides probabilities and logits."
+        c = self.config
+        alone = c.video and not c.joint and c.audio == c.visual == "none"
+        return ("modality_attention",)*c.joint + ("gradient of video_prob",)*alone
 
     @property
     def needs(self):

@@ -123,7 +123,7 @@ class PPLConfig(SupervisionConfig):
 # %% ../../nbs/api/methods/05_prototypes.ipynb #3c347528
 class PPL(Momentum):
     "Prototype-based pseudo-labels (Rachavarapu et al., CVPR 2024), with our choices where the paper is silent."
-    Config = PPLConfig
+    Config, reads = PPLConfig, ("features",)
 
     @property
     def needs(self):

@@ -55,7 +55,7 @@ class ContrastConfig(SupervisionConfig):
 # %% ../../nbs/api/methods/04_removals.ipynb #2bbc1df0
 class Contrast(Supervision):
     "HAN's losses with MA's or JoMoLD's contrastive term."
-    Config = ContrastConfig
+    Config, reads = ContrastConfig, ("features",)
 
     def loss(self, model, batch, output):
         c, terms = self.config, super().loss(model, batch, output)

@@ -93,6 +93,7 @@ class SoftConfig(SupervisionConfig):
 class Soft(Relabelled):
     "Uncertainty-weighted, re-weighted and mixed labels (the student of UWAV, Lai et al., CVPR 2025)."
     Config = SoftConfig
+    reads = property(lambda self: ("features", "heads.event")*self.config.mixed)
 
     @property
     def needs(self):

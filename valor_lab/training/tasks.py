@@ -249,8 +249,11 @@ class Task:
         widths = {f"d_{f}": tensors[f].shape[-1] if f in tensors else 0 for f in ("audio", "visual", "motion")}
         return dict(n_events=tensors["weak"].shape[-1], **widths)
     def network_sizes(self, tensors, config) -> dict:
-        "The same for one record; refuses what does not fit."
-        return self.sizes(tensors)
+        "The same for one record; refuses a network of another task."
+        sizes, known = self.sizes(tensors), {f.name for f in fields(models.BACKBONES[config.backbone][1])}
+        if bad := [k for k in sizes if k not in known]:
+            raise ParameterError(f"backbone {config.backbone!r} belongs to another task than {self.name!r}: it has no {', '.join(bad)}")
+        return sizes
     def take(self, tensors, rows, config) -> dict:
         "A batch; chance comes from torch, seeded at each epoch."
         return take(tensors, rows)   # chance comes from torch, seeded at each epoch

@@ -15,7 +15,8 @@ from .. import models
 from ..core import ParameterError, need, one_of
 from ..datasets import Dataset
 from ..labels import SegmentLabels, WeakLabels
-from ..methods import Context, check_needs, make_objective
+from ..harvest import Scores
+from ..methods import Context, check_needs, check_network, make_objective
 from .config import TrainConfig
 from .loop import build_model
 from .tasks import find_task
@@ -47,10 +48,11 @@ def trial_set(
     if labels == "soft": known.soft = tuple(.1 + .8*x.astype(np.float32) for x in (y, y))
     x = {m: rng.normal(size=(n, *s)).astype(np.float16) for m, s in zip(("audio", "visual", "motion"), SHAPES[kind]) if s}
     truth, dense = (known if labels in names else None for names in (("truth",), ("dense", "soft")))
-    return Dataset(ids, WeakLabels(ids, y.any(1), vocab), truth, dense, x, vocab, name="trial", total=n)
+    scores = None if labels in ("weak", "truth") else Scores(ids, 8.*y - 4, 8.*y - 4, vocab)
+    return Dataset(ids, WeakLabels(ids, y.any(1), vocab), truth, dense, x, vocab, scores, name="trial", total=n)
 
 # %% ../../nbs/api/training/14_trials.ipynb #a8862505
-_SMALL = dict(d_model=16, d_ff=16, d_head=16, n_heads=2, n_layers=1, d_class=8, d_label=6)
+_SMALL = dict(d_model=16, d_ff=16, d_head=16, n_heads=2, n_layers=1, d_class=8)
 
 def try_step(
     method,              # an objective, e.g. "valor"
@@ -79,9 +81,11 @@ def _step(method, backbone, features, labels, task, more):
         tensors = find_task(task).tensors(data)
         objective = make_objective(config.objective, **config.options)
         check_needs(objective, tensors)
-        model = build_model(config, tensors)
+        model = build_model(config, tensors, torch.randn(len(data.vocab), 6))
+        check_network(objective, model)
         batch = find_task(task).take(tensors, torch.arange(len(data)), config)
-        run = Context(model=model, data=tensors, epochs=1, steps_per_epoch=1, batch_size=len(data), vocab=data.vocab, train=_no_helper)
+        run = Context(model=model, data=tensors, epochs=1, steps_per_epoch=1, batch_size=len(data), vocab=data.vocab,
+                      rate=lambda epoch: 1e-3, train=_no_helper)
         objective.start(run), objective.start_epoch(1)
         batch = objective.before_batch(model, batch)
         total = sum(objective.loss(model, batch, find_task(task).forward(model, batch)).values())

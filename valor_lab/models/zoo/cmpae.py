@@ -44,6 +44,7 @@ class CMPAE(nn.Module):
     Takes 8 frames for each segment. `extra`: `clip_uncertainty` [B], `audio_uncertainty`, `visual_uncertainty` [B,C]."""
     tokens = 0   # CoLeaF's layers own idle class tokens
     gives = ("clip_uncertainty", "audio_uncertainty", "visual_uncertainty")
+    lacks = ("modality_attention",)
     fused = .7   # in its own protocol: so much of a pass with cross-attention, the rest of one without
 
     def __init__(self, **options):

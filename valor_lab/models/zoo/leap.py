@@ -71,6 +71,8 @@ class LEAP(nn.Module):
 
     `label_embeddings` [C,d_label] are an input that no checkpoint holds. `video_prob` is 1 where either modality's probability reaches
     1/2, else 0, without gradient: so the release."""
+    lacks = ("modality_attention", "gradient of video_prob")
+
     def __init__(self, label_embeddings=None, **options):
         super().__init__()
         c = self.config = make_config(LEAPConfig, options)

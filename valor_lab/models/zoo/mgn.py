@@ -155,6 +155,7 @@ class MGN(nn.Module):
     `segments` of the output are probabilities as published; `segment_logits` are their logits, cut off below one. The number of
     segments is part of the weights."""
     gives = ("token_logits",)
+    lacks = ("features", "modality_attention")
 
     def __init__(self, **options):
         super().__init__()

@@ -121,6 +121,7 @@ class MMCSE(nn.Module):
     `extra` holds what its losses ask for: the vectors of events and background, what the decoders rebuild and from what, the attention
     maps of the last layer."""
     gives = ("vectors", "source", "rebuilt", "maps")
+    lacks = ("features",)
 
     def __init__(self, **options):
         super().__init__()

@@ -52,6 +52,7 @@ class NREP(nn.Module):
     Audio [B,64,D] tokens or [B,T,D]; visual [B,T,D] or 8 frames for each segment. `extra` holds the two-class logits [..., (presence,
     absence)] and attentions for its losses."""
     gives = NREP_GIVES
+    lacks = ("modality_attention",)
 
     def __init__(self, **options):
         super().__init__()
@@ -141,6 +142,7 @@ class NREPPair(nn.Module):
     """Two copies of `NREP`: `audio` answers for the sound, `visual` for the picture; the video's probability, which the release never
     forms, is the mean of theirs."""
     gives = ("pair", *NREP_GIVES)
+    lacks = ("modality_attention",)
     learning = ""   # "audio" or "visual": the copy that alone is run while training; else both are
 
     def __init__(self, **options):
