@@ -80,8 +80,8 @@ def test_targets_that_earlier_clips_left_behind_are_an_option_and_are_saved():
     out = models.PlaceOutput(torch.zeros(1, 10, 4), similarity=torch.arange(10.)[None])
     for o in (clean, code): o.loss(None, dict(truth=known((0, 0, 5))), out)
     second = [o.loss(None, dict(truth=known((0, 8, 10))), out)["pairs"].item() for o in (clean, code)]
-    assert torch.allclose(code.kept[0], torch.tensor([.2]*5 + [0]*3 + [.5]*2)) and not np.isclose(*second)
-    assert torch.equal(code.state_dict()["kept"], code.kept) and clean.state_dict() == {}
+    assert torch.allclose(code.left[0], torch.tensor([.2]*5 + [0]*3 + [.5]*2)) and not np.isclose(*second)
+    assert torch.equal(code.state_dict()["left"], code.left) and clean.state_dict() == {}
     with pytest.raises(ParameterError, match="pairs='old'"): places.PSPFull(pairs="old")
 
 @pytest.mark.parametrize("cls,fields", [

@@ -127,6 +127,14 @@ def test_only_the_clock_knows_where_a_clip_lies_in_its_file():
     assert {name for name, n in times.items() if n} == {"player_time.js"}
 
 
+def test_a_shared_page_knows_every_trait_that_the_player_reads():
+    import re
+    script = (files("valor_lab.workbench")/"static/share.js").read_text(encoding="utf-8")
+    state = re.search(r"const state = \{(.*?)\};", script, re.S)[1]
+    synced = {n for n, t in w.Player.class_traits(sync=True).items() if not n.startswith("_") and n not in ("layout", "tabbable", "tooltip")}
+    assert synced and synced <= set(re.findall(r"(\w+):", state)), synced - set(re.findall(r"(\w+):", state))
+
+
 def test_scripts_write_text_never_markup():
     for f in (files("valor_lab.workbench")/"static").iterdir():
         if f.name.endswith(".js"):

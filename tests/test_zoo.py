@@ -121,3 +121,28 @@ def test_a_method_takes_any_network_or_is_refused_in_words(tmp_path, backbone, n
         assert train().config.backbone == backbone
         return
     with pytest.raises(ParameterError, match=why): train()
+
+
+def test_em_mil_is_four_convolutions_of_one_shape_written_out_second_by_second():
+    torch.manual_seed(0)
+    model = make_model("em-mil-conv", n_events=3, d_rgb=5, d_flow=4, d_model=7).double().eval()
+    for p in model.parameters(): torch.nn.init.normal_(p)
+    s, rgb, flow = model.state_dict(), torch.randn(2, 6, 5).double(), torch.randn(2, 6, 4).double()
+    def branch(kind, stream, x):
+        x, w, out = torch.nn.functional.pad(x, (0, 0, 1, 1)), s[f"{kind}_{stream}.0.weight"], []
+        for t in range(6):
+            h = sum(x[:, t + k] @ w[:, :, k].T for k in range(3)) + s[f"{kind}_{stream}.0.bias"]
+            out.append((h.relu() @ s[f"{kind}_tail_{stream}.1.weight"].T + s[f"{kind}_tail_{stream}.1.bias"]).sigmoid())
+        return torch.stack(out, 1)
+    with torch.no_grad(): said = model(rgb, flow)
+    assert torch.allclose(said.key_prob.double(), torch.cat([branch("key", "rgb", rgb), branch("key", "flow", flow)], -1), atol=1e-5)
+    assert torch.allclose(said.segment_prob.double(), torch.stack([branch("cls", "rgb", rgb), branch("cls", "flow", flow)], 2), atol=1e-5)
+    with pytest.raises(ParameterError, match="the same T"): model(rgb, flow[:, :5])
+
+
+def test_em_mils_hand_example_of_keys_and_positives():
+    from valor_lab.methods import shared_keys, shared_positives
+    keys = torch.tensor([[[.2, .4], [.9, .7], [.4, .2]]])
+    assert shared_keys(keys, .15).tolist() == [[0, 1, 0]] and not shared_keys(torch.full((1, 3, 2), .5), .15).any()
+    p = torch.tensor([[[.1, .7], [.5, .1], [.6, .1]]])[:, :, None].expand(1, 3, 2, 2)
+    assert shared_positives(p, torch.ones(1, 2)).tolist() == [[1, 1, 1]] and shared_positives(p, torch.tensor([[1., 0.]])).tolist() == [[0, 1, 1]]

@@ -117,19 +117,19 @@ class PSPWeak(PlacesObjective):
 
 class PSPFull(PlacesObjective):
     "PSP, fully: the class of each second, and sound and picture alike in the seconds of the event."
-    Config, networks, full, kept = PSPOptions, ("PSP",), True, None
+    Config, networks, full, left = PSPOptions, ("PSP",), True, None
     def loss(self, model, batch, output):
         known = self.known(batch)
         target = pair_target(known)
         if self.config.pairs == "code":
-            self.kept = left_over(self.kept, target)
-            target = self.kept[:len(target)]
+            self.left = left_over(self.left, target)
+            target = self.left[:len(target)]
         pairs = self.config.weight_pairs*pair_loss(output.similarity, target)
         return {"segments": F.cross_entropy(output.segment_logits.flatten(0, 1), known.argmax(-1).flatten()), "pairs": pairs}
-    def state_dict(self): return {} if self.kept is None else {"kept": self.kept}
+    def state_dict(self): return {} if self.left is None else {"left": self.left}
     def load_state_dict(self, state, run):
         super().load_state_dict(state, run)
-        if "kept" in state: self.kept = state["kept"].to(run.data["weak"].device)
+        if "left" in state: self.left = state["left"].to(run.data["weak"].device)
 
 # %% ../../nbs/api/tasks/01_places.ipynb #d3ec95b9
 class Squashed(PlacesObjective):

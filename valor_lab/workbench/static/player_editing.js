@@ -93,7 +93,7 @@ function editingOf(p) {
     fields.safe.textContent = !s.name ? "" : s.unsaved ? "not saved" : ago === null ? "" : `saved ${text} ago`;
   }
   function drawLeft() {                                  // what was not saved when a page or a kernel went away
-    const left = get("left"), many = n => `${n} stroke${n === 1 ? "" : "s"}`;
+    const left = get("left") || [], many = n => `${n} stroke${n === 1 ? "" : "s"}`;
     const clockwork = { dateStyle: "medium", timeStyle: "short" }, at = s => new Date(s.when);
     const when = s => isNaN(at(s)) ? "" : ` on ${at(s).toLocaleString("en-GB", clockwork)}`;
     const press = (s, does, text) => h("button", { "data-left": does, text,

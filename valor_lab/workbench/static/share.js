@@ -5,7 +5,7 @@ function pageModel() {
   const heard = {}, fire = (k, ...args) => { for (const f of [...(heard[k] || [])]) f(...args); };
   const shown = new Set(shared.labelings.map(l => l[0]));
   const state = { clip: shared.clips[0].clip, place: { row: 0, of: shared.clips.length }, lanes: [], others: [], choices: [], time: 0, playing: false,
-    speed: 1, volume: 1, muted: false, span: null, highlight: "", spectrogram: false, by_url: false, editing: false, correction: {}, done: {}, shared: true };
+    speed: 1, volume: 1, muted: false, span: null, highlight: "", spectrogram: false, by_url: false, editing: false, correction: {}, done: {}, left: [], shared: true };
   const bytes = text => { const raw = atob(text), out = new Uint8Array(raw.length); for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i); return new DataView(out.buffer); };
   const one = () => shared.clips[state.place.row];
   const put = part => { for (const k in part) state[k] = part[k]; for (const k in part) fire(`change:${k}`); };
