@@ -511,7 +511,7 @@ def toy_splits(data_class):
 
 @pytest.mark.parametrize("name", ["pld", "ma", "jomold", "ppl", "valor-soft", "vplan", "han-labeler", "jomold-ave"])
 def test_every_method_trains_through_the_one_loop_and_leaves_its_labels_in_the_run(name, tmp_path):
-    train, datasets = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.datasets.dataset")
+    train, datasets = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.datasets")
     data, val, test = toy_splits(datasets.Dataset)
     config = train.preset(name)
     config = train.override(config, {"d_model": 16, "epochs": 2, "batch_size": 8} | ({"n_heads": 2, "d_ff": 16} if config.backbone == "han" else {}))
