@@ -31,6 +31,7 @@ html_use_index = False
 html_domain_indices = False
 html_favicon = "_static/favicon.svg"
 html_permalinks_icon = "#"
+html_context = dict(default_mode="auto")
 html_sidebars = {"*": [], "benchmarks/*": [], "data/*": []}
 html_theme_options = dict(
     logo=dict(text="valor_lab"), navbar_align="left", header_links_before_dropdown=9, show_nav_level=1, navigation_depth=3, show_toc_level=2,

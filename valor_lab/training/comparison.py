@@ -48,9 +48,9 @@ def main_table(
 
 # %% ../../nbs/api/training/09_comparison.ipynb #34fa0dbc
 YEARS = dict(   # preset -> year of its paper
-             han=2020, ma=2021, **{"mm-pyramid": 2022, "mgn": 2022, "jomold": 2022, "han-labeler": 2023, "t2-union": 2023},
+             han=2020, ma=2021, **{"em-mil": 2020, "mm-pyramid": 2022, "mgn": 2022, "jomold": 2022, "han-labeler": 2023, "t2-union": 2023},
              **{n: 2023 for n in ("kd", "valor", "pld", "vplan", "cmpae", "lsld", "nrep", "poibin", "t2-no-modality")},
-             **{n: 2024 for n in ("leap", "coleaf", "ppl", "ppl-guided", "em-mil")}, **{"mm-cse": 2025, "valor-soft": 2025})
+             **{n: 2024 for n in ("leap", "coleaf", "ppl", "ppl-guided")}, **{"mm-cse": 2025, "valor-soft": 2025})
 
 def by_year(
     done:dict,      # method -> runs that differ in their seed

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from ..core import one_of, resolve, shipped
-from .config import PRESETS
 
 # %% ../../nbs/api/training/10_papers.ipynb #0b18da62
 @dataclass(frozen=True)
