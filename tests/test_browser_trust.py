@@ -195,6 +195,22 @@ def test_a_refused_save_and_then_a_new_name_saves_to_the_new_name(chromium, home
     assert len(open_overlay("other", player.clips.labelings["truth"], folder=player.folder)) == 1
 
 
+def test_strokes_taken_up_again_are_saved_under_their_own_name(chromium, home):
+    from valor_lab.labels import list_overlays
+    first = fresh(home)
+    first.correct("truth", "second", "Ada")
+    value = not first.clips.labelings["truth"].audio[0, 0, 0]
+    first._asked(first, {"do": "paint", "event": "Event_0", "modality": "audio", "from": 0, "to": 1, "value": value}, [])
+    with bare(chromium, fresh(home)) as page:                               # the kernel died, or the page was opened anew
+        page.click("[data-left=take_left]")
+        says(page, "back is 1 stroke")
+        assert page.input_value(".vl-overlay-name") == "second" and page.input_value(".vl-who") == "Ada"
+        assert page.inner_text(".vl-editor .vl-save") == "save"
+        page.click(".vl-editor .vl-save")
+        says(page, "saved as second.json")
+    assert list_overlays(first.folder) == ["second"]
+
+
 def test_opening_another_name_keeps_the_strokes_that_wait_and_the_browser_asks_before_the_page_is_left(chromium, home):
     with bare(chromium, fresh(home)) as page:
         asked = "() => { const e = new Event('beforeunload', { cancelable: true }); window.dispatchEvent(e); return e.defaultPrevented }"

@@ -3,7 +3,7 @@ const UNTOUCHED = "The labels themselves stay as they are: corrections are kept 
 
 function editingOf(p) {
   const { model, get } = p;
-  let fields = null;
+  let fields = null, named = null;                       // what stands in the editor, and the correction it was filled in for
 
   p.editable = (track, lane) => {
     const n = lane.cells.length, cell = f => clamp(Math.floor(f * n), 0, n - 1);
@@ -63,7 +63,7 @@ function editingOf(p) {
     const name = h("input", { class: "vl-overlay-name", oninput: drawEditor }), who = h("input", { class: "vl-who" });
     const open = () => model.send({ do: "correct", base: base.value, name: name.value, who: who.value });
     base.value = s.base || s.bases[0]; name.value = s.name || "corrected"; who.value = s.who || "";
-    fields = { name, who, undo: button("vl-undo", "undo", asks("undo")), redo: button("vl-redo", "redo", asks("redo")),
+    fields = { base, name, who, undo: button("vl-undo", "undo", asks("undo")), redo: button("vl-redo", "redo", asks("redo")),
       save: button("vl-save", "save", asks("save")), out: button("vl-export", "write CSV", asks("export")),
       text: h("p", { class: "vl-correction", role: "status" }), safe: h("span", { class: "vl-quiet vl-safe" }) };
     p.editor.replaceChildren(h("div", { class: "vl-bar-of-buttons" }, field("correct", base), field("saved as", name), field("by", who),
@@ -74,8 +74,12 @@ function editingOf(p) {
     p.editor.hidden = !open;
     p.edit.setAttribute("aria-pressed", open);
     p.edit.disabled = !open && !s.bases?.length;
-    if (!open) { p.editor.replaceChildren(); fields = null; return; }
+    if (!open) { p.editor.replaceChildren(); fields = named = null; return; }
     if (!fields) build(s);
+    if (s.name && s.name !== named) {                    // another correction is open: the fields are its own
+      [named, fields.name.value, fields.who.value] = [s.name, s.name, s.who];
+      if (s.bases.includes(s.base)) fields.base.value = s.base;
+    }
     const renamed = Boolean(s.name) && fields.name.value !== s.name;
     fields.undo.disabled = !s.can_undo;
     fields.redo.disabled = !s.can_redo;
