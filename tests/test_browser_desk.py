@@ -115,6 +115,14 @@ def copied(page, where, kind):
     return page.evaluate("() => navigator.clipboard.readText()")
 
 
+def test_two_runs_show_what_differs_in_their_records_also_where_the_base_was_not_trained(home):
+    bench = CompareBench(reviewed(home), ["harvested", "valor · tuned", "valor · suggested"], n=20, base="harvested")
+    assert [c["label"] for c in bench.records.columns] == ["valor · suggested", "valor · tuned"]
+    assert bench.records.frame.loc["labels"].tolist() == ["suggested", "tuned"]
+    bench.choice.chosen = ["harvested", "valor · tuned"]
+    assert bench.records.total == 0 and "choose two methods that are runs" in bench.records.empty
+
+
 def test_the_reviewers_table_pools_seeds_and_judges_against_a_base(chromium, home):
     from test_paper import grammar
     bench = CompareBench(reviewed(home), n=20)

@@ -202,6 +202,13 @@ def test_what_a_page_does_not_offer_is_not_started(launcher):
     launcher._asked(None, CLICK | dict(labels="run:/etc"), None)
     assert "not among those" in launcher.message and launcher.jobs == []
 
+def test_while_a_start_is_checked_the_refusal_of_an_earlier_one_is_gone(launcher):
+    seen = []
+    launcher.observe(lambda c: seen.append(c["new"]), "message")
+    for _ in range(2): launcher._asked(None, CLICK | dict(seeds="x"), None)
+    refused = "seeds='x': expected whole numbers with commas between them, such as 0, 1, 2"
+    assert seen == ["checking …", refused] * 2 and launcher.jobs == []
+
 def test_the_launcher_says_what_a_lost_or_damaged_job_is_and_opens_with_200(launcher, tmp_path):
     about = dict(notebook="nap.ipynb", parameters=dict(preset="han"), started="2026-01-01T00:00:00+00:00", path="x", root=str(tmp_path), token="0" * 32)
     for n in range(200):

@@ -195,6 +195,12 @@ def test_every_page_that_the_door_links_is_written_and_sends_no_stills(tmp_path)
     assert {p.stem for p in folder.iterdir()} == set(PAGE_WORDS)
     for path in folder.iterdir(): assert "STILLS['sent'] = False" in nbformat.read(path, 4).cells[0].source
 
+def test_a_workspace_without_the_notebooks_is_told_how_to_get_them(tmp_path, monkeypatch):
+    from valor_lab.core import ParameterError
+    from valor_lab.workbench import write_pages
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    with pytest.raises(ParameterError, match="browse.ipynb is not here; `valor init --force"): write_pages(dataset="demo")
+
 def test_the_front_door_says_what_is_here_and_what_needs_a_look(untidy):
     root, weak, truth = untidy
     write_run(root/"runs"/"mine", truth, weak, 'objective = "focal"\n')

@@ -51,7 +51,10 @@ def write_pages(
     "Write every page into `out`; what is not a page of this workbench is not served."
     folder = resolve(out)
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {name: page_notebook(resolve(f"nbs/{name}.ipynb"), parameters) for name in PAGES if name != "train"}
+    sources = {name: resolve(f"nbs/{name}.ipynb") for name in PAGES if name != "train"}
+    gone = next((p for p in sources.values() if not p.is_file()), None)
+    if gone: raise ParameterError(f"the page's notebook {gone} is not here; `valor init --force {workspace()}` writes all notebooks anew")
+    pages = {name: page_notebook(path, parameters) for name, path in sources.items()}
     own = {k: v for k, v in parameters.items() if k != "split"}
     shown = "-".join(v for k, v in own.items() if k == "dataset" or k == "size" and own.get("dataset") == "demo") or "valor_lab"
     for name, page in (pages | dict(train=train_notebook(**own))).items():

@@ -324,9 +324,11 @@ def _fill_events(self):
                                      *(Column(m, f"F {titles[m]}") for m in some)],
                {} if clear is None else {"interval": {"clear of zero": clear, "not clear": ~clear}})
     a, b = pair or (None, None)
+    trained = [m for m, names in some.items() if names[0] in self.clips.records]
+    if not {a, b} <= {*trained} and len(trained) > 1: b, a = trained[:2]                    # this pair has no two records: two others have
     records = record_frame(self.clips, some, a, b) if pair else pd.DataFrame()
     self.records.empty = NO_RECORD
-    self._fill(self.records, records, [Column(k, titles[m], words=True, width=150) for k, m in zip(("first", "second"), pair or ())]
+    self._fill(self.records, records, [Column(k, titles[m], words=True, width=150) for k, m in zip(("first", "second"), (a, b))]
                if len(records) else [])
 
 def _fill_nothing(self, why):
@@ -380,7 +382,7 @@ def _list_clips(self, here, decisive, words, row, highlight=""):
     with self.table.hold_sync():
         self.table.columns = [vars(Column("decisive", words, 0, worst_last=True)), *map(vars, columns)]
         self.table.replace(frame, masks)
-        self.table.title, self.table.sort, self.about = f"Clips with {row}:", ["decisive", True], row
+        self.table.title, self.table.sort, self.about = f"Clips with {row} ·", ["decisive", True], row
         self.table.switches = [dict(name="show", options=[ALL, f"with {row}"], value=f"with {row}")]
     if len(frame): self.player.show(self.table.view.index[0], highlight=highlight)
 

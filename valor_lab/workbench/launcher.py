@@ -218,6 +218,7 @@ def _launcher_asked(self, widget, message, buffers):
     "One message from the browser."
     try:
         if message.get("do") == "start":
+            self.message = "checking …"                          # what was said of an earlier try must not stay
             if message["labels"] not in self.labels:
                 raise ParameterError(f"labels={message['labels']!r:.80} are not among those that this page offers")
             asked = {k: message[k] for k in ("preset", "labels", "overrides", "epochs", "seeds", "device")}

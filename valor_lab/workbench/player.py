@@ -309,7 +309,7 @@ def _correct(self:Player,
         self.drawer[name] = fresh
     else: back = 0
     self.overlay, self.editing = self.drawer[name], True
-    says = f"{len(self.overlay)} strokes so far" if len(self.overlay) else "nothing corrected yet"
+    says = f"{_strokes(self.overlay)} so far" if len(self.overlay) else "nothing corrected yet"
     if back: says = f"back {'is 1 stroke that was' if back == 1 else f'are {back} strokes that were'} not saved: save, or undo"
     self.find_left()
     if before is not None and before is not self.overlay and before.unsaved: says += f"; {_waiting(before)}"
@@ -321,6 +321,8 @@ def _of_left(self, m):
     found = next((s for s in self.left if (s["name"], s["who"]) == (m.get("name"), m.get("who"))), None)
     if found is None: raise ParameterError("these strokes are not here any more")
     return found
+
+def _strokes(overlay): return f"{len(overlay)} stroke{'' if len(overlay) == 1 else 's'}"
 
 def _waiting(overlay): return f"{overlay.name} has strokes that are not saved: they wait here until you open it again"
 
@@ -357,7 +359,7 @@ def _edit(self:Player, do:str, m:dict):
         elif do == "undo": o.undo()
         elif do == "redo": o.redo()
         keep_strokes(o, self.folder)
-        self._corrected(f"{len(o)} strokes, {'not saved' if o.unsaved else 'saved'}")
+        self._corrected(f"{_strokes(o)}, {'not saved' if o.unsaved else 'saved'}")
     except (ValueError, KeyError, OSError) as e:
         self.correction = {**self.correction, "message": str(e.args[0] if isinstance(e, KeyError) else e)}
 
@@ -369,7 +371,7 @@ def _save(self, name=None, who=None):
     path = o.save(self.folder)
     for x in (old, o): forget_strokes(x, self.folder)
     o.saved_at = time.time()
-    self._corrected(f"saved as {path.name}, {len(o)} strokes")
+    self._corrected(f"saved as {path.name}, {_strokes(o)}")
 
 def _renamed(self, name, who):
     "The strokes under another name; what the old name is on the disk becomes visible again."

@@ -109,7 +109,7 @@ function render({ model, el }) {
     undo.disabled = !n.can_undo; redo.disabled = !n.can_redo; published.disabled = n.has_published === false; estimated.hidden = !n.has_estimated; optimum.disabled = !n.has_optimum; optimum.textContent = `all to ${n.best || "optimum"} ▲`; optimum.title = n.has_optimum ? "" : "needs clips with truth or weak labels";
     note.textContent = n.note;
     note.classList.toggle("vl-calm", !n.warns);            // there is always a sentence, so that nothing below it jumps when it changes
-    saved.textContent = `±saved is against ${n.saved}`;
+    saved.textContent = `“${n.change_label}” is against ${n.saved}`;
     message.textContent = n.message;
     tag.textContent = n.title; title.replaceChildren("Thresholds ", tag);
     root.dataset.done = n.serial;
