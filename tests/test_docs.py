@@ -194,3 +194,10 @@ def test_links_between_files_of_the_repository_lead_somewhere(path):
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.S)
     there = lambda t: (path.parent/t).exists() or path.parent.name == "docs" and t.startswith(("_static/", "reference/", "gallery"))
     assert not [t for t in re.findall(r"\]\(([^)#\s]+)", text) if not re.match(r"[a-z]+:", t) and not there(t)]
+
+
+def test_the_gallery_shows_the_lines_that_draw_and_no_assertions():
+    cell = 'a = 1   # kept\nf = bars(a)\nleft, right = (x.title for x in f.axes)\nassert left == right\ntry: bars(None)\nexcept KeyError as e: print(e)\nf'
+    assert gallery.to_copy(cell, "bars") == "a = 1   # kept\nf = bars(a)\nf"
+    assert gallery.to_copy("f = bars(1)\nassert f", "bars") == "f = bars(1)"
+    assert gallery.to_copy("assert bars(1)", "bars") == "assert bars(1)", "the only line that draws stays"

@@ -1,7 +1,7 @@
 """The gallery: every figure that `valor_lab.plots` draws, with the lines that drew it, both taken from the notebooks as they were committed.
 
     python docs/tools/gallery.py      # figures that no notebook shows"""
-import base64, json, re, sys
+import ast, base64, json, re, sys
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +36,20 @@ def examples(root=ROOT):
                 if called not in out or (own == ("plots" in out[called][0].parts) and len(source) < len(out[called][1])): out[called] = here
     return out
 
+def to_copy(source, name):
+    "The lines that draw: what the notebook asserts of the figure, errors that it shows, and names that nothing else uses, are left out."
+    lines, body = source.splitlines(), ast.parse(source).body
+    kept = [s for s in body if not isinstance(s, (ast.Assert, ast.Try))]
+    loads = lambda s: {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    while True:
+        idle = [s for s in kept if isinstance(s, ast.Assign) and name not in loads(s) and all(isinstance(n, (ast.Name, ast.Tuple)) for n in s.targets)
+                and not {n.id for t in s.targets for n in ast.walk(t) if isinstance(n, ast.Name)} & set().union(*(loads(o) for o in kept if o is not s))]
+        if not idle: break
+        kept = [s for s in kept if s not in idle]
+    away = {n for s in body if s not in kept for n in range(s.lineno, s.end_lineno + 1)} - {n for s in kept for n in range(s.lineno, s.end_lineno + 1)}
+    short = "\n".join(line for n, line in enumerate(lines, 1) if n not in away)
+    return short if f"{name}(" in short else source
+
 def page(root, stage):
     "The gallery as a page; its pictures are written beside it."
     there, folder = examples(root), stage/"gallery"
@@ -45,7 +59,7 @@ def page(root, stage):
         if e.name not in there: continue
         path, source, picture = there[e.name]
         (folder/f"{e.name}.png").write_bytes(base64.b64decode(picture))
-        lines += [f"## {e.name}", "", e.doc.strip().splitlines()[0], "", f"![{e.name}](gallery/{e.name}.png)", "", "```python", source.strip(), "```", "",
+        lines += [f"## {e.name}", "", e.doc.strip().splitlines()[0], "", f"![{e.name}](gallery/{e.name}.png)", "", "```python", to_copy(source, e.name).strip(), "```", "",
                   f"From [{path.stem}]({path.relative_to(root)}); parameters in the [reference](reference/{e.wing}.md).", ""]
     return "\n".join(lines)
 
