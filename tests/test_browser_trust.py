@@ -202,6 +202,8 @@ def test_strokes_taken_up_again_are_saved_under_their_own_name(chromium, home):
     value = not first.clips.labelings["truth"].audio[0, 0, 0]
     first._asked(first, {"do": "paint", "event": "Event_0", "modality": "audio", "from": 0, "to": 1, "value": value}, [])
     with bare(chromium, fresh(home)) as page:                               # the kernel died, or the page was opened anew
+        page.click(".vl-edit-button")                                       # the editor stands open under another name
+        page.wait_for_selector(".vl-overlay-name")
         page.click("[data-left=take_left]")
         says(page, "back is 1 stroke")
         assert page.input_value(".vl-overlay-name") == "second" and page.input_value(".vl-who") == "Ada"
