@@ -174,10 +174,11 @@ def test_clips_of_different_lengths_are_refused():
 def test_both_train_through_the_one_loop_and_leave_their_labels_in_the_run(name, tmp_path):
     train, datasets = pytest.importorskip("valor_lab.training.loop"), pytest.importorskip("valor_lab.datasets.dataset")
     from test_denoise import toy_splits
+    from valor_lab.datasets import load_labels
     data, val, test = toy_splits(datasets.Dataset)
     config = train.override(train.preset(name), {"d_model": 16, "n_heads": 2, "d_ff": 16, "epochs": 4, "batch_size": 8, **{"em-mil": {}, "em-mil-ours": {"key_warmup": 1, "turn": 1}}.get(name, {"count_warmup": 1})})
     run = train.fit(config, data, tmp_path/"run", val, test, device="cpu", progress=False)
-    assert run.finished and {"em-mil": "loss/key", "em-mil-ours": "loss/key"}.get(name, "loss/count") in run.metrics and list(datasets.load_labels("train", run.path, data.vocab).ids) == list(data.ids)
+    assert run.finished and {"em-mil": "loss/key", "em-mil-ours": "loss/key"}.get(name, "loss/count") in run.metrics and list(load_labels("train", run.path, data.vocab).ids) == list(data.ids)
 
 
 def test_presets_of_methods_reach_train_and_name_objectives_that_exist():

@@ -220,7 +220,7 @@ def test_what_methods_offer_is_known_without_a_network_and_is_what_their_rooms_m
     code = "import sys; from valor_lab.methods import OFFERED, OBJECTIVE_NAMES; assert len(OFFERED) > 30; print('torch' in sys.modules, 'pandas' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent, capture_output=True, text=True).stdout
     assert said.split() == ["False", "False"]
-    assert set(OBJECTIVE_NAMES) == set(OBJECTIVES)
+    assert set(OBJECTIVE_NAMES) <= set(OBJECTIVES)                              # tasks bring theirs beside them
     for room, names in OBJECTIVE_ROOMS.items():
         module = importlib.import_module(f"valor_lab.methods.{room}")
         for name in names: assert OBJECTIVES[name][0].__module__ == module.__name__, name

@@ -138,8 +138,10 @@ def task_options(config) -> dict:
 
 # %% ../../nbs/api/training/01_config.ipynb #46a1529c
 def resolved(config:TrainConfig) -> TrainConfig:
-    "`config` with every option of its network, its objective and its task written out."
-    return replace(config, network=network_options(config), options=objective_options(config), task_options=task_options(config))
+    "`config` with every option of its network, its objective and its task written out, but those that are left to the code (None)."
+    known = lambda options: {k: v for k, v in options.items() if v is not None}        # TOML has no None
+    return replace(config, network=known(network_options(config)), options=known(objective_options(config)),
+                   task_options=known(task_options(config)))
 
 # %% ../../nbs/api/training/01_config.ipynb #ac4fe2a6
 def override(

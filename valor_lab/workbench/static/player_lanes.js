@@ -67,7 +67,8 @@ function lanesOf(p) {
     events.replaceChildren(...[...all].map(block));
     if (!all.size) events.append(h("p", { class: "vl-quiet", text: "No event occurs in this clip in any of the labelings." }));
     if (kept) events.querySelector(`.vl-edit[data-event="${CSS.escape(kept[0])}"][data-modality="${kept[1]}"]`)?.focus();
-    p.others.replaceChildren(h("option", { value: "", text: others.length === 1 ? "show the other event" : `show one of ${others.length} other events` }),
+    const what = others.length === 1 ? "show the other event" : `show one of ${others.length} other events`;
+    p.others.replaceChildren(h("option", { value: "", text: what }),
       ...others.map(e => h("option", { value: e, text: e })));
     p.others.hidden = !others.length;
     p.heats.hidden = !get("lanes").some(l => l.heat);
