@@ -9,9 +9,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# not in the core: what opens a browser, trains, serves, decodes many films, or builds something
+# not in the core: what opens a browser, trains for long, serves, decodes many films, or builds something
 LONG = ("browser_desk browser_player browser_time browser_trust browser_widths browser_workbench annotators autosave words sixteen widgets pages server jobs "
-        "train zoo networks makers together ave tal places own plugins version_0_1 cli notebooks demo demo_teachers engines engine_harvest "
+        "papers maps networks makers together ave tal places own plugins version_0_1 cli notebooks demo demo_teachers engines engine_harvest "
         "wheel site docs types gpu_script time media writers").split()
 BIN = Path(sys.executable).parent
 
