@@ -28,6 +28,19 @@ def data():
         return path
     return get
 
+@pytest.fixture
+def registries():
+    "What a test registers is gone after it: presets, objectives, networks and data sets are what they were before."
+    from valor_lab.datasets.dataset import REGISTERED
+    from valor_lab.methods import OBJECTIVES
+    from valor_lab.models import BACKBONES
+    from valor_lab.training import PRESETS, list_presets
+    list_presets()                                                       # rooms that add theirs when they are asked for have done so
+    before = [(r, set(r)) for r in (REGISTERED, OBJECTIVES, BACKBONES, PRESETS)]
+    yield
+    for r, names in before:
+        for name in set(r) - names: del r[name]
+
 @pytest.fixture(scope="module")
 def chromium():
     "A headless Chromium for the browser tests of a file. Two at once cannot be driven from one process, nor asyncio used beside one."

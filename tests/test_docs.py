@@ -100,7 +100,7 @@ def test_the_ten_lines_give_what_the_pages_say(data, monkeypatch, capsys):
         assert eval(printed.splitlines()[0]) == pytest.approx(eval(said.splitlines()[0]), abs=1e-9)
 
 
-def test_the_plug_ins_of_the_page_can_be_used():
+def test_the_plug_ins_of_the_page_can_be_used(registries):
     space = {}
     from valor_lab import datasets, methods, models
     for block in fenced(ROOT/"docs"/"extend.md", "python"): exec(block, space)

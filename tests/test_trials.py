@@ -34,6 +34,23 @@ def test_what_is_refused_names_what_is_lacking(method, backbone, features, says)
     assert said and any(word in said for word in says.split("|")), said
 
 
+@pytest.mark.parametrize("terms", ["dict(video=output.video_prob.mean())", "dict(video=output.video_prob.mean().detach())", "{}", "None", "3.",
+                                   "output.audio_prob.mean()", "dict(each=output.audio_prob)", "dict(video=.5)"])
+def test_a_loss_of_ones_own_that_teaches_nothing_or_is_none_is_refused_in_a_sentence(terms, registries, tmp_path):
+    "LEAP's `video_prob` has no gradient, which an objective of somebody's own need not know."
+    from valor_lab.methods import Objective, register_objective
+    space = {"Objective": Objective}
+    exec(f"class Own(Objective):\n    def loss(self, model, batch, output): return {terms}", space)
+    register_objective("own", space["Own"])
+    said = try_step("own", "leap")
+    assert said.startswith(("the loss of Own (video) does not depend", "Own.loss returned ")) and "expected" in said or "gradient" in said
+    data = training.toy_set(8, seed=0)
+    config = training.override(training.TrainConfig(objective="own", backbone="leap"), dict(epochs=1, d_model=16, d_ff=16, n_heads=2))
+    net = training.build_model(config, training.find_task("avvp").tensors(data), torch.randn(len(data.vocab), 6))
+    with pytest.raises(ParameterError, match="Own"): training.fit(config, data, tmp_path/"run", model=net, device="cpu", progress=False)
+    assert (try_step("own", "han") == "") == (terms == "dict(video=output.video_prob.mean())")
+
+
 @pytest.mark.parametrize("method", ["video", "psp", "psp-full", "cmran", "cmran-full", "cmbs", "cmbs-full"])
 def test_networks_of_ave_learn_by_their_own_losses(method):
     said = {b: try_step(method, b, TAKES.get(b, "pooled"), "truth", "ave", protocol="released" if b in TAKES else "average")

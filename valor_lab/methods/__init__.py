@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     offers=["OBJECTIVE_ROOMS", "OBJECTIVE_NAMES", "known_objectives", "BAG_PRESETS", "DENOISE_PRESETS", "NETWORK_PRESETS", "OFFERED"],
     objectives=["TERMS", "bce", "bce_logits", "smooth", "distil", "Objective", "check_needs", "Context", "SupervisionConfig", "dense",
                 "over_reached", "rows_of", "modality_term", "union", "joint_term", "Supervision", "register_objective", "Relabelled",
-                "segments_in", "Copied", "Momentum", "offer_presets", "check_network", "there_in"],
+                "segments_in", "Copied", "Momentum", "offer_presets", "check_network", "total_loss", "there_in"],
     changes=["change_quality", "label_quality", "as_tensor", "as_float", "as_bool"],
     flips=["pld_flips", "pld", "pld_sweep", "PLDConfig", "PLD", "fitted_prob"],
     removals=["contrast", "ContrastConfig", "Contrast", "Removing", "exchange_partners", "error_scale", "ma_removals", "MAConfig", "MA",

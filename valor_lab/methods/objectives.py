@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['torch', 'F', 'TERMS', 'OBJECTIVES', 'precise', 'bce', 'bce_logits', 'smooth', 'distil', 'Objective', 'check_needs',
-           'check_network', 'Context', 'SupervisionConfig', 'dense', 'over_reached', 'rows_of', 'there_in',
-           'modality_term', 'union', 'joint_term', 'Supervision', 'register_objective', 'make_objective',
+           'check_network', 'total_loss', 'Context', 'SupervisionConfig', 'dense', 'over_reached', 'rows_of',
+           'there_in', 'modality_term', 'union', 'joint_term', 'Supervision', 'register_objective', 'make_objective',
            'list_objectives', 'Relabelled', 'segments_in', 'Copied', 'Momentum', 'offer_presets']
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #ee56afab
@@ -135,6 +135,21 @@ def _has(model, path):
     for part in path.split("."):
         if (model := getattr(model, part, None)) is None: return False
     return True
+
+def total_loss(
+    objective:Objective,
+    terms:dict,        # what its `loss` returned: scalar tensors by name
+):
+    "The sum of the terms; raise `ParameterError` where they are no losses, or no weight of the network could learn from them."
+    who = type(objective).__name__
+    if not isinstance(terms, dict) or not terms or not all(torch.is_tensor(t) and t.ndim == 0 for t in terms.values()):
+        raise ParameterError(f"{who}.loss returned {str(terms)[:80]!r}, expected scalar tensors by name, such as dict(video=loss)")
+    total = sum(terms.values())
+    if not total.requires_grad:
+        raise ParameterError(f"the loss of {who} ({', '.join(terms)}) does not depend on a weight of the network: it reads what the network "
+                             "returns without gradient; choose another backbone, such as 'han', or another objective")
+    return total
+
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #ff01cf30
 @dataclass(kw_only=True)

@@ -30,7 +30,7 @@ torch = need("torch", "models")
 safetensors = need("safetensors.torch", "models")
 
 from ..models import BACKBONES, count_parameters, from_published, make_model, save_model
-from ..methods import Context, check_needs, check_network, make_objective
+from ..methods import Context, check_needs, check_network, make_objective, total_loss
 from .capture import captured_step
 
 # %% ../../nbs/api/training/06_loop.ipynb #fd97bbb7
@@ -139,7 +139,7 @@ def train_step(t:Training, rows) -> dict:
     batch = t.objective.before_batch(t.module, t.task.take(t.data, rows, t.config))
     output = t.task.forward(t.model, batch)
     terms = t.objective.loss(t.module, batch, output)
-    total = sum(terms.values())
+    total = total_loss(t.objective, terms)
     t.fabric.backward(total)
     if t.config.clip_norm: t.fabric.clip_gradients(t.model, t.optimizer, max_norm=t.config.clip_norm, error_if_nonfinite=False)
     t.optimizer.step()

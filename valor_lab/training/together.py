@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from tqdm import tqdm
 
 from ..core import ParameterError, need
+from ..methods import total_loss
 from .capture import alike, captured_step
 from .config import TrainConfig, learning_rate, resolved
 from .loop import alone, batches, begin, check_run, finish, fit, make_optimizer, record, refuse_nan
@@ -66,7 +67,7 @@ def _moved(t) -> set:
     with torch.random.fork_rng([t.fabric.device] if t.fabric.device.type == "cuda" else []):
         t.module.train()
         batch = t.task.take(t.data, torch.arange(min(2, t.task.rows(t.data)), device=t.fabric.device), t.config)
-        sum(t.objective.loss(t.module, batch, t.task.forward(t.module, batch)).values()).backward()
+        total_loss(t.objective, t.objective.loss(t.module, batch, t.task.forward(t.module, batch))).backward()
     found = {k for k, p in t.module.named_parameters() if p.grad is not None}
     t.module.zero_grad(set_to_none=True)
     return found

@@ -16,7 +16,7 @@ from ..core import ParameterError, need, one_of
 from ..datasets import Dataset
 from ..labels import SegmentLabels, WeakLabels
 from ..harvest import Scores
-from ..methods import Context, check_needs, check_network, make_objective
+from ..methods import Context, check_needs, check_network, make_objective, total_loss
 from .config import TrainConfig
 from .loop import build_model
 from .tasks import find_task
@@ -88,7 +88,7 @@ def _step(method, backbone, features, labels, task, more):
                       rate=lambda epoch: 1e-3, train=_no_helper)
         objective.start(run), objective.start_epoch(1)
         batch = objective.before_batch(model, batch)
-        total = sum(objective.loss(model, batch, find_task(task).forward(model, batch)).values())
+        total = total_loss(objective, objective.loss(model, batch, find_task(task).forward(model, batch)))
         total.backward()
         if not torch.isfinite(total): raise ParameterError(f"the loss is {total.item()}")
         objective.after_step(model)
