@@ -146,8 +146,8 @@ def total_loss(
         raise ParameterError(f"{who}.loss returned {str(terms)[:80]!r}, expected scalar tensors by name, such as dict(video=loss)")
     total = sum(terms.values())
     if not total.requires_grad:
-        raise ParameterError(f"the loss of {who} ({', '.join(terms)}) does not depend on a weight of the network: it reads what the network "
-                             "returns without gradient; choose another backbone, such as 'han', or another objective")
+        raise ParameterError(f"the loss of {who} ({', '.join(terms)}) does not depend on a weight of the network: it reads what the "
+                             "network returns without gradient; choose another backbone, such as 'han', or another objective")
     return total
 
 
