@@ -25,7 +25,9 @@ from ..vocab import LLP, Vocab
 # columns of findings, as readers and `audit` list them
 FINDING_COLUMNS = ["file", "line", "clip", "event", "modality", "kind", "detail"]
 
-def _no_findings(): return pd.DataFrame({c: pd.Series(dtype=int if c == "line" else object) for c in FINDING_COLUMNS})
+_NOTHING = pd.DataFrame({c: pd.Series(dtype=int if c == "line" else object) for c in FINDING_COLUMNS})
+
+def _no_findings(): return _NOTHING.copy()
 
 # %% ../../nbs/api/labels/00_labels.ipynb #36e0f431
 def _as_bool(x, shape, what):
@@ -302,6 +304,7 @@ def _spellings(name): return {name, *(name[:k] + name[k + 1:] for k in range(len
 
 def _likely(strange, ids, vocab) -> dict:
     "A guess, for ids that nobody knows, at what each was meant to be; one walk over `ids`, however many are strange."
+    if not len(strange): return {}
     near, found = defaultdict(list), defaultdict(list)
     for s in strange:
         for v in _spellings(s): near[v].append(s)
