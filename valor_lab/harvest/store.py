@@ -33,7 +33,7 @@ class FeatureStore:
     def __init__(self, settings, source, path=None, asked=None, captions=None):
         self.settings, self.source, self.path = settings, source, path      # what the embeddings depend on; the rows; the folder
         self.asked = {} if asked is None else asked       # modality -> teacher of the captions, where the settings do not know it
-        self._captions, self._arrays = {} if captions is None else captions, {}     # of captions, selections included; arrays that were read
+        self._captions, self._arrays = {} if captions is None else captions, {}    # shared with selections; arrays read
 
     @functools.cached_property
     def _clips(self): return self.source.clips()
