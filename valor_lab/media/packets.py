@@ -16,7 +16,8 @@ import numpy as np
 
 from ..core import need
 from ..grid import zero_of
-from .files import MediaError, choose_stream, claimed, counts_from_zero, fps_of, lost_bytes, open_media, promised_end
+from .files import MediaError, choose_stream, claimed, counts_from_zero, fps_of, lost_bytes, open_media
+from .files import own_word, promised_end
 
 av = need("av", "media")
 
@@ -68,6 +69,7 @@ class Reel:
     claimed:float|None = None                # the container's word for its duration
     promised:dict = field(default_factory=dict)  # "audio", "visual" -> end that an index promises, from zero
     lost:int = 0                             # bytes that the container announces and the file does not have
+    own_word:bool = True                     # `claimed` is not measured by the bytes that are there
     jumps:tuple = ()                         # shifts of the clock, in seconds
     more:dict = field(default_factory=dict)  # "audio", "visual" -> whether the stream goes on after the seconds that were read
 
@@ -176,7 +178,7 @@ def _all(file, path, used, reel):
         if reel.packets is not None: reel.packets.append(p)
         if size > _KEEP: reel.packets = None
     reel.zero, reel.jumps, reel.lost = zero_of(*_starts(file, used, tracks)), tuple(stamps.shifts[1:]), lost_bytes(file, path)
-    reel.promised = _promises(file, path, used, tracks, reel.zero)
+    reel.own_word, reel.promised = own_word(file), _promises(file, path, used, tracks, reel.zero)
     return tracks
 
 def _promises(file, path, used, tracks, zero):
