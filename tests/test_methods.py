@@ -176,3 +176,16 @@ def test_an_objective_whose_value_hides_a_hook_is_refused_when_it_is_registered(
     class Hiding(objectives.Supervision): labels = ("audio", "visual")
     with pytest.raises(ParameterError, match="Hiding.labels is .*a hook"): objectives.register_objective("hiding", Hiding)
     assert "hiding" not in objectives.OBJECTIVES
+
+
+def test_a_method_has_one_year_in_the_registry_the_picture_and_the_published_rows():
+    import pandas as pd
+    from valor_lab.core import shipped
+    from valor_lab.models import PAPERS
+    printed = pd.read_csv(shipped("published_results.csv"))
+    of = lambda name: set(printed[printed.method.isin([name, f"{name} (online)"]) & ~printed.source.str.contains("re-measured|UWAV Table [2-9A]")].year.dropna())
+    for p in PAPERS:
+        name = p.paper.split(",")[0]
+        assert p.year in of(name) or not of(name), (name, of(name))
+        if p.backbone in methods.YEARS and p.layout != "lsld" and name != "VALOR": assert methods.YEARS[p.backbone] == p.year, name
+    assert methods.YEARS["nrep"] == 2023 and of("NREP") == {2023}                          # the year of its specification's title
