@@ -1,7 +1,8 @@
 """The networks of the field: their sizes, the layouts in which their weights were released, what they refuse, and that they learn."""
-import math
+import math, random
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -224,3 +225,20 @@ def test_a_network_runs_on_other_lengths_in_half_precision_and_the_same_under_a_
     *((n, dict(d_model=10**6 if n != "leap" else 2*10**5), "fewer than 300,000,000") for n in ("mm-pyramid", "leap", "cmpae", "nrep", "cmran", "cmbs", "em-mil-conv"))])
 def test_options_of_which_no_network_can_be_built_are_refused_in_words(name, options, says):
     with pytest.raises(ParameterError, match=says): make_model(name, **SMALL[name] | options)
+
+def test_what_is_no_weights_is_told_in_words(tmp_path):
+    import argparse
+    model = make_model("nrep", **SMALL["nrep"])
+    state = released("nrep", model)
+    for odd in (None, [1, 2], torch.ones(3)):
+        with pytest.raises(ParameterError, match="expected the path of a file, or a dict of tensors"): from_published(odd)
+    with pytest.raises(ParameterError, match="model_audio: expected a dict of tensors"): from_published(dict(model_audio=torch.ones(2), model_video=state))
+    with pytest.raises(ParameterError, match="complex64"): from_published(state | {"fc_a.0.weight": state["fc_a.0.weight"].to(torch.complex64)})
+    torch.save(dict(model=state, best=np.float64(.5), numpy=np.random.get_state(), python=random.getstate()), tmp_path/"beside.pt")
+    assert count_parameters(from_published(tmp_path/"beside.pt")) == count_parameters(model)
+    torch.save(dict(model=state, args=argparse.Namespace(lr=1)), tmp_path/"args.pt")
+    with pytest.raises(ParameterError, match="it holds argparse.Namespace.*converted"): from_published(tmp_path/"args.pt")
+    with pytest.raises(ParameterError, match="task"): models.list_models("avp")
+    leap = make_model("leap", **SMALL["leap"])
+    for odd, says in (("glove", "expected numbers"), (torch.full((25, 7), float("nan")), "NaN"), (torch.ones(25, 6), "shape")):
+        with pytest.raises(ParameterError, match=says): leap.set_labels(odd)

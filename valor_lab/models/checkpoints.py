@@ -7,7 +7,7 @@ __all__ = ['torch', 'PUBLISHED_NAMES', 'IDLE', 'WHERE', 'WRAPPED', 'LAYOUTS', 'M
            'state_of', 'published_config', 'layout_of', 'from_published', 'load_strictly', 'save_model', 'load_model']
 
 # %% ../../nbs/api/models/04_checkpoints.ipynb #5cf7e649
-import importlib, json
+import importlib, json, re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,9 +52,10 @@ def found_in(path:str|Path):
     safe = need("safetensors.torch", "models")
     try: state = safe.load_file(path) if path.suffix == ".safetensors" else _plain(path)
     except Exception as e:   # whatever a damaged or hostile file provokes
-        said = str(e).split("\n")[0][:120]
-        raise ParameterError(f"{path.name}: cannot be read as a file of plain tensors ({type(e).__name__}: {said}). A whole pickled "
-                             "module has to be "
+        odd = re.search(r"GLOBAL ([\w.]+)", str(e))
+        said = f"it holds {odd[1]}" if odd else f"{type(e).__name__}: " + str(e).split("\n")[0][:120]
+        raise ParameterError(f"{path.name}: cannot be read as a file of plain tensors ({said}). A whole pickled module, or a file that "
+                             "holds other objects, has to be "
                              "converted where its own code is at hand: torch.save(module.state_dict(), 'weights.pt')") from e
     return state
 
@@ -63,6 +64,7 @@ def _plain(path):
     "What a `.pt` file of tensors, numbers, words and numpy's arrays of numbers holds."
     kinds = {type(np.dtype(kind)) for kind in ("uint32", "uint64", "int64", "float64")}
     names = [(np.core.multiarray._reconstruct, f"{core}.multiarray._reconstruct") for core in ("numpy.core", "numpy._core")]
+    names += [(np.core.multiarray.scalar, f"{core}.multiarray.scalar") for core in ("numpy.core", "numpy._core")]   # a score beside
     with torch.serialization.safe_globals([*names, np.ndarray, np.dtype, *kinds]):
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -83,6 +85,8 @@ def state_of(
             raise ParameterError(f"{name}: expected a dict of tensors, bare or under 'model' or 'state_dict'; it holds {_kinds(found)}")
         found = found[inner[0]]
     while (p := next((p for p in WRAPPED if all(k.startswith(p) for k in found)), "")): found = {k[len(p):]: v for k, v in found.items()}
+    if bad := next((k for k, v in found.items() if v.is_complex() or v.is_quantized or v.layout != torch.strided), None):
+        raise ParameterError(f"{name}: {bad} is {found[bad].dtype}, {found[bad].layout}: expected plain numbers")
     if bad := next((k for k, v in found.items() if v.is_floating_point() and not torch.isfinite(v).all()), None):
         raise ParameterError(f"{name}: {bad} holds NaN or infinite weights")
     return {k: v.float() if v.dtype == torch.float64 else v for k, v in found.items()}
@@ -148,6 +152,8 @@ def from_published(
     """A network with released weights, in evaluation mode.
 
     Every weight must have its place: `ParameterError` names what is missing or too much."""
+    if not isinstance(weights, (dict, str, Path)):
+        raise ParameterError(f"weights={weights!r:.60}: expected the path of a file, or a dict of tensors by name")
     found, source = (weights, "the state dict") if isinstance(weights, dict) else (found_in(weights), Path(weights).name)
     if network in (None, "nrep") and {"model_audio", "model_video"} <= {*found}: return _both(found, n_heads, **more)
     state = state_of(found, source)
@@ -173,7 +179,7 @@ def _rebuilt(state, name, n_heads, norm, visual_attends, more):
 
 def _both(found, n_heads, **more):
     "The pair of a released NREP: one network for the sound, one for the picture."
-    audio, visual = (from_published(found[k], n_heads, network="nrep", **more) for k in ("model_audio", "model_video"))
+    audio, visual = (from_published(state_of(found[k], k), n_heads, network="nrep", **more) for k in ("model_audio", "model_video"))
     if audio.config != visual.config: raise ParameterError("model_audio and model_video differ in size: they are no pair of NREP")
     pair = make_model("nrep-pair", **asdict(audio.config))
     load_strictly(pair, {f"{m}.{k}": v for m, net in (("audio", audio), ("visual", visual)) for k, v in net.state_dict().items()})

@@ -159,7 +159,7 @@ def event_runs(said, true):
 def _best_gates(prob, hits, said, true, grid, start):
     "The best gate [C] of each event; `prob`, `hits`, `said`, `true` are [N,C]."
     opened = lambda g: prob >= np.asarray(g, prob.dtype)
-    def each(g):                                                                                   # F of each event of a clip, and if it counts
+    def each(g):                                                                                   # F of each event of a clip; if it counts
         total = said*opened(g) + true
         return np.divide(2*hits*opened(g), total, out=np.zeros_like(total), where=total > 0), total > 0
     others = [x.sum(1, keepdims=True) - x for x in each(start)]                                    # [N,C] of all events but one
