@@ -578,3 +578,50 @@ def test_events_of_any_letters_survive_labels_overlays_thresholds_and_the_file(h
     t.save(home/"ws/data/thresholds/t.toml")
     back = Thresholds.load(home/"ws/data/thresholds/t.toml", vocab)
     assert np.array_equal(back.clip, t.clip) and np.array_equal(back.clap, t.clap)
+
+
+# two data sets of which one name begins as the other
+
+def test_two_sets_of_which_one_name_begins_as_the_other_share_nothing(home):
+    "The same recordings and events under `kitchen` and `kitchen-two`: labelings, corrections, marks, strokes and annotated clips stay apart."
+    from valor_lab.datasets import save_labels
+    from valor_lab.labels import Marks, Overlay, keep_strokes, left_strokes
+    from valor_lab.workbench import load_clips
+    for n in ("kitchen", "kitchen-two"): new_dataset(n, home/"clips", None, "Dog,Rain")
+    some = {}
+    for n in ("kitchen", "kitchen-two"):
+        ids, vocab = read_split(n)[0].ids, describe_set(n).vocab
+        some[n] = SegmentLabels(ids, *(np.random.default_rng(len(n)).random((2, len(ids), 10, 2)) < .5), vocab)
+        save_labels(some[n], f"{n}-harvested")                                       # as version 0.1 wrote them: nothing says of which set
+        save_labels(some[n], f"{n}-strict", about=dict(home=n))
+        o = Overlay(f"{n}-corrected", some[n], "harvested", "Ada")
+        o.paint(ids[0], "Dog", "audio", 0, 1, not some[n].audio[0, 0, 0]), o.save()
+    for n, other in (("kitchen", "kitchen-two"), ("kitchen-two", "kitchen")):
+        clips = load_clips(n, "train")
+        assert set(clips.labelings) == {"harvested", f"{n}-strict", f"{n}-corrected"} and clips.home == n
+        assert (clips.labelings["harvested"].audio == some[n].audio).all() and not clips.complaints
+    pairs = [("kitchen", "two-Ada"), ("kitchen-two", "Ada"), ("kitchen", "Jörg"), ("kitchen", "Järg"), ("kitchen", "J-rg")]
+    for k, (n, who) in enumerate(pairs): Marks(n, who).set(f"clip {k}", "done")
+    assert [Marks(n, who).done() for n, who in pairs] == [[f"clip {k}"] for k in range(len(pairs))]
+    for n, who in pairs:
+        o = Overlay(n, some["kitchen"], "harvested", who)
+        o.paint(o.labels.ids[0], "Dog", "audio", 0, 2), keep_strokes(o)
+    assert {(s["name"], s["who"]) for s in left_strokes()} == set(pairs)
+
+
+def test_marks_that_were_begun_under_the_plain_name_stay(home):
+    from valor_lab.labels import Marks
+    old = home/"ws/data/marks/kitchen-Ada-B.json"
+    old.parent.mkdir(parents=True)
+    old.write_text(json.dumps(dict(set="kitchen", who="Ada B", marks={"a": dict(state="done", note="", when="")})))
+    assert Marks("kitchen", "Ada B").done() == ["a"] and Marks("kitchen", "Ada-B").done() == []
+    Marks("kitchen", "Ada B").set("b", "done")
+    assert json.loads(old.read_text())["marks"].keys() == {"a", "b"} and len(list(old.parent.glob("*.json"))) == 1
+
+
+def test_a_set_that_is_called_as_another_in_one_of_its_sizes_is_refused_by_its_file(home):
+    for n, more in (("k", "[sizes.small]\n"), ("k-small", "")):
+        (home/"ws/data"/n).mkdir()
+        (home/"ws/data"/n/"dataset.toml").write_text(TOML + more)
+    assert known("k") == "k"
+    with pytest.raises(ParameterError, match="k-small/dataset.toml.*'k' in size 'small'"): known("k-small")
