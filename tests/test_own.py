@@ -434,6 +434,26 @@ def test_a_label_of_another_tool_that_begins_with_a_word_for_a_stream_is_the_eve
     assert not odd and labels.audio[0, 0].tolist() == labels.visual[0, 0].tolist() == [True, False] and "heard or seen" in said[0]
 
 
+@pytest.mark.parametrize("name, text, heard, says", [
+    ("x.csv", "id,filename,event,onset,offset\n1,film.wav,Dog,0,1\n", 1, ""), ("x.csv", "film,Dog,0,1\n", 1, ""), ("x.csv", "clip,event,start_ms,end_ms\nfilm,Dog,0,1000\n", 1, ""),
+    ("x.csv", "clip,event,onset,offset\nfilm,Dog,0,0.2\n", 0, "no segment"), ("film.vtt", "WEBVTT\r\r00:00.000 --> 00:01.000\rDog\r", 1, ""),
+    ("x.json", json.dumps([dict(data=dict(audio=a), annotations=[dict(result=[dict(value=dict(start=0, end=1, labels="Dog"))]), dict(was_cancelled=True, result=[
+        dict(value=dict(start=4, end=5, labels=["Dog"]))])]) for a in ("/data/local-files/?d=clips/film.wav",)]), 1, ""),
+    ("x.json", json.dumps([dict(data=dict(audio="/data/upload/3/1a2b3c4d-film.wav"), annotations=[dict(result=[dict(value=dict(start=n, end=n + 1, labels=["Dog"]))]) for n in (0, 4)])]), 2, "several annotations"),
+    ("x.json", '{"database": {"film": {"annotations": null}}}', 0, "")])
+def test_what_other_tools_write_beside_their_documents_is_read_and_what_is_lost_is_said(tmp_path, name, text, heard, says):
+    (tmp_path/name).write_bytes(text.encode())
+    labels, odd, said = import_labels([tmp_path/name], ["film"], LLP, 10)
+    assert not odd and labels.audio.sum() == heard and says in " ".join(said)
+
+
+@pytest.mark.parametrize("name, text", [("x.vtt", "WEBVTT\n\n-->\nDog\n"), ("x.json", '{"database": {"film": ["Dog"]}}')])
+def test_a_damaged_file_of_labels_is_named_and_an_unknown_kind_too(tmp_path, name, text):
+    (tmp_path/name).write_text(text)
+    with pytest.raises(ParameterError, match="x\\."): import_labels([tmp_path/name], ["film"], LLP, 10)
+    with pytest.raises(ParameterError, match="'foo' is not known"): import_labels([tmp_path/name], ["film"], LLP, 10, kind="foo")
+
+
 def test_windows_leave_as_one_recording_and_come_back_as_windows(tmp_path):
     ids, parts = ["film_0_10", "film_10_20"], {"film_0_10": ("film", 0.), "film_10_20": ("film", 10.)}
     y = np.zeros((2, 10, 25), bool)
