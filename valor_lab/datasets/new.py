@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core import WORKSPACE_FILE, ParameterError, atomic_path, read_settings, resolve, safe_name, workspace
 from ..files import mark, parse_toml, read_text, save_file
-from ..grid import split_window_id, windows
+from ..grid import Grid, check_window, split_window_id, windows
 from ..media import SUFFIXES, MediaError, find_clips, measure
 from ..vocab import Vocab
 from .dataset import known
@@ -110,9 +110,12 @@ def new_dataset(
 ) -> Begun:
     "Make a data set of recordings and a table; nothing is written before all of it was looked at."
     folder, events = _free_place(name, root, force), event_list(events)
-    if n_segments and window:
+    if n_segments is not None and window is not None:
         raise ParameterError("n_segments cuts a file into equal parts, window cuts recordings into clips: say one of them")
+    Grid(1 if n_segments is None else n_segments, segment_seconds)
+    if window is not None: check_window(window)
     videos = Path(videos).expanduser().absolute()
+    if not videos.exists(): raise ParameterError(f"{videos} does not exist; name the folder of the recordings")
     table = find_clips(videos)
     if not len(table): raise ParameterError(f"no recording lies in {videos}")
     seconds, broken = _lengths(table)
