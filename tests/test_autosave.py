@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from browser import CHROMIUM, MISSING, sync_playwright
+from browser import BAD, browser, home
 
 pytest.importorskip("anywidget")
 from valor_lab.core import ParameterError
@@ -12,15 +12,7 @@ from valor_lab.labels import Marks, Overlay, SegmentLabels, keep_strokes, left_s
 from valor_lab.vocab import Vocab
 from valor_lab.workbench import BrowseBench, Clips, Player
 
-browser = pytest.mark.skipif(CHROMIUM is None or sync_playwright is None, reason=MISSING)
-BAD = "<img src=x onerror=window.hacked=1>"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
-    (tmp_path/"data").mkdir()
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def clips(ids="abcd", name="set"):

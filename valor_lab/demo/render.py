@@ -28,10 +28,22 @@ from .sounds import SOUNDS, sound, synth_event
 from ..vocab import LLP
 
 # %% ../../nbs/api/demo/09_render.ipynb #f7e00aa2
-def _feature_path(out, kind, clip): return Path(out)/"feats"/f"simple_{kind}"/f"{clip[:11]}.npy"
+def _feature_path(out, kind, clip): return Path(out)/"feats"/f"simple_{kind}"/_feature_name(clip)
+
+def _feature_name(clip): return f"{clip[:11]}.npy"
 
 def _complete(out, clip):
     return (Path(out)/"videos"/f"{clip}.mp4").exists() and all(_feature_path(out, kind, clip).exists() for kind in SIMPLE_SHAPES)
+
+def _unfinished(out, jobs) -> list:
+    "The jobs of which a file lacks; each folder is read once."
+    videos = _names(Path(out)/"videos")
+    kinds = [_names(_feature_path(out, kind, "").parent) for kind in SIMPLE_SHAPES]
+    done = lambda clip: f"{clip}.mp4" in videos and all(_feature_name(clip) in names for names in kinds)
+    return [job for job in jobs if not done(job[1])]
+
+def _names(folder): return set(os.listdir(folder)) if folder.is_dir() else set()
+
 
 # %% ../../nbs/api/demo/09_render.ipynb #221634cd
 def _render_one(out, clip, audio, visual, seed, pixels, fps, rate):
@@ -117,7 +129,7 @@ def render_demo(
     out, plan = resolve(out or f"data/demo/{size}"), _planned(size, seed)
     manifest, how = _manifest(size, seed, plan), [SIZES[size][k] for k in ("pixels", "fps", "rate")]
     jobs = [(out, clip, p.truth.audio[n], p.truth.visual[n], int(seed), *how) for p in plan.values() for n, clip in enumerate(p.truth.ids)]
-    todo = [job for job in jobs if not _complete(out, job[1])]
+    todo = _unfinished(out, jobs)
     if _claim(out, manifest) and _listed(out) and not todo: return out
     _write_lists(out, plan)
     with tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=f"demo {size}", unit="clip", disable=not progress) as bar:

@@ -33,7 +33,7 @@ class FeatureStore:
     def __init__(self, settings, source, path=None, asked=None, captions=None):
         self.settings, self.source, self.path = settings, source, path      # what the embeddings depend on; the rows; the folder
         self.asked = {} if asked is None else asked       # modality -> teacher of the captions, where the settings do not know it
-        self._captions, self._arrays = captions, {}       # what is known of captions; arrays that were read
+        self._captions, self._arrays = {} if captions is None else captions, {}    # shared with selections; arrays read
 
     @functools.cached_property
     def _clips(self): return self.source.clips()
@@ -44,7 +44,7 @@ class FeatureStore:
     @property
     def captions(self):                                                       # modality -> caption -> text embedding
         "The embedding of each caption that was asked for, by modality."
-        if self._captions is None: self._captions = read_captions(self.path) if self.path else dict(audio={}, visual={})
+        if not self._captions: self._captions.update(read_captions(self.path) if self.path else dict(audio={}, visual={}))
         return self._captions
 
     def __len__(self): return len(self.source)
@@ -129,8 +129,7 @@ FeatureStore.features = property(_features, doc="name -> [N, ...] float16 studen
 def select(self:FeatureStore, ids) -> FeatureStore:
     "The clips `ids`, in that order; `KeyError` lists those that are not here. What was read is not read again."
     ids = list(ids)
-    known = self.captions if self.path is None else self._captions
-    part = FeatureStore(self.settings, self.source.select(ids), self.path, self.asked, known)
+    part = FeatureStore(self.settings, self.source.select(ids), self.path, self.asked, self._captions)
     if self._arrays:
         place = {c: i for i, c in enumerate(self.ids)}
         rows = np.array([place[i] for i in ids], int)

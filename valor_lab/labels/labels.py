@@ -25,7 +25,8 @@ from ..vocab import LLP, Vocab
 # columns of findings, as readers and `audit` list them
 FINDING_COLUMNS = ["file", "line", "clip", "event", "modality", "kind", "detail"]
 
-def _no_findings(): return pd.DataFrame({c: pd.Series(dtype=int if c == "line" else object) for c in FINDING_COLUMNS})
+_NOTHING = pd.DataFrame({c: pd.Series(dtype=int if c == "line" else object) for c in FINDING_COLUMNS})
+def _no_findings(): return _NOTHING.copy()
 
 # %% ../../nbs/api/labels/00_labels.ipynb #36e0f431
 def _as_bool(x, shape, what):
@@ -305,7 +306,7 @@ def _likely(strange, ids, vocab) -> dict:
     near, found = defaultdict(list), defaultdict(list)
     for s in strange:
         for v in _spellings(s): near[v].append(s)
-    for i in ids:
+    for i in ids if near else ():
         for s in {s for v in (*_spellings(i), i[2:]) for s in near.get(v, ())}: found[s].append(i)
     guess = {s: [i for i in f if i.endswith(s)] or difflib.get_close_matches(s, f, 1, .93) for s, f in found.items()}   # a "-" is eaten
     return {s: "an event's name stands where the clip's id belongs" if s in vocab.events else
