@@ -3,6 +3,8 @@ import json, os, shutil, socket, subprocess, sys, time, urllib.error, urllib.req
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 REPO = Path(__file__).parents[1]
 SHOTS = REPO/"test-artifacts"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -11,6 +13,16 @@ except ImportError: sync_playwright = None
 WAIT = 1000 * int(os.environ.get("BROWSER_WAIT", 240))   # ms; machines that run tests are busy
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
 MISSING = os.environ.get("NO_CHROMIUM") or "no chromium here: apt-get install -y chromium"   # tests/run.py says there why it could not install one
+BAD = "<img src=x onerror=window.hacked=1>"              # a name that somebody may give, and that must be shown as text
+browser = pytest.mark.skipif(CHROMIUM is None or sync_playwright is None, reason=MISSING)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    "An empty workspace of the test's own."
+    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
+    (tmp_path/"data").mkdir()
+    return tmp_path
 
 
 def notebook(cells):

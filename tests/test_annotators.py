@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from browser import CHROMIUM, MISSING, sync_playwright
+from browser import BAD, browser, home
 
 pytest.importorskip("anywidget")
 from valor_lab.core import ParameterError
@@ -12,16 +12,8 @@ from valor_lab.labels import Marks, Overlay, SegmentLabels
 from valor_lab.vocab import Vocab
 from valor_lab.workbench import BOTH_DONE, KNOWN_TO_BOTH, TOUCHED, AnnotatorsBench, Clips, looked_at, people
 
-browser = pytest.mark.skipif(CHROMIUM is None or sync_playwright is None, reason=MISSING)
-BAD = "<img src=x onerror=window.hacked=1>"
+pytestmark = pytest.mark.usefixtures("home")
 VOCAB = Vocab("pair", ["Dog", BAD], ["a", "b"], ["a", "b"], [1, 1], [1, 1])
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
-    (tmp_path/"data").mkdir()
-    return tmp_path
 
 
 def annotated(n=6):

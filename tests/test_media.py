@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 av = pytest.importorskip("av")
+from odd_films import odd_film
 from valor_lab.core import ParameterError, find_data
 from valor_lab.media import (Clip, MediaError, dump_indices, probe, read_audio, read_clip, read_frames, sample_indices, thumbnails,
                              waveform, write_clip)
@@ -327,6 +328,47 @@ def test_cut_at_every_tenth_is_never_taken_for_whole(tmp_path_factory, suffix, o
     assert "truncated" in reasons and reasons["truncated"]
     for reader in (read_frames, read_audio):
         with pytest.raises(MediaError): reader(folder/f"cut.{suffix}")
+
+
+CUTS = [("x.avi", "mpeg4", "libmp3lame"), ("x.flv", "flv", "libmp3lame"), ("x.wmv", "wmv2", None), ("x.ogv", "libtheora", "libvorbis"), ("x.wav", None, "pcm_s16le"), ("x.opus", None, "libopus"),
+        ("x.aiff", None, "pcm_s16be"), ("x.caf", None, "pcm_s16le"), ("x.w64", None, "pcm_s16le"), ("x.flac", None, "flac"), ("x.ogg", None, "libvorbis")]
+
+
+@pytest.mark.parametrize("name, video, audio", CUTS, ids=[c[0] for c in CUTS])
+def test_every_container_that_says_how_long_it_is_is_known_to_be_cut(tmp_path, name, video, audio):
+    for needed in filter(None, (video, audio)):
+        try: av.codec.Codec(needed, "w")
+        except Exception: pytest.skip(f"no encoder {needed} here")
+    whole = odd_film(tmp_path/name, video, audio, seconds=6)
+    assert "truncated" not in read_clip(whole, n=2).reasons
+    for tenth in (3, 6, 8):
+        cut = tmp_path/f"cut{tenth}_{name}"
+        cut.write_bytes(whole.read_bytes()[:whole.stat().st_size*tenth//10])
+        try: reasons = read_clip(cut, n=2).reasons
+        except MediaError as e: reasons = {"truncated": e.reason}
+        assert "truncated" in reasons, (tenth, reasons)
+
+
+def test_a_fragmented_mp4_is_known_to_be_cut(tmp_path, clip_file):
+    with av.open(str(clip_file)) as source, av.open(str(tmp_path/"x.mp4"), "w", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}) as out:
+        into = {s.index: out.add_stream_from_template(s) for s in source.streams}
+        for p in source.demux():
+            if p.size: p.stream = into[p.stream_index]; out.mux(p)
+    whole = (tmp_path/"x.mp4").read_bytes()
+    assert "truncated" not in read_clip(tmp_path/"x.mp4", n=2).reasons
+    (tmp_path/"cut.mp4").write_bytes(whole[:whole.rindex(b"mdat") + 200])
+    try: reasons = read_clip(tmp_path/"cut.mp4", n=2).reasons
+    except MediaError as e: reasons = {"truncated": e.reason}
+    assert "truncated" in reasons
+
+
+def test_a_wav_whose_head_counts_itself_is_whole(tmp_path):
+    data = bytearray(odd_film(tmp_path/"x.wav", None, "pcm_s16le").read_bytes())
+    data[4:8] = len(data).to_bytes(4, "little")
+    (tmp_path/"y.wav").write_bytes(data)
+    data[4:8] = b"\xff\xff\xff\xff"                                           # written into a pipe
+    (tmp_path/"z.wav").write_bytes(data)
+    for name in ("y.wav", "z.wav"): assert read_clip(tmp_path/name, n=None).reasons == {}
 
 
 def test_pictures_of_a_truncated_file_are_those_that_a_whole_one_would_show_at_their_times(tmp_path, clip_file):

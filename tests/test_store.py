@@ -1,4 +1,5 @@
-import json, os, subprocess, sys, warnings
+import json, os, subprocess, sys, threading, warnings
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,40 @@ def test_small_fragments_are_written_together_and_nothing_changes(tmp_path):
     after = FeatureStore.open(tmp_path/"s")
     assert after.ids == before.ids and np.array_equal(after.audio, before.audio) and after.fingerprint == before.fingerprint
     assert len(disk.open_table(tmp_path/"s/clips.lance").get_fragments()) == 1
+
+def test_a_version_is_kept_as_long_as_somebody_may_have_opened_it(tmp_path):
+    begin_store(tmp_path/"s", TEN), add_rows(tmp_path/"s", both("a"), TEN)
+    assert abs(disk.open_table(tmp_path/"s/clips.lance").versions()[-1]["timestamp"] - datetime.now()) < timedelta(minutes=30)      # one clock
+    class Table:                                                                   # of yesterday, and written into just now
+        def versions(self): return [dict(version=k, timestamp=datetime.now() - timedelta(hours=h)) for k, h in ((3, .2), (1, 30), (2, 24), (4, .1))]
+        def cleanup_old_versions(self, versions): self.gone = versions
+    table = Table()
+    disk._forget_versions(table, timedelta(hours=1))
+    assert table.gone == [1]                                                       # whoever came twenty minutes ago found version 2
+
+def test_writers_that_tidy_at_one_moment_do_not_trip_over_each_other(tmp_path):
+    begin_store(tmp_path/"s", TEN)
+    fell = []
+    def one():
+        try: tidy(tmp_path/"s", timedelta(0), fragments=1)
+        except Exception as e: fell.append(e)
+    for n in range(6):
+        for i in range(4): add_rows(tmp_path/"s", both(f"c{4*n + i}"), TEN)
+        several = [threading.Thread(target=one) for _ in range(4)]
+        for t in several: t.start()
+        for t in several: t.join(60)
+    assert not fell and len(FeatureStore.open(tmp_path/"s").audio) == 24
+    assert {p.name for p in (tmp_path/"s").iterdir()} == {"clips.lance"}
+
+def test_a_reader_that_was_left_behind_is_told_to_open_the_store_again(tmp_path):
+    begin_store(tmp_path/"s", TEN)
+    for i in range(6): add_rows(tmp_path/"s", both(f"c{i}"), TEN)
+    ids, audio = FeatureStore.open(tmp_path/"s"), FeatureStore.open(tmp_path/"s")
+    assert len(audio) == 6
+    tidy(tmp_path/"s", timedelta(0), fragments=2)
+    for read in (lambda: ids.ids, lambda: audio.audio, lambda: audio.select(["c3"]).visual):
+        with pytest.raises(ParameterError, match="somebody else after it was opened here: open it again"): read()
+    assert FeatureStore.open(tmp_path/"s").audio.shape[0] == 6
 
 def test_the_bytes_written_are_hardly_more_than_the_data(tmp_path):
     teacher = lambda name, width: dict(name=name, fingerprint=name, scale=1., width=width, config=None)
@@ -397,7 +432,6 @@ def test_ids_that_no_list_can_hold_are_refused_and_a_folder_of_any_name_is_not(t
     assert s.paths[1] == "/na\\udcefve/b.mp4" and "udcefve" in s.failures.reason[0]
 
 def test_of_two_who_begin_a_table_the_second_wipes_nothing(tmp_path):
-    import threading
     from valor_lab.files import lock
     path = tmp_path/"s"/disk.TABLE
     path.parent.mkdir()
@@ -422,7 +456,7 @@ def test_a_file_that_somebody_tidies_away_does_not_stop_a_writer(tmp_path, monke
 
 def test_killed_writers_and_four_at_once_lose_and_double_nothing():
     done = subprocess.run([sys.executable, K.__file__, "--kills", "1", "--races", "2"], capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, "\n".join([*(f"{f['kind']}: {w}" for f in found for w in f["wrong"] if f["faults"]), done.stderr[-2000:]])
     assert [f["kind"] for f in found] == ["append", "upsert", "compact", "convert", "index", "four writers", "races of two", "full disk"]
     assert not any(f["faults"] for f in found), found

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from browser import CHROMIUM, MISSING, sync_playwright
+from browser import browser, home
 from valor_lab.harvest import Scores, clip_claims, estimated_f, estimated_thresholds, estimates, suggestions
 from valor_lab.labels import WeakLabels
 from valor_lab.vocab import Vocab
@@ -76,13 +76,6 @@ def test_windows_of_one_recording_count_as_the_one_thing_that_was_labelled():
 
 # ---- in the page
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
-    (tmp_path/"data").mkdir()
-    return tmp_path
-
-
 def unannotated(n=60):
     "Clips with weak labels, scores, and labels harvested from them; nobody annotated a second."
     from valor_lab.harvest import Thresholds, elaborate
@@ -126,7 +119,7 @@ def test_twenty_clips_marked_done_are_the_truth_of_tune(home):
     assert (tuning.truth.audio == event[:20]).all()
 
 
-@pytest.mark.skipif(CHROMIUM is None or sync_playwright is None, reason=MISSING)
+@browser
 @pytest.mark.parametrize("dark", (False, True))
 def test_tune_without_truth_suggests_says_how_sure_and_rewards_no_bad_labels(chromium, home, dark):
     pytest.importorskip("anywidget")

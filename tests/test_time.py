@@ -460,3 +460,29 @@ def test_an_avi_whose_sound_is_counted_in_packets_is_cut(tmp_path, codecs):
     assert measure(part)[1] == pytest.approx(1, abs=.1)
     clip = read_clip(part, 4, "centres", rate=RATE)
     assert np.abs(clip.sound(1)).max() > .2 and np.diff(clip.frames.mean((1, 2, 3))).min() > 5 and 80 < clip.frames[0].mean() < 115
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.mov"])
+@pytest.mark.parametrize("start", [-3.3, -.4, -4.04])
+def test_an_edit_list_that_hides_a_key_picture_hides_no_more_than_it_says(tmp_path, name, start):
+    "What `ffmpeg -ss -c copy` writes: decoding begins at a key picture that is not shown."
+    file = film(tmp_path/name, EVEN, (0, 10), start=start, gop=100)
+    clip = read_clip(file, 5, "centres", rate=RATE, length=5)
+    assert clip.reasons == {} and clip.duration == pytest.approx(10 + start, abs=.05)
+    assert clip.spans["visual"][0] == pytest.approx((0, 10 + start), abs=.05)
+    assert np.allclose(seen(clip), np.arange(5) + .5 - start, atol=.07)
+    window = read_clip(Window(file, 1, 3), 2, "centres", rate=None)
+    assert np.allclose(seen(window), np.array([1.5, 2.5]) - start, atol=.07)
+    silent = film(tmp_path/f"silent_{name}", EVEN, None, start=start, gop=100)
+    assert measure(silent)[:2] == pytest.approx((read_clip(silent, rate=None).start, read_clip(silent, rate=None).duration), abs=1e-3)
+    assert read_clip(Window(silent, 0, 2), 2, rate=None).start == read_clip(silent, rate=None).start
+
+
+@pytest.mark.parametrize("before", range(44, 50))
+def test_a_hole_in_the_pictures_does_not_lengthen_a_clip(tmp_path, before):
+    "In the order of decoding another picture waits over the hole than in that of showing."
+    file = film(tmp_path/"x.mp4", np.r_[np.arange(before)/25, 9 + np.arange(25)/25], (0, 10))
+    clip = read_clip(file, sampling="centres", rate=None)
+    assert clip.duration == pytest.approx(10, abs=.05) == clip.spans["visual"][0][1]
+    assert measure(file)[1] == pytest.approx(10, abs=.05) and read_clip(Window(file, 5, 12), 7, rate=None).duration == pytest.approx(5, abs=.05)
+    assert seen(clip)[-1] == pytest.approx(9.48)

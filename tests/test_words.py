@@ -4,7 +4,7 @@ import subprocess, sys, threading
 import numpy as np
 import pytest
 
-from browser import CHROMIUM, MISSING, REPO, settled, sync_playwright
+from browser import BAD, REPO, browser, home, settled
 from toy_teachers import Ear, Eye, TOY, toy_clip, unit
 from valor_lab.core import ParameterError
 from valor_lab.harvest import FeatureStore
@@ -12,16 +12,8 @@ from valor_lab.labels import SegmentLabels
 from valor_lab.workbench import BrowseBench, Clips, TuneBench, WordSearch, begin_tuning, fitting_seconds, joined_seconds
 
 pytest.importorskip("anywidget")
-browser = pytest.mark.skipif(CHROMIUM is None or sync_playwright is None, reason=MISSING)
+pytestmark = pytest.mark.usefixtures("home")
 TEN = 10
-BAD = "<img src=x onerror=window.hacked=1>"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("VALOR_ROOT", str(tmp_path))
-    (tmp_path/"data").mkdir()
-    return tmp_path
 
 
 def store(n=6, seed=0):

@@ -13,13 +13,13 @@ __all__ = ['FORMAT', 'TABLE', 'LINKS', 'CLOSED', 'SMALL', 'IMPLIED', 'INDEXED', 
 # %% ../../nbs/api/harvest/05_rows.ipynb #63404088
 import contextlib, functools, json, os, time
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from ..core import CannotWrite, ParameterError, check_writable, need, writing
-from ..files import lock
+from ..files import Held, lock
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #197bbb15
 FORMAT, TABLE = 2, "clips.lance"   # of a store's files: a reader refuses others; the table in a store's folder
@@ -43,16 +43,25 @@ CLOSED = {   # words of the library's errors -> why it could not write
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #da5c440a
 @contextlib.contextmanager
-def plain_errors(path:str|Path):
+def plain_errors(path):   # a path, or a table that was opened
     "Turn an error of the disk or of the table's library into one sentence about `path`: `CannotWrite`, else `ParameterError`."
+    table, path = path, getattr(path, "uri", path)
     try: yield
     except ParameterError: raise
     except BaseException as e:                                       # the library's panics are no ordinary exceptions
         if not isinstance(e, (OSError, RuntimeError, ValueError)) and type(e).__name__ != "PanicException": raise
         why = next((s for words, s in CLOSED.items() if words in str(e)), None)
         if why: raise CannotWrite(f"{path} {why}" if why != LINKS else f"{path}: {why}") from None
+        if _left_behind(table):
+            raise ParameterError(f"{path} was written together anew by somebody else after it was opened here: open it again") from None
         brief = (str(e).split(", /home/")[0].split(", rust/")[0].strip().splitlines() or [type(e).__name__])[0]
         raise ParameterError(f"{path} cannot be read: damaged, or a part of it is gone ({brief[:200]})") from None
+
+def _left_behind(table) -> bool:
+    "Whether somebody tidied away the version that a table was opened at; no if `table` is only a path."
+    if not hasattr(table, "version_refs"): return False
+    try: return table.version not in {v["version"] for v in table.version_refs()}
+    except Exception: return False                                   # then it is damaged indeed
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #8b03f6f6
 def checked_rows(x, shape, dtype=np.float16, missing:bool=False):
@@ -335,22 +344,34 @@ def index_ids(folder:str|Path, least=INDEXED):
 # %% ../../nbs/api/harvest/05_rows.ipynb #0fbd5531
 FRAGMENTS, LARGE = 100, 1024   # more small fragments than this are written together; a fragment of so many clips is not small
 
+def _forget_versions(table, keep):
+    "Forget the versions that had a successor `keep` ago: whoever opened the table since then reads on."
+    known = sorted(table.versions(), key=lambda v: v["version"])
+    limit = datetime.now() - keep
+    if old := [v["version"] for v, after in zip(known, known[1:]) if after["timestamp"] <= limit]: table.cleanup_old_versions(versions=old)
+
 def tidy(folder:str|Path, keep=timedelta(hours=1), fragments=FRAGMENTS) -> int:
-    "Write small fragments together if there are more than `fragments`, forget versions older than `keep`; how many fragments went."
-    table, gone = open_table(Path(folder)/TABLE), 0
+    "Write small fragments together if there are more than `fragments`, forget versions without readers since `keep`; how many went."
+    path, gone = Path(folder)/TABLE, 0
+    table = open_table(path)
     with plain_errors(folder):
         small = sum(f.count_rows() < LARGE for f in table.get_fragments())
-        if small > fragments:
-            try: gone = table.optimize.compact_files(target_rows_per_fragment=4*LARGE, num_threads=2, batch_size=64).fragments_removed
-            except (OSError, RuntimeError) as e: _unless_conflict(e)
-        if small > fragments or len(table.version_refs()) > fragments: open_table(Path(folder)/TABLE).cleanup_old_versions(older_than=keep)
+        if small > fragments or len(table.version_refs()) > fragments:
+            with contextlib.suppress(Held), lock(path.with_suffix(".tidy"), doing="tidies it"):      # two would trip over each other
+                if small > fragments: gone = _join_fragments(open_table(path))
+                _forget_versions(open_table(path), keep)
     index_ids(folder)
     return gone
+
+def _join_fragments(table) -> int:
+    try: return table.optimize.compact_files(target_rows_per_fragment=4*LARGE, num_threads=2, batch_size=64).fragments_removed
+    except (OSError, RuntimeError) as e: _unless_conflict(e)
+    return 0
 
 # %% ../../nbs/api/harvest/05_rows.ipynb #7ec7aadf
 def read_batches(table, columns, rows=None, size=512):
     "Record batches of these columns: of all rows, or of the rows at the places `rows`, in that order."
-    with plain_errors(table.uri):
+    with plain_errors(table):
         if rows is not None:
             for i in range(0, len(rows), size):
                 some, back = np.unique(rows[i:i + size], return_inverse=True)
@@ -394,15 +415,15 @@ def rows_of(table, columns, ids):
     "The rows of these ids, in no order, with their places as `_rowid`. An index is asked first; where it is damaged, the column itself."
     ids = set(ids)
     ask = dict(columns=columns, filter=any_of("id", map(quoted, ids)), with_row_id=True)
-    with contextlib.suppress(ParameterError), plain_errors(table.uri):
+    with contextlib.suppress(ParameterError), plain_errors(table):
         found = table.scanner(**ask).to_table()
         if set(found["id"].to_pylist()) == ids: return found
-    with plain_errors(table.uri): return table.scanner(**ask, use_scalar_index=False).to_table()
+    with plain_errors(table): return table.scanner(**ask, use_scalar_index=False).to_table()
 
 def read_small(table, settings, rows=None, where=None):
     "The small columns of all rows, or of those at these `_rowid`s, as an Arrow table; `ParameterError` names clips whose marks do not fit."
     columns = small_columns(settings)
-    with plain_errors(table.uri): found = table.to_table(columns=[*columns, "mark"], filter=None if rows is None else at_rows(rows))
+    with plain_errors(table): found = table.to_table(columns=[*columns, "mark"], filter=None if rows is None else at_rows(rows))
     for b in found.to_batches(max_chunksize=2**16):
         bad = small_marks(b, columns) != b.column("mark").fill_null(0).to_numpy(zero_copy_only=False)
         if bad.any(): raise damaged(where or table.uri, "row", np.array(b.column("id").to_pylist(), object)[bad])

@@ -110,7 +110,7 @@ def _record_batches(self, columns, size):
             yield b if len(rows) == b.num_rows else b.take(rows)
 
 def _by_id(self, names, ids):
-    with plain_errors(self.table.uri): found = self.table.to_table(columns=names, filter=at_rows(self.rows[i] for i in set(ids)))
+    with plain_errors(self.table): found = self.table.to_table(columns=names, filter=at_rows(self.rows[i] for i in set(ids)))
     return found.take(row_numbers(ids, found["id"].to_pylist(), "stored features")).combine_chunks().to_batches()[0]
 
 TableRows.batches = table_batches

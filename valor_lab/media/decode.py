@@ -212,8 +212,9 @@ def _truncated(reel, ends):
     late = max(ends.values(), default=0.)
     for end, promised in [(late, max(due.values(), default=0.)), *((ends[k], e) for k, e in due.items())]:
         if end < promised - .5: return f"truncated: {end:.2f} of {promised:.2f} s could be decoded"
-    if reel.lost and not (reel.claimed and late + reel.zero > reel.claimed - .5):
-        found = f", {late:.2f} of {reel.claimed - reel.zero:.2f} s could be decoded" if reel.claimed else ""
+    word = reel.claimed if reel.own_word else None
+    if reel.lost and not (word and late + reel.zero > word - .5):
+        found = f", {late:.2f} of {word - reel.zero:.2f} s could be decoded" if word else ""
         return f"truncated: the last {reel.lost:,} bytes are lacking{found}"
 
 # %% ../../nbs/api/media/02_decode.ipynb #0f310236

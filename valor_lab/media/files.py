@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['av', 'write_clip', 'MediaError', 'open_media', 'Probe', 'streams_of', 'fps_of', 'claimed', 'probe', 'choose_stream',
-           'counts_from_zero', 'lost_bytes', 'promised_end']
+           'counts_from_zero', 'lost_bytes', 'own_word', 'promised_end']
 
 # %% ../../nbs/api/media/00_files.ipynb #3225b13c
-import contextlib, mmap
+import contextlib, mmap, struct
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -217,10 +217,71 @@ def _has_table(path):
 
 # %% ../../nbs/api/media/00_files.ipynb #c48b96e3
 def lost_bytes(file, path) -> int:
-    "How many bytes a Matroska or WebM file lacks of those that its Segment announces; 0 where it announces nothing."
-    if not file.format.name.startswith("matroska"): return 0
-    with open(path, "rb") as f: end = _segment_end(f.read(4096))
-    return max(0, end - Path(path).stat().st_size)
+    "How many bytes a file lacks of those that it announces; 0 where it announces nothing."
+    name, size = file.format.name.split(",")[0], Path(path).stat().st_size
+    with open(path, "rb") as f: return max(0, _ENDS[name](f, size) - size) if name in _ENDS else 0
+
+def _riff_end(f, size):
+    "By the length that a RIFF states; some writers count its own head, too."
+    head = f.read(8)
+    end = 8 + int.from_bytes(head[4:], "little")
+    return end if head[:4] == b"RIFF" and end < 0xffff_ff00 and end - size > size/100 else 0
+
+def _w64_end(f, size):
+    "The same of a W64, whose length is a longer number."
+    end = int.from_bytes(f.read(24)[16:], "little")
+    return end if end < 2**62 and end - size > size/100 else 0
+
+def _caf_end(f, size):
+    "Where the last chunk of a CAF ends."
+    at = 8
+    while at < size:
+        f.seek(at)
+        length = int.from_bytes((head := f.read(12))[4:], "big", signed=True)
+        if len(head) < 12: return at + 12
+        if length < 0: return 0                                                # to the end of the file
+        at += 12 + length
+    return at
+
+def _flv_end(f, size):
+    "By the number `filesize` among the first words of an FLV."
+    at = (head := f.read(1 << 16)).find(b"filesize\0")
+    said = struct.unpack(">d", head[at + 9:at + 17])[0] if at > 0 and len(head) > at + 16 else 0.
+    return int(said) if 0 < said < 2**53 else 0
+
+def _asf_end(f, size):
+    "By the file properties of a WMV."
+    at = (head := f.read(1 << 16)).find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    return int.from_bytes(head[at + 40:at + 48], "little") if at > 0 else 0
+
+def _page_end(f, size):
+    "Where the last page of an Ogg file ends."
+    f.seek(max(0, size - 0x1_0000))
+    tail = f.read()
+    page = tail[max(0, tail.rfind(b"OggS\0")):]
+    if page[:5] != b"OggS\0": return 0
+    table = page[27:27 + page[26]] if len(page) > 26 else b""
+    return size - len(page) + 27 + (page[26] + sum(table) if len(page) > 26 else 1)
+
+def _fragment_end(f, size):
+    "Where the last fragment of an mp4 ends; one without fragments has tables that say more."
+    at, fragments = 0, False
+    while len(head := f.read(16)) >= 8:
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1: length = int.from_bytes(head[8:16], "big")
+        if length < 8: return 0
+        fragments = fragments or kind == b"moof"
+        at += length
+        if at > size: return at if fragments and kind in (b"moof", b"mdat") else 0
+        f.seek(at)
+    return 0
+
+_ENDS = {"matroska": lambda f, size: _segment_end(f.read(4096)), "wav": _riff_end, "avi": _riff_end, "w64": _w64_end, "caf": _caf_end,
+         "flv": _flv_end, "asf": _asf_end, "ogg": _page_end, "mov": _fragment_end}
+
+def own_word(file) -> bool:
+    "Whether the duration that a container states is its own word, and not measured by the bytes that are there."
+    return file.format.name.split(",")[0] not in ("wav", "avi", "w64", "caf", "ogg", "mov")
 
 def _segment_end(head):
     "Byte at which the Segment of a Matroska file ends; 0 where it does not say so."

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..core import need
 from ..grid import zero_of
-from .files import MediaError, choose_stream, claimed, counts_from_zero, fps_of, lost_bytes, open_media, promised_end
+from .files import MediaError, choose_stream, claimed, counts_from_zero, fps_of, lost_bytes, open_media
+from .files import own_word, promised_end
 
 av = need("av", "media")
 
@@ -68,6 +69,7 @@ class Reel:
     claimed:float|None = None                # the container's word for its duration
     promised:dict = field(default_factory=dict)  # "audio", "visual" -> end that an index promises, from zero
     lost:int = 0                             # bytes that the container announces and the file does not have
+    own_word:bool = True                     # `claimed` is not measured by the bytes that are there
     jumps:tuple = ()                         # shifts of the clock, in seconds
     more:dict = field(default_factory=dict)  # "audio", "visual" -> whether the stream goes on after the seconds that were read
 
@@ -83,20 +85,22 @@ class _Track:
     "What the packets of one stream tell."
     def __init__(self, stream, kind):
         self.kind, self.tick, self.fps = kind, float(stream.time_base), fps_of(stream) if kind == "visual" else None
-        self.first = self.key = None
+        self.first = self.key = self.last = None
         self.end, self.count, self.pts = 0., 0, []
 
     def add(self, p):
         "Count a packet; what is discarded or cannot be decoded yet is not presented."
         self.count += 1
+        pts, seen = p.pts, self.kind == "visual"
+        if seen and self.key is None and p.is_keyframe: self.key, self.pts, self.first = pts, [], None   # an edit list may hide it
         if p.is_discard: return
-        pts = p.pts
-        if self.kind == "visual":
-            if self.key is None and p.is_keyframe: self.key, self.pts, self.first = pts, [], None
-            if self.key is None or pts is None or pts >= self.key: self.pts.append(pts)
-        if pts is None: return
-        if self.first is None: self.first = pts*self.tick
-        self.end = max(self.end, pts*self.tick + self.lasts(p))
+        early = seen and None not in (self.key, pts) and pts < self.key
+        if seen and not early: self.pts.append(pts)
+        if pts is None or early: return
+        now = pts*self.tick
+        self.first = now if self.first is None else min(self.first, now)
+        if seen and self.last is not None and now < self.last: return      # how long a picture lasts is told in the order of decoding
+        self.last, self.end = now, max(0. if seen else self.end, now + self.lasts(p))
 
     def lasts(self, p): return (p.duration or 0)*self.tick or (1/(self.fps or 25) if self.kind == "visual" else 0.)
 
@@ -154,7 +158,7 @@ def wind(
     used = choose_stream(file, path, "video", video_stream), choose_stream(file, path, "audio", audio_stream)
     reel = Reel(video=used[0] and used[0].index, audio=used[1] and used[1].index, claimed=claimed(file), stamps=np.zeros(0), packets=[])
     if not any(used): return reel
-    if start > 0 or stop < np.inf: tracks = _some(path, used, reel, start, stop)
+    if start > 0 or stop < np.inf: tracks = _some(file, path, used, reel, start, stop)
     else: tracks = _all(file, path, used, reel)
     for track in tracks.values():
         reel.counts[track.kind] = track.count
@@ -174,26 +178,34 @@ def _all(file, path, used, reel):
         if reel.packets is not None: reel.packets.append(p)
         if size > _KEEP: reel.packets = None
     reel.zero, reel.jumps, reel.lost = zero_of(*_starts(file, used, tracks)), tuple(stamps.shifts[1:]), lost_bytes(file, path)
-    if counts_from_zero(file, path):
-        ends = {kind: promised_end(s, reel.zero) for s, kind in zip(used, ("visual", "audio"))}
-        reel.promised = {k: e for k, e in ends.items() if e is not None}
-        for track in tracks.values():                                          # the encoder's padding behind the end is not presented
-            if (e := reel.promised.get(track.kind)) and 0 < track.end - reel.zero - e < .5: track.end = e + reel.zero
+    reel.own_word, reel.promised = own_word(file), _promises(file, path, used, tracks, reel.zero)
     return tracks
+
+def _promises(file, path, used, tracks, zero):
+    "When each stream ends by an index's word; a track that goes past it only by padding, or by its last picture, ends there."
+    if not counts_from_zero(file, path): return {}
+    ends = {kind: promised_end(s, zero) for s, kind in zip(used, ("visual", "audio"))}
+    ends = {k: e for k, e in ends.items() if e is not None}
+    for t in tracks.values():
+        past = t.end - zero - e if (e := ends.get(t.kind)) and t.last is not None else 0.
+        if 0 < past < .5 or past > 0 and t.kind == "visual" and t.last - zero < e: t.end = e + zero
+    return ends
 
 # %% ../../nbs/api/media/01_packets.ipynb #5f257668
 LEAD = .5   # seconds of sound that are decoded before a window, so that decoder and resampler have settled
 
-def _some(path, used, reel, start, stop):
+def _some(file, path, used, reel, start, stop):
     "Fill the reel with the packets of some seconds."
     moves = _moves(path, used)
-    with open_media(path) as file: reel.zero = _zero(file, [None if s is None else file.streams[s.index] for s in used])
+    with open_media(path) as again: reel.zero = _zero(again, [None if s is None else again.streams[s.index] for s in used])
     for back in (1, 5, 30, None):
         whole = back is None or moves or start - back <= 0
-        with open_media(path) as file:
-            if not whole: file.seek(int((reel.zero + start - back)*av.time_base), backward=True)
-            tracks, entered = _gather(file, used, reel, Stamps(moves), start, stop)
-        if whole or _entered(tracks, entered, reel.zero, start): return tracks
+        with open_media(path) as again:
+            if not whole: again.seek(int((reel.zero + start - back)*av.time_base), backward=True)
+            tracks, entered = _gather(again, used, reel, Stamps(moves), start, stop)
+        if whole or _entered(tracks, entered, reel.zero, start): break
+    _promises(file, path, used, tracks, reel.zero)
+    return tracks
 
 def _moves(path, used):
     "Whether the clock of a file jumps: then it cannot be entered by time."
@@ -234,10 +246,12 @@ def _zero(file, used):
     tracks = _tracks(used)
     waiting = set(tracks)
     for n, p in enumerate(timed_packets(file, tracks, Stamps(False))):
+        if n > 5000: break
         tracks[p.stream_index].add(p)
         track = tracks[p.stream_index]
-        if track.first is not None and (track.kind == "audio" or track.key is not None): waiting.discard(p.stream_index)
-        if not waiting or n > 5000: break
+        if track.first is None or track.kind == "visual" and track.key is None: continue
+        if track.kind == "audio" or p.dts is None or p.dts*track.tick >= track.first: waiting.discard(p.stream_index)
+        if not waiting: break
     return zero_of(*_starts(file, used, tracks))
 
 # %% ../../nbs/api/media/01_packets.ipynb #ab05a1a9
@@ -293,8 +307,6 @@ def _measured(path, size, changed, video_stream, audio_stream):
             track.add(p)
             track.pts.clear()
         zero = zero_of(*_starts(file, used, tracks))
-        ends, counts = {t.kind: max(0., t.end - zero) for t in tracks.values() if t.count}, counts_from_zero(file, path)
-        for stream, kind in zip(used, ("visual", "audio")):
-            promised = promised_end(stream, zero) if counts else None
-            if promised is not None and kind in ends and 0 < ends[kind] - promised < .5: ends[kind] = promised   # the encoder's padding
+        _promises(file, path, used, tracks, zero)
+        ends = {t.kind: max(0., t.end - zero) for t in tracks.values() if t.count}
         return zero, max(ends.values(), default=0.), ends
