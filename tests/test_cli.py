@@ -80,6 +80,7 @@ def test_a_folder_without_a_recording_is_said_at_once(home, words, capsys):
     (["init", "file/x"], "is a file; name a folder"), (["cut", "file", "--out", "c", "--window", "inf"], "found inf s"),
     (["cut", "file", "--out", "file"], "is a file; name a folder"),
     (["fetch", "llp-annotations", "--url", "here"], "begins with http"), (["fetch", "llp-annotations", "--root", "file"], "is a file; name the data folder"),
+    (["runs", "runs", "--split", "tset"], "split='tset' is not known"), (["app", "demo", "--dataset", "llp", "--no-browser"], "name one data set"),
     (["labels", "import", "file", "--as", "a", "--set", "demo", "--kind", "none"], "--kind='none' is not known")])
 def test_a_wrong_place_or_number_is_said_as_it_is(home, words, why, capsys):
     (home/"file").touch(), (home/"empty").mkdir()
@@ -279,3 +280,11 @@ def test_a_training_names_the_runs_that_it_asked_for_and_no_others(home, monkeyp
 def test_seeds_that_are_no_numbers_are_refused_before_a_notebook_starts(home, capsys):
     assert main(["train", "demo", "--size", "tiny", "--preset", "han", "--seeds", "x"]) == 2
     assert "seeds='x', expected whole numbers" in lines(capsys)[-1] and not (home/"reports").exists()
+
+def test_the_doctor_finds_nothing_wrong_with_a_run_of_no_epochs(home, capsys):
+    pytest.importorskip("torch")
+    from valor_lab.training import fit, override, preset, toy_set
+    small = override(preset("han"), dict(epochs=0, d_model=16, d_ff=16, n_heads=2, features="simple"))
+    fit(small, toy_set(8, 1), home/"runs/scored", None, toy_set(4, 2), device="cpu", progress=False)
+    main(["doctor"])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.split()[1] == "run:"] == ["ok"]
