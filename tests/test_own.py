@@ -532,6 +532,9 @@ def test_a_new_recording_is_parsed_as_the_store_was_made(kitchen, capsys):
     labels = load_labels("parsed")
     assert labels.ids == ("new one",) and labels.n_segments == 20 and not labels.audio[0, 14:].any()
     assert main(["labels", "export", "parsed", "--as", "elan"]) == 0 and Path("parsed-elan/new one.eaf").is_file()
+    before = Path("data/labels/kitchen-harvested/about.json").read_bytes()
+    assert main(["parse", str(kitchen/"new one.mp4"), "--run", run.name, "--out", "kitchen-harvested"]) == 2 and "no parsing made" in capsys.readouterr().err
+    assert Path("data/labels/kitchen-harvested/about.json").read_bytes() == before and not Path("kitchen-harvested").exists()
     data, files = load_dataset("kitchen", features="own"), clip_files(describe_set("kitchen"), ["hall one_10_20"])
     made = feature_maker("own", "kitchen", "cpu", open_run(run).data["made"])(files["hall one_10_20"])[1]
     n = data.ids.index("hall one_10_20")
