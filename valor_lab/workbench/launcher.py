@@ -65,12 +65,13 @@ def _check_overrides(text):
 def check_start(fixed:dict, preset:str, labels="", overrides="", epochs=None, seeds:str="0", device:str="auto", engine="") -> list:
     "The seeds of a training that may be started; `ParameterError` says what is wrong with it."
     numbers = [s.strip() for s in str(seeds).split(",")]
-    if not all(re.fullmatch(r"[0-9]{1,9}", s) for s in numbers):
-        raise ParameterError(f"seeds={str(seeds)!r:.60}: expected whole numbers of at most nine digits with commas between them, "
-                             "such as 0, 1, 2")
+    if not all(re.fullmatch("[0-9]+", s) for s in numbers):
+        raise ParameterError(f"seeds={str(seeds)!r:.60}: expected whole numbers with commas between them, such as 0, 1, 2")
+    if max(map(len, numbers)) > 9: raise ParameterError(f"seeds={str(seeds)!r:.60}: a seed has at most nine digits")
     if len(set(map(int, numbers))) < len(numbers): raise ParameterError(f"seeds={seeds!r:.60}: one of them stands there twice")
-    if epochs is not None and not (float(epochs).is_integer() and 0 <= epochs <= _MOST):
-        raise ParameterError(f"epochs={epochs}: expected a whole number from 0 to {_MOST:,}")
+    if epochs is not None and not (float(epochs).is_integer() and epochs >= 0):
+        raise ParameterError(f"epochs={epochs}: expected a whole number, 0 or more")
+    if epochs is not None and epochs > _MOST: raise ParameterError(f"epochs={epochs:g}: expected at most {_MOST:,}")
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", str(device)):
         raise ParameterError(f"device={str(device)!r:.60}: expected auto, cpu or cuda")
     presets = [p.strip() for p in str(preset).split(",")]
