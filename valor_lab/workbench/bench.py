@@ -32,7 +32,7 @@ def show_bench(player:Player, clips=(), panel=None, words=None):
     lists = list(clips) if isinstance(clips, (list, tuple)) else [clips]
     def select(change=None):
         for x in lists:
-            if player.id in x.place: x.selected = player.id
+            if player.id in x.place: x.selected, x.begins = player.id, None if change else player.id
     player.observe(select, "id")
     select()
     if lists and player.linked is None: link_views(player, lists[0])
