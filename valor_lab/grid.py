@@ -270,6 +270,7 @@ def windows(
     hop:float|None=None,  # seconds from one to the next; None: they follow one another
 ) -> list:
     "The windows of a recording, from 0 to the one that reaches its end."
+    if not 0 < window < np.inf: raise ParameterError(f"a window lasts some seconds, found {window:g}")
     hop = window if hop is None else hop
     if not 0 < hop <= window: raise ParameterError(f"hop must lie between 0 and the window of {window:g} s, found {hop:g}")
     n = 1 + max(0, int(np.ceil((duration - window)/hop - 1e-3)))           # a hundredth of a second is no window of its own

@@ -250,7 +250,7 @@ def _read_vtt(path, events=()):
         if k is None: continue                                               # a note, a style
         on, off = (_unstamp(x.split()[0], name) for x in lines[k].split("-->"))
         for line in lines[k + 1:]:
-            m, event = untagged(html.unescape(re.sub(r"<[^>]*>", "", line)), events)
+            m, event = untagged(html.unescape(re.sub(r"<[^<>]*>", "", line)), events)
             if event: out.append((Path(path).stem, event, m, on, off))
     return event_rows(out)
 

@@ -18,7 +18,8 @@ from ..grid import split_window_id, windows
 from ..media import SUFFIXES, MediaError, find_clips, measure
 from ..vocab import Vocab
 from .dataset import known
-from .description import FILE, description_toml, find_description, made_captions, media_allowed, read_description
+from .description import FILE, checked_event, description_toml, find_description, made_captions, media_allowed
+from .description import read_description
 from .formats import event_rows, fit_events
 from .tables import plain_words, read_sheet
 
@@ -93,9 +94,17 @@ def event_list(given) -> list:
     if not names: raise ParameterError("no event was named: give --events Doorbell,Rain")
     twice = [n for n in dict.fromkeys(names) if names.count(n) > 1]
     if twice: raise ParameterError(f"the event {twice[0]!r} is named twice")
-    if odd := next((n for n in names if re.search(r"[\x00-\x1f\x7f]", n) or len(n) > 200), None):
-        raise ParameterError(f"event {odd!r:.80}: a name has 1 to 200 letters and no line end or tab")
-    return names
+    return [checked_event(n) for n in names]
+
+def _can_be_cut(window, segment, n_segments):
+    "Refuse lengths that no data set has, before anything is looked at."
+    if n_segments is not None and window is not None:
+        raise ParameterError("n_segments cuts a file into equal parts, window cuts recordings into clips: say one of them")
+    if n_segments is not None and segment != 1:
+        raise ParameterError("n_segments cuts a file into equal parts, segment_seconds into parts of that length: say one of them")
+    bounds = ("window", window, .1, 86_400), ("segment_seconds", segment, .01, 3600), ("n_segments", n_segments, 1, 10_000)
+    for name, x, low, high in bounds:
+        if x is not None and not low <= x <= high: raise ParameterError(f"{name} is {x:g}, expected a number from {low:g} to {high:,}")
 
 def new_dataset(
     name:str,             # the folder below `root`
@@ -110,8 +119,7 @@ def new_dataset(
 ) -> Begun:
     "Make a data set of recordings and a table; nothing is written before all of it was looked at."
     folder, events = _free_place(name, root, force), event_list(events)
-    if n_segments and window:
-        raise ParameterError("n_segments cuts a file into equal parts, window cuts recordings into clips: say one of them")
+    _can_be_cut(window, segment_seconds, n_segments)
     videos = Path(videos).expanduser().absolute()
     table = find_clips(videos)
     if not len(table): raise ParameterError(f"no recording lies in {videos}")
@@ -124,7 +132,7 @@ def new_dataset(
         if not events: raise ParameterError("without labels the events must be named: --events Doorbell,Rain")
         lists, truth = {"train": {c: set() for cs in cut.values() for c in cs}}, {}
     else: events, lists, truth = _of_table(out, Path(labels).expanduser(), events, cut, seconds, keys, T)
-    out.events, out.clips = tuple(events), sum(map(len, lists.values()))
+    out.events, out.clips = tuple(map(checked_event, events)), sum(map(len, lists.values()))
     _write(out, videos, lists, truth, keys, labels is not None)
     return out
 
@@ -184,22 +192,22 @@ def _weak_of_truth(lists, rows, events, keys, T, cut, seconds):
 
 # %% ../../nbs/api/datasets/10_new.ipynb #c14dd853
 def _write(out, videos, lists, truth, keys, weak):
-    out.folder.mkdir(parents=True, exist_ok=True)
     names = {s: ("weak.csv" if weak else "clips.csv") if s == "train" else f"{s}.csv" for s in lists}
-    for s, found in lists.items():
-        rows = [(c, e) for c, es in found.items() for e in sorted(es, key=list(out.events).index) or [""]] if weak else [(c,)
-                                                                                                                         for c in found]
-        _csv(out.folder/names[s], ("clip", "event")[:1 + weak], rows)
     spans = {s: f"truth-{s}.csv" for s in truth}
-    for s, rows in truth.items():
-        body = [(*r[:2], "" if r[2] == "both" else r[2], f"{r[3]:.6g}", f"{r[4]:.6g}") for r in rows.itertuples(index=False)]
-        _csv(out.folder/spans[s], ("clip", "event", "modality", "onset", "offset"), body)
     if not media_allowed(videos, out.folder): allow_media(videos)
     inside = videos.resolve().is_relative_to(workspace().resolve())
     media = Path(os.path.relpath(videos.resolve(), out.folder.resolve())).as_posix() if inside else videos.as_posix()
     text = description_toml(out.events, media, names, spans, weak=weak, **keys)
+    read_description(out.folder/FILE, text=text)                             # what cannot be read is not written
+    out.folder.mkdir(parents=True, exist_ok=True)
+    for s, found in lists.items():
+        rows = [(c, e) for c, es in found.items() for e in sorted(es, key=list(out.events).index) or [""]] if weak else [(c,)
+                                                                                                                         for c in found]
+        _csv(out.folder/names[s], ("clip", "event")[:1 + weak], rows)
+    for s, rows in truth.items():
+        body = [(*r[:2], "" if r[2] == "both" else r[2], f"{r[3]:.6g}", f"{r[4]:.6g}") for r in rows.itertuples(index=False)]
+        _csv(out.folder/spans[s], ("clip", "event", "modality", "onset", "offset"), body)
     with atomic_path(out.folder/FILE) as tmp: tmp.write_text(text, encoding="utf-8")
-    read_description(out.folder/FILE)                                        # what was written is what is read
     out.written = [out.folder/FILE, *(out.folder/n for n in (*names.values(), *spans.values()))]
 
 def _csv(path, head, rows):

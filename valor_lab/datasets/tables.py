@@ -48,7 +48,7 @@ def plain_words(text:str) -> str:
 
 def heading(cell:str) -> str:
     "What a column with this heading is; empty if that is not known."
-    return _HEADINGS.get(plain_words(re.sub(r"[\[(].*?[\])]", "", cell)).rstrip(":."), "")
+    return _HEADINGS.get(plain_words(re.sub(r"[\[(].{0,200}?[\])]", "", cell)).rstrip(":."), "")
 
 # %% ../../nbs/api/datasets/01_tables.ipynb #84157291
 SEPARATORS = {";": "semicolons", ",": "commas", "\t": "tabs", "|": "bars"}

@@ -119,8 +119,14 @@ def plain_path(name:str):
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #01a69edf
 def pick_device(device:str="auto"):
-    "`auto` is the GPU if there is one, else the CPU."
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    "`auto` is the GPU if there is one, else the CPU; `ParameterError` for what is not here."
+    if device == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try: found = torch.device(device)
+    except (RuntimeError, TypeError): raise ParameterError(f"device={device!r} is not known: choose auto, cpu, cuda or cuda:1") from None
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type == "cuda" and (found.index or 0) >= here:
+        raise ParameterError(f"device={device!r}, but torch finds {here} GPUs here: choose auto or cpu")
+    return found
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #88bf1020
 def unit(x) -> np.ndarray:
