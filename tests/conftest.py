@@ -13,6 +13,8 @@ from valor_lab.core import find_data
 settings.register_profile("valor_lab", derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 settings.load_profile("valor_lab")
 
+if os.environ.get("GC_STORM"): pytest_plugins = ["gc_storm"]             # Python inside garbage collection, in every test
+
 FETCH = {"llp": "valor fetch llp-annotations", "ave": "see data/README.md", "media": "set VALOR_TEST_DATA to a folder that holds media/", "thumos14": "see data/README.md"}
 
 def pytest_configure(config):

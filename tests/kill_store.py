@@ -4,8 +4,9 @@
 
 Each victim is a process of its own, started fresh (the table's library cannot be forked). It says `ready` when everything is imported and,
 after each commit, which clips are written; it is killed with -9 at a random moment. Then the store is opened: every clip that was reported is
-there once, with its own numbers, and none cannot be read. Prints a JSON line for each kind."""
-import argparse, json, os, random, subprocess, sys, tempfile, time
+there once, with its own numbers, and none cannot be read. Prints a JSON line for each kind; what is wrong names the trial, the moment of the
+kill, what the victim had said and its last words."""
+import argparse, json, os, random, subprocess, sys, tempfile, threading, time, traceback, warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -91,16 +92,41 @@ def victim(kind, folder, first=0, step=1):
     print("done", flush=True)
 
 
-class Victims:
-    "Processes of one kind."
-    def __init__(self, kind): self.kind = kind
-    def start(self, *args):
+class Victim:
+    "One process of a kind. What it says is read by two threads, so that no line is lost and no pipe fills up."
+    def __init__(self, kind, *args):
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        return subprocess.Popen([sys.executable, __file__, "--victim", self.kind, *map(str, args)], text=True, **pipes)
-    def run(self, p):
-        assert p.stdout.readline() == "ready\n", p.stderr.read()[-2000:]
-        p.stdin.write("go\n"), p.stdin.flush()
+        self.p = subprocess.Popen([sys.executable, "-W", "ignore", __file__, "--victim", kind, *map(str, args)], text=True, **pipes)
+        self.lines, self.at, self.last, self.more = [], [], [], threading.Condition()
+        self.readers = [threading.Thread(target=f, daemon=True) for f in (self._listen, self._last_words)]
+        for r in self.readers: r.start()
+    def _listen(self):
+        for line in self.p.stdout:
+            with self.more: self.lines.append(line.rstrip("\n")), self.at.append(time.monotonic()), self.more.notify_all()
+        with self.more: self.lines.append(None), self.more.notify_all()                   # it has ended
+    def _last_words(self): self.last.extend(self.p.stderr)
+    def words(self): return f"exit {self.p.poll()}: " + "".join(self.last)[-600:]
+    def line(self, n):
+        "Its `n`-th line; an error with its last words if it ended before."
+        with self.more: self.more.wait_for(lambda: len(self.lines) > n or None in self.lines, 600)
+        if n >= len(self.lines) or self.lines[n] is None:
+            self.end()
+            raise RuntimeError(f"the victim did not say line {n} but {self.lines[-3:]}, {self.words()}")
+        return self.lines[n]
+    def say(self, word):
+        self.p.stdin.write(f"{word}\n"), self.p.stdin.flush()
+        return self
+    def run(self):
+        "Wait until it is ready, and let it go."
+        assert self.line(0) == "ready"
+        self.say("go")
         return time.monotonic()
+    def end(self, kill=False):
+        "Wait for its end, killed or not; all that it said after `ready`."
+        if kill: self.p.kill()
+        self.p.stdin.close(), self.p.wait(600)
+        for r in self.readers: r.join(60)
+        return [x for x in self.lines[1:] if x]
 
 
 def check(folder, reported, at_least=0, silent=lambda i: False):
@@ -134,49 +160,54 @@ def prepare(kind, folder):
 
 def kill(kind, kills, seed, work):
     "Kill one kind of writer again and again, each at another moment, then let it finish."
-    rng, victims, wrong, middle, length, commits = random.Random(seed), Victims(kind), [], 0, None, 0
+    rng, wrong, middle, length, commits = random.Random(seed), [], 0, None, 0
+    clips = lambda said: {f"clip{i:05d}" for line in said if line.startswith("[") for i in range(*json.loads(line))}
     for trial in range(kills + 1):
         folder = work/f"{kind}{trial}"
         prepare(kind, folder)
-        p = victims.start(folder)
-        began = victims.run(p)
+        v = Victim(kind, folder)
+        began = v.run()
         if not trial:                                                                       # the first one lives, to know how long
-            said = [*iter(p.stdout.readline, "done\n"), "done"]
-            length, commits = time.monotonic() - began, len(said) - 1
-        elif commits:                                                                       # after some commits, and a bit
-            said = [p.stdout.readline() for _ in range(rng.randrange(commits))]
-            time.sleep(rng.uniform(0, length/commits))
-        else: time.sleep(rng.uniform(0, length))
-        if trial: p.kill()
-        said = [*(said if commits or not trial else ()), *p.communicate()[0].splitlines()]
-        reported = {f"clip{i:05d}" for line in said if line.startswith("[") for i in range(*json.loads(line))}
+            said = v.end()
+            length, commits = v.at[-1] - began, len(said) - 1
+            if "done" not in said: wrong.append(f"{kind} without a kill: {v.words()}")
+        else:
+            if commits > 0: v.line(rng.randrange(commits)), time.sleep(rng.uniform(0, length/commits))     # after some commits, and a bit
+            else: time.sleep(rng.uniform(0, length))
+            at = time.monotonic() - began
+            said = v.end(kill=True)
+        reported = clips(said)
         middle += "done" not in said and bool(reported or kind in ("compact", "convert", "index"))
         old = kind in ("upsert", "compact", "convert", "index")
         half = dict(convert=lambda i: i % 10 == 3, upsert=lambda i: f"clip{i:05d}" not in reported).get(kind, lambda i: False)
-        wrong += check(folder, reported, N if old else 0, half)
+        found = check(folder, reported, N if old else 0, half)
         if trial and trial % 4 == 0:                                                         # and again, to the end
-            p = victims.start(folder)
-            victims.run(p)
-            assert p.communicate()[0].splitlines()[-1] == "done"
-            wrong += check(folder, {f"clip{i:05d}" for i in range(N)}, N, half if kind == "convert" else lambda i: False)
+            again = Victim(kind, folder)
+            again.run()
+            if "done" not in again.end(): found.append(f"it could not go on: {again.words()}")
+            found += check(folder, {f"clip{i:05d}" for i in range(N)}, N, half if kind == "convert" else lambda i: False)
+        when = f"{kind}, trial {trial}, " + (f"killed after {at:.3f} of {length:.3f} s, {len(said)} lines said" if trial else "not killed")
+        wrong += [f"{when}: {w}; {v.words()}" for w in found]
     return dict(kind=kind, kills=kills, seconds=round(length, 2), hit_in_the_middle=middle, wrong=wrong[:5], faults=len(wrong))
 
 
-def ask(p, folder):
-    p.stdin.write(json.dumps(str(folder)) + "\n"), p.stdin.flush()
-    return p
+def ask(v, folder, n):
+    "Send the writer to its `n`-th store."
+    v.line(n - 1)
+    return v.say(json.dumps(str(folder)))
 
 
 def races(work, n):
     "Two writers at one moment over clips that overlap, tidying and indexing at once, n times."
-    victims, wrong, told = Victims("races"), [], 0
-    ps = [victims.start(work/"none", first, 2) for first in (0, 8)]
-    for p in ps: assert p.stdout.readline() == "ready\n", p.stderr.read()[-2000:]
-    for k in range(n):
-        said = [json.loads(p.stdout.readline()) for p in [ask(p, work/f"race{k}") for p in ps]]
+    wrong, told = [], 0
+    vs = [Victim("races", work/"none", first, 2) for first in (0, 8)]
+    for v in vs: v.line(0)
+    for k in range(1, n + 1):
+        said = [json.loads(v.line(k)) for v in [ask(v, work/f"race{k}", k) for v in vs]]
         told += sum(bool(why) for _, why in said)
-        wrong += check(work/f"race{k}", {f"clip{i:05d}" for done, _ in said for i in done}) + [why for _, why in said if "conflict" in why]
-    for p in ps: p.kill()
+        found = check(work/f"race{k}", {f"clip{i:05d}" for done, _ in said for i in done}) + [f"it was told: {why}" for _, why in said if why]
+        wrong += [f"race {k}: {w}" for w in found]
+    for v in vs: v.end(kill=True)
     return dict(kind="races of two", races=n, told=told, wrong=wrong[:5], faults=len(wrong))
 
 
@@ -186,31 +217,38 @@ def full_disk(work):
     disk.mkdir()
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True).returncode:
         return dict(kind="full disk", faults=0, wrong="not tried: a file system cannot be mounted here")
-    p = Victims("disk").start(work/"none")
+    v = Victim("disk", work/"none")
     try:
-        assert p.stdout.readline() == "ready\n", p.stderr.read()[-2000:]
+        v.line(0)
         (disk/"ballast").write_bytes(bytes(700_000))
-        done, why = json.loads(ask(p, disk/"store").stdout.readline())
+        done, why = json.loads(ask(v, disk/"store", 1).line(1))
         wrong = check(disk/"store", {f"clip{i:05d}" for i in done}) + ([] if "full" in why else [f"it was not told: {why}"])
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
-        again, more = json.loads(ask(p, disk/"store").stdout.readline())
-        wrong += check(disk/"store", {f"clip{i:05d}" for i in again}) + [more]*bool(more)
+        again, more = json.loads(ask(v, disk/"store", 2).line(2))
+        wrong += check(disk/"store", {f"clip{i:05d}" for i in again}) + [f"with room again: {more}"]*bool(more)
         return dict(kind="full disk", reported=len(set(done)), told=why.replace(str(work), ""), afterwards=len(set(again)), wrong=wrong[:5], faults=len(wrong))
     finally:
-        p.kill()
-        subprocess.run(["umount", str(disk)], capture_output=True)
+        v.end(kill=True)                                                                     # who holds a file open holds the disk
+        subprocess.run(["umount", str(disk)], capture_output=True).returncode and subprocess.run(["umount", "-l", str(disk)], capture_output=True)
 
 
 def four(seed, work, n=4):
     "Four writers at once, each over clips that the next one writes too."
-    victims, folder = Victims("writers"), work/"writers"
-    ps = [victims.start(folder, BATCH*k, n) for k in range(n)]
-    for p in ps: assert p.stdout.readline() == "ready\n", p.stderr.read()[-2000:]
-    for p in ps: p.stdin.write("go\n"), p.stdin.flush()
-    said = [p.communicate() for p in ps]
-    reported = [f"clip{i:05d}" for out, _ in said for line in out.splitlines() if line.startswith("[") for i in range(*json.loads(line))]
-    wrong = [err[-300:] for out, err in said if "done" not in out] + check(folder, set(reported))
+    folder = work/"writers"
+    vs = [Victim("writers", folder, BATCH*k, n) for k in range(n)]
+    for v in vs: v.line(0)
+    for v in vs: v.say("go")
+    said = [v.end() for v in vs]
+    reported = [f"clip{i:05d}" for lines in said for line in lines if line.startswith("[") for i in range(*json.loads(line))]
+    wrong = [f"writer {k} after {len(lines)} lines: {v.words()}" for k, (v, lines) in enumerate(zip(vs, said)) if "done" not in lines]
+    wrong += check(folder, set(reported))
     return dict(kind="four writers", reported=len(reported), clips=len(set(reported)), wrong=wrong[:5], faults=len(wrong))
+
+
+def tried(kind, what):
+    "What a kind found; an error of the trial itself is a fault of that kind, with where it was."
+    try: return what()
+    except Exception: return dict(kind=kind, wrong=[traceback.format_exc()[-2000:]], faults=1)
 
 
 if __name__ == "__main__":
@@ -224,11 +262,12 @@ if __name__ == "__main__":
         parser.add_argument("--work", type=Path)
         a = parser.parse_args()
         wrong = 0
-        with tempfile.TemporaryDirectory() as tmp:
+        warnings.simplefilter("ignore")                                                      # that an old store was converted
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as tmp:
             work = a.work or Path(tmp)
             for kind in a.kinds.split(","):
-                found = {"writers": lambda: four(a.seed, work), "races": lambda: races(work, a.races), "disk": lambda: full_disk(work)}.get(
-                    kind, lambda: kill(kind, a.kills, a.seed, work))()
+                found = tried(kind, {"writers": lambda: four(a.seed, work), "races": lambda: races(work, a.races), "disk": lambda: full_disk(work)}.get(
+                    kind, lambda: kill(kind, a.kills, a.seed, work)))
                 print(json.dumps(found), flush=True)
                 wrong += found["faults"]
         sys.exit(bool(wrong))

@@ -75,6 +75,31 @@ def test_strokes_of_other_clips_or_of_an_older_state_are_not_brought_back(home):
     assert "not here any more" in player.correction["message"]
 
 
+def test_what_a_hand_did_belongs_to_the_clip_and_the_corrections_it_saw(home):
+    """Messages come late: by then Python may have opened another clip, or other corrections, which the page did not draw yet."""
+    marks = Marks("set", "Ada")
+    bench = BrowseBench(clips(), marks=marks)
+    player = bench.player
+    stroke = lambda at, **more: player._asked(player, {"do": "paint", "event": "Dog", "modality": "audio", "from": at, "to": at + 1, "value": True, **more}, [])
+    player.correct("harvested", "mine", "Ada")
+    mine = player.overlay
+    player.show("b")
+    stroke(2, clip="a")
+    assert [e["clip"] for e in mine.edits] == ["a"] and player.id == "b" and player.correction["message"] == "1 stroke, not saved; the last one is in a"
+    player.correct("harvested", "second", "Ada")
+    stroke(4, clip="a", name="mine")
+    assert [e["start"] for e in mine.edits] == [2, 4] and not player.overlay.edits and left_strokes()[0]["strokes"] == 2
+    assert player.clips.labelings["mine"].audio[0, 4, 0] and "mine: 2 strokes" in player.correction["message"]
+    player._asked(player, dict(do="strike", number=1, at=6, value=True, clip="a"), [])
+    assert [e["clip"] for e in player.overlay.edits] == ["a"]
+    stroke(5, clip="nobody")                                                  # not one of these clips: the one in view
+    assert player.overlay.edits[-1]["clip"] == "b"
+    for _ in range(3): player._asked(player, dict(do="done_next", clip="a"), [])      # a key held down marks one clip, not three
+    assert player.id == "b" and marks.done() == ["a"]
+    player._asked(player, dict(do="note", text="of a", clip="a"), []), player._asked(player, dict(do="mark", state="doubtful", clip="c"), [])
+    assert marks.all()["a"]["note"] == "of a" and marks.all()["a"]["state"] == "done" and marks.all()["c"]["state"] == "doubtful" and "b" not in marks.all()
+
+
 def test_the_first_correction_of_clips_with_one_labeling_can_be_marked_done(home):
     bench = BrowseBench(clips(), marks=Marks("set", "Ada"))
     bench.player.correct("harvested", "mine", "Ada")

@@ -22,7 +22,7 @@ RUN_BY = {                                                      # how a command 
     "valor runs": "test_cli.py::test_runs_are_listed_one_row_a_method_with_deviation_and_interval",
     "papermill nbs/train.ipynb out.ipynb -p dataset toys": "test_docs.py::test_the_plug_ins_of_the_page_can_be_used",
     "valor doctor": "test_cli.py::", "valor share": "test_browser_workbench.py::",
-    "python -m pytest": "test_project.py::", "python tests/run.py core": "test_project.py::test_a_notebook_that_raises_is_counted_as_failed", "nbdev_export": "run.py::check_clean", "make docs": "test_site.py::",
+    "python -m pytest": "test_project.py::", "python tests/run.py core": "test_project.py::test_a_notebook_that_raises_is_counted_as_failed", "GC_STORM=1 python tests/run.py": "test_threads.py::test_every_test_can_be_asked_to_run_so", "nbdev_export": "run.py::check_clean", "make docs": "test_site.py::",
 }
 
 

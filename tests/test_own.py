@@ -255,6 +255,97 @@ def test_each_row_is_in_the_set_or_named_and_each_file_has_a_row_or_is_named(hom
     assert set(begun.files) == {"Küche 1", "kitchen_camera_001", "kitchen_camera_002"} - set(meant)
 
 
+@pytest.mark.parametrize("text, events", [
+    ("file,label\na,\"Dog\nRain\"\n", ["Dog", "Rain"]), ("file,label 1,label_2\na,Dog,Rain\n", ["Dog", "Rain"]), ("file,label,label\na,Dog,Rain\n", ["Dog", "Rain"]),
+    ("id,filename,label\n17,a.wav,Dog\n", ["Dog"]), ("a.wav,Dog\n", ["Dog"]), ("file,label\na,\"['Dog', 'Rain']\"\n", ["Dog", "Rain"]), ("file,label\na,n/a\na,Dog\n", ["Dog"]),
+    ("fichier;étiquette\na;Dog\n", ["Dog"]), ("文件,标签\na,Dog\n", ["Dog"]), ("file,label\na,Dog\na,dog\nA,DOG\n", ["Dog"]), ("file,Dog,Rain\na,x,\n", ["Dog"]),
+    ("file,label\na,Cafe\u0301\na,Caf\u00e9\n", ["Cafe\u0301"]), ("file,label\na,5\" pipe\n", ['5" pipe']), ("file,label\na,50 %\n", ["50 %"])])
+def test_tables_that_programs_and_people_make_are_taken_as_they_are_meant_without_named_events(tmp_path, text, events):
+    (tmp_path/"x.csv").write_text(text, encoding="utf-8")
+    sheet = read_sheet(tmp_path/"x.csv", None, lambda c: c.lower() in ("a", "a.wav"))
+    assert not sheet.odd and list(dict.fromkeys(e for r in sheet.rows for e in r.events)) == events
+
+
+@pytest.mark.parametrize("head, cells, span", [
+    ("start_ms,end_ms", "500,2500", (.5, 2.5)), ("Start [min],End [min]", "0.01,0.04", (.6, 2.4)), ("onset,duration", "0.5,2", (.5, 2.5)), ("start,end", "5e-1,2.5 s", (.5, 2.5)),
+    ("Start Time (s),End Time (s)", "00:00.5,0:02.5", (.5, 2.5)), ("startTime,endTime", "0.5,2500 ms", (.5, 2.5)), ("Beginn,Ende", '"0:00,5","0:02,5"', (.5, 2.5))])
+def test_times_are_in_the_unit_that_their_heading_says(tmp_path, head, cells, span):
+    (tmp_path/"x.csv").write_text(f"file,label,{head}\na,Dog,{cells}\n")
+    sheet = read_sheet(tmp_path/"x.csv", ["Dog"])
+    assert sheet.timed and not sheet.odd and (sheet.rows[0].onset, sheet.rows[0].offset) == pytest.approx(span)
+
+
+def test_a_table_without_headings_that_says_when_is_known_by_its_cells(tmp_path):
+    (tmp_path/"x.tsv").write_text("a.wav\t0.0\t2.0\tDog\nb.wav\t1.0\t2.5\tRain\n")
+    for events in (None, ["Dog", "Rain"]):
+        sheet = read_sheet(tmp_path/"x.tsv", events, lambda c: c.endswith(".wav"))
+        assert [(r.clip, *r.events, r.onset, r.offset) for r in sheet.rows] == [("a.wav", "Dog", 0, 2), ("b.wav", "Rain", 1, 2.5)]
+
+
+@pytest.mark.parametrize("raw, why", [
+    (b'file,label\na,"Dog\nb,Rain\n', "line 2: a quotation mark"), (b'file,label\na,"Dog\nb,"Rain"\n', "line 2"), (b"PK\x03\x04xyz", "workbook"), (b"<html><table>", "HTML"),
+    (b"file,label\na,Do\x00g\n", "line 2: a zero byte"), (b"file,Dog,Rain\na,90%,1\n", "line 2: '90%' under 'Dog'"), (b"file,label,start frame,end frame\na,Dog,1,2\n", "counts"), (b"", "empty")])
+def test_what_is_no_table_is_refused_with_the_place_and_no_row_is_swallowed(tmp_path, raw, why):
+    (tmp_path/"x.csv").write_bytes(raw)
+    with pytest.raises(ParameterError, match="x.csv") as e: read_sheet(tmp_path/"x.csv", ["Dog", "Rain"], lambda c: c in "ab")
+    assert why in str(e.value)
+
+
+def test_columns_that_are_not_used_are_named(tmp_path):
+    (tmp_path/"x.csv").write_text("file,label,category,start\na,Dog,Animal,3\n")
+    said = " · ".join(read_sheet(tmp_path/"x.csv").taken)
+    assert "not used: 'category', 'start'" in said and "times are not used" in said and "onsets" not in said
+
+
+@pytest.mark.parametrize("text, options, why", [
+    ("file,label\nKüche 1,\n", {}, "names an event"), ("file,label\nKüche 1,Dog\n", dict(segment_seconds=0), "segment-seconds"), ("file,label\nKüche 1,Dog\n", dict(window=2.5), "2.5"),
+    ("file,label\nKüche 1,Dog\n", dict(n_segments=0), "n-segments"), ("file,label\nKüche 1,Dog\n", dict(segment_seconds=float("nan")), "nan"), ("file,label\nKüche 1,Dog\n", dict(window=-1), "-1"),
+    ("file,label\nKüche 1," + "x"*300 + "\n", {}, "200 letters"), ("file,label\n", {}, "no rows")])
+def test_what_cannot_become_a_data_set_is_refused_before_anything_is_written(home, text, options, why):
+    new_dataset("kitchen", home/"clips", None, "Cat")
+    before = {p: p.read_bytes() for p in (home/"ws").rglob("*") if p.is_file()}
+    with pytest.raises(ParameterError) as e: new_dataset("kitchen", home/"clips", table(home, text), **options, force=True)
+    assert why in str(e.value) and {p: p.read_bytes() for p in (home/"ws").rglob("*") if p.is_file()} == before
+    with pytest.raises(ParameterError): new_dataset("other", home/"clips", table(home, text), **options)
+    assert not (home/"ws/data/other").exists()
+
+
+@pytest.mark.parametrize("name", ["stores", "labels", "overlays", "thresholds", "marks", "LLP", "demo-small", "demo-tiny"])
+def test_a_name_under_which_something_else_is_kept_is_refused(home, name):
+    with pytest.raises(ParameterError, match=name): new_dataset(name, home/"clips", None, "Dog")
+    assert not (home/"ws/data"/name).exists()
+
+
+def test_recordings_that_differ_by_capitals_or_unicode_form_alone_keep_their_own_labels_windows_and_truth(home):
+    pairs, folder = [("a", "A"), (unicodedata.normalize("NFC", "Käse"), unicodedata.normalize("NFD", "Käse"))], home/"twins"
+    folder.mkdir()
+    for n in (n for p in pairs for n in p): sound(folder/f"{n}.wav", 12)
+    if len(list(folder.iterdir())) < 4: pytest.skip("this disk cannot tell such names apart")
+    rows = "".join(f"{x};Dog;0;4\n{y};Cat;5;9\n" for x, y in pairs)
+    begun = new_dataset("twins", folder, table(home, "file;label;start;end\n" + rows), "Dog,Cat")
+    weak, truth = read_split("twins", "train")
+    files = clip_files(describe_set("twins"), weak.ids)
+    assert not begun.rows and all(files[c].path.stem == c.rpartition("_")[0].rpartition("_")[0] for c in weak.ids)
+    for x, y in pairs:
+        assert weak.events(f"{x}_0_10") == ["Dog"] and weak.events(f"{y}_0_10") == ["Cat"]
+        assert truth.audio[weak.ids.index(f"{x}_0_10"), :, 0].tolist() == [True]*4 + [False]*6 and not truth.audio[weak.ids.index(f"{y}_0_10"), :, 0].any()
+
+
+def test_files_that_cannot_be_used_are_named_with_the_reason(home):
+    (home/"clips/broken.wav").write_bytes(b"no"), (home/"clips/below").mkdir(), sound(home/"clips/below/x.wav"), (home/"clips/gone.mp4").symlink_to("/nowhere")
+    begun = new_dataset("kitchen", home/"clips", table(home, "file;label\nKüche 1;Dog\nbroken.wav;Dog\n"), "Dog")
+    assert any("broken.wav" in r and "cannot be opened" in r and "line 3" in r for r in begun.rows) and "below (1 recording)" in " ".join(begun.taken)
+    assert any("gone.mp4" in b and "leads nowhere" in b for b in begun.broken)
+    with pytest.raises(ParameterError, match="there is no folder"): new_dataset("x", home/"nowhere", None, "Dog")
+    with pytest.raises(ParameterError, match="is a file"): new_dataset("x", home/"clips/Küche 1.wav", None, "Dog")
+
+
+def test_an_event_shorter_than_half_a_segment_is_in_the_weak_label_and_is_said(home):
+    begun = new_dataset("kitchen", home/"clips", table(home, "file;label;start;end\nKüche 1;Dog;0,00001;0,2\nkitchen_camera_002;Dog;11;11,3\n"), "Dog")
+    assert weak_of(home) == {"Küche 1_0_10": {"Dog"}, "kitchen_camera_002_0_10": set(), "kitchen_camera_002_10_20": {"Dog"}}
+    assert "2 rows fill no segment" in " ".join(begun.taken) and not read_split("kitchen")[1].audio.any()
+
+
 # formats
 
 @settings(max_examples=60)

@@ -456,7 +456,7 @@ def test_a_file_that_somebody_tidies_away_does_not_stop_a_writer(tmp_path, monke
 
 def test_killed_writers_and_four_at_once_lose_and_double_nothing():
     done = subprocess.run([sys.executable, K.__file__, "--kills", "1", "--races", "2"], capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, "\n".join([*(f"{f['kind']}: {w}" for f in found for w in f["wrong"] if f["faults"]), done.stderr[-2000:]])
     assert [f["kind"] for f in found] == ["append", "upsert", "compact", "convert", "index", "four writers", "races of two", "full disk"]
     assert not any(f["faults"] for f in found), found

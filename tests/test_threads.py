@@ -1,22 +1,17 @@
 """Threads, and Python that runs inside garbage collection. With CPython 3.11's `ast` the two do not go together: `np.load` under the
 conditions below raises `SystemError: AST constructor recursion depth mismatch` for about one file in three thousand (seen 2026-11-27)."""
-import ast, gc, sys, time
+import ast, os, re, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np, pytest
 
+from gc_storm import storm
 from valor_lab import files
 from valor_lab.datasets import read_features
 from valor_lab.harvest import read_array
 
-@contextmanager
-def python_in_garbage_collection():
-    "What hypothesis and others install, made frequent: a callback that lets other threads go on, very small generations, threads that switch at once."
-    old, interval, callback = gc.get_threshold(), sys.getswitchinterval(), lambda phase, info: time.sleep(0)
-    gc.callbacks.append(callback), gc.set_threshold(5, 2, 2), sys.setswitchinterval(1e-6)
-    try: yield
-    finally: gc.callbacks.remove(callback), gc.set_threshold(*old), sys.setswitchinterval(interval)
+def python_in_garbage_collection(): return storm(5, 2, 2)                          # what `gc_storm` does to all tests, and more of it
 
 @pytest.fixture
 def folder(tmp_path):
@@ -49,3 +44,10 @@ def test_features_of_a_whole_set_are_read_so_and_beside_somebody_who_parses(fold
         finally: going[0] = False
         parsing.result()
     assert all((s[:, 0, 0] == np.arange(40)).all() for s in sets)
+
+def test_every_test_can_be_asked_to_run_so():
+    here = Path(__file__)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", str(here)], cwd=here.parent.parent,
+                          env=dict(os.environ, GC_STORM="1"), capture_output=True, text=True, timeout=300)
+    said = re.search(r"([\d,]+) times Python ran inside garbage collection", done.stdout)
+    assert said and int(said[1].replace(",", "")) > 1000, done.stdout + done.stderr

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['zero_of', 'duration_of', 'Grid', 'borders', 'centres', 'places', 'segment_lengths', 'covered', 'reached',
            'gaps_in_words', 'rules_differ', 'length_finding', 'check_grids', 'dump_indices', 'unrepeated',
-           'sample_indices', 'window_id', 'split_window_id', 'labelled_seconds', 'Window', 'windows', 'put_together']
+           'sample_indices', 'window_id', 'split_window_id', 'labelled_seconds', 'Window', 'check_window', 'windows',
+           'put_together']
 
 # %% ../nbs/api/03_grid.ipynb #9df57fa7
 import re
@@ -263,6 +264,16 @@ class Window:
     def __str__(self): return f"{self.path} ({_seconds(self.start)}–{_seconds(self.end)} s)"
 
 # %% ../nbs/api/03_grid.ipynb #09eaba40
+def check_window(
+    window:float,         # seconds
+    hop:float|None=None,  # seconds; None: windows follow one another
+) -> float:               # seconds from one window to the next
+    "Refuse a window that has no length, and a hop that stands still or leaves gaps."
+    if not 0 < window < np.inf: raise ParameterError(f"a window must be longer than 0 s and end somewhere, found {window:g} s")
+    hop = window if hop is None else hop
+    if not 0 < hop <= window: raise ParameterError(f"hop must lie between 0 and the window of {window:g} s, found {hop:g}")
+    return hop
+
 def windows(
     path,                 # a recording
     duration:float,       # its duration in seconds
@@ -270,9 +281,7 @@ def windows(
     hop:float|None=None,  # seconds from one to the next; None: they follow one another
 ) -> list:
     "The windows of a recording, from 0 to the one that reaches its end."
-    if not 0 < window < np.inf: raise ParameterError(f"a window lasts some seconds, found {window:g}")
-    hop = window if hop is None else hop
-    if not 0 < hop <= window: raise ParameterError(f"hop must lie between 0 and the window of {window:g} s, found {hop:g}")
+    hop = check_window(window, hop)
     n = 1 + max(0, int(np.ceil((duration - window)/hop - 1e-3)))           # a hundredth of a second is no window of its own
     return [Window(path, round(k*hop, 6), round(k*hop + window, 6)) for k in range(n)]
 

@@ -81,6 +81,7 @@ def labels_import(
     from valor_lab import datasets as d
     from valor_lab.core import one_of
     if modality is not None: one_of("--modality", modality, ("audio", "visual", "both"))
+    if kind is not None: one_of("--kind", kind, d.FORMATS)
     if name in d.list_labels() and not force: raise ParameterError(f"there are labels {name!r} already: choose another name, or --force")
     ids, vocab, T, durations, parts = _grid(dataset, split, size)
     labels, odd, said = d.import_labels([f.expanduser() for f in files], ids, vocab, T, durations, kind, modality, parts)

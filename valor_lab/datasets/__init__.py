@@ -12,7 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     fetch=["LLP_URL", "LLP_FILES", "LLP_REVISIONS",
            "RELEASES", "HUB", "YOUTUBE", "fetch_annotations", "unpack", "fetch_release", "split_id",
            "cut", "shorter", "fetch_video", "fetch_videos", "read_ledger"],
-    tables=["COLUMNS", "Names", "Sheet", "SheetRow", "heading", "named_events", "plain_words", "read_sheet", "seconds_of"],
+    tables=["COLUMNS", "UNITS", "Names", "Sheet", "SheetRow", "heading", "legal_event", "loosely", "named_events", "plain_words",
+            "read_sheet", "seconds_of", "unit_of"],
     description=["SPLIT_NAMES", "Description", "describe_shipped", "description_toml", "feature_kinds", "find_description",
                  "find_shipped", "list_descriptions", "list_shipped", "made_captions", "media_allowed", "read_description",
                  "checked_event"],
@@ -26,6 +27,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
          "layout_of", "own_store", "parts_of_clip", "read_listed", "recordings_of", "register_layout"],
     harvesting=["all_clips", "first_thresholds", "harvest_set", "label_set"],
     dataset=["REGISTERED", "described_kinds", "known", "is_described", "list_datasets", "root_of", "media_of",
-             "dataset_folder", "read_split", "inventory", "store_path", "load_dataset", "register_dataset"],
+             "dataset_folder", "read_split", "inventory", "store_path", "load_dataset", "register_dataset", "size_of_another"],
     new=["Begun", "Recordings", "allow_media", "event_list", "new_dataset"],
 ))

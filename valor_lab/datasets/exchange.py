@@ -245,7 +245,7 @@ def import_labels(
 
 def _all_files(paths, kind):
     "Every file that is named, or lies in a folder that is."
-    endings = {FORMATS[kind].ending} if kind else {f.ending for f in FORMATS.values()}
+    endings = {FORMATS[one_of("kind", kind, FORMATS)].ending} if kind else {f.ending for f in FORMATS.values()}
     out = []
     for p in map(Path, paths if isinstance(paths, (list, tuple)) else [paths]):
         if p.is_dir(): out += sorted(q for q in p.iterdir() if q.suffix.lower() in endings and not q.name.startswith("."))

@@ -20,7 +20,7 @@ from ..core import ParameterError, atomic_path, one_of
 from ..files import read_text
 from ..grid import covered, segment_lengths, split_window_id
 from ..labels import SegmentLabels
-from .tables import MODALITIES, Names, plain_words, read_sheet
+from .tables import MODALITIES, Names, loosely, plain_words, read_sheet
 
 # %% ../../nbs/api/datasets/05_formats.ipynb #f3f0980d
 ROWS = ["clip", "event", "modality", "onset", "offset"]
@@ -90,14 +90,15 @@ def fit_events(
 class _Places:
     "Where rows of a clip or a recording belong."
     def __init__(self, ids, parts):
-        self.own, self.recordings = {}, {}
+        self.own, self.recordings = {c: [(n, 0.)] for n, c in enumerate(ids)}, {}
         for n, c in enumerate(ids):
-            self.own[plain_words(c)] = [(n, 0.)]
-            if c in parts: self.recordings.setdefault(plain_words(parts[c][0]), []).append((n, parts[c][1]))
+            if c in parts: self.recordings.setdefault(parts[c][0], []).append((n, parts[c][1]))
+        self.loose = loosely(self.own), loosely(self.recordings)
     def find(self, name):
         base = re.split(r"[\\/]", name)[-1] if name not in self.own else name
-        for key in (name, base, base.rpartition(".")[0]):
-            if key and (found := self.own.get(plain_words(key)) or self.recordings.get(plain_words(key))): return found
+        for key in filter(None, (name, base, base.rpartition(".")[0])):
+            for there, loose in zip((self.own, self.recordings), self.loose):
+                if (found := there.get(key) or there.get(loose.get(plain_words(key)))): return found
         return []
 
 # %% ../../nbs/api/datasets/05_formats.ipynb #2363a4d6

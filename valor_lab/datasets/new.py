@@ -17,11 +17,11 @@ from ..files import mark, parse_toml, read_text, save_file
 from ..grid import split_window_id, windows
 from ..media import SUFFIXES, MediaError, find_clips, measure
 from ..vocab import Vocab
-from .dataset import known
+from .dataset import known, list_datasets, size_of_another
 from .description import FILE, checked_event, description_toml, find_description, made_captions, media_allowed
 from .description import read_description
-from .formats import event_rows, fit_events
-from .tables import plain_words, read_sheet
+from .formats import event_rows, fit_events, short_time
+from .tables import legal_event, loosely, plain_words, read_sheet
 
 # %% ../../nbs/api/datasets/10_new.ipynb #27ee6af5
 @dataclass
@@ -41,9 +41,7 @@ class Begun:
 class Recordings:
     "The recordings of a folder by the names that tables give them."
     def __init__(self, names):
-        self.names, loose = set(names), {}
-        for n in names: loose.setdefault(plain_words(n), []).append(n)
-        self.loose = {k: v[0] for k, v in loose.items() if len(v) == 1}
+        self.names, self.loose = set(names), loosely(names)
 
     def find(self, cell):
         "`(recording, None)` or `(recording, (start, end))`; None if no recording is meant."
@@ -55,15 +53,33 @@ class Recordings:
                 if (told := split_window_id(n)) and (found := self.find(told[0])) and found[1] is None: return found[0], told[1:]
         return None
 
+    def several(self, cell):
+        "Whether a cell fits more than one recording but for capitals, spaces and underscores."
+        plain = [plain_words(n) for n in self.names]
+        return any(plain.count(plain_words(n)) > 1 for n in (cell, cell.rpartition(".")[0]) if n)
+
 # %% ../../nbs/api/datasets/10_new.ipynb #b39adac7
+def _recordings(videos):
+    "`(table of the recordings, sentences)`; what of a folder is no recording, and why."
+    if not videos.exists(): raise ParameterError(f"there is no folder {videos}")
+    if not videos.is_dir(): raise ParameterError(f"{videos} is a file: name the folder that it lies in")
+    media = lambda folder: [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "."]
+    below = {p.name: n for p in sorted(videos.iterdir()) if p.is_dir() and p.name[0] != "." and os.access(p, os.R_OK | os.X_OK)
+             and (n := len(media(p)))}
+    deeper = ", ".join(f"{name} ({n} recording{'s'*(n != 1)})" for name, n in below.items())
+    table, said = find_clips(videos), [f"folders below are not looked into: {deeper}"]*bool(below)
+    if not len(table):
+        raise ParameterError(f"no recording lies in {videos}" + (f" itself; folders below it: {deeper}: name one of them" if below else ""))
+    return table, said, [f"{p.name}: a link that leads nowhere" for p in sorted(media(videos)) if p.is_symlink() and not p.exists()]
+
 def _lengths(table):
-    "`({recording: seconds}, sentences about those that cannot be opened)`."
-    seconds, broken = {}, []
+    "`({recording: seconds}, {recording that cannot be opened: why})`."
+    seconds, broken = {}, {}
     for i, path in zip(table["id"], table["path"]):
         try:
             seconds[i] = measure(path)[1]
             if not seconds[i] > 0: raise MediaError(path, "nothing in it lasts")
-        except MediaError as e: seconds.pop(i, None); broken.append(f"{path.name}: {e.reason}")
+        except MediaError as e: seconds.pop(i, None); broken[i] = f"{path.name}: {e.reason}"
     return seconds, broken
 
 def _cut(seconds, window, segment, n_segments):
@@ -73,7 +89,7 @@ def _cut(seconds, window, segment, n_segments):
     whole = {i: [i] for i in seconds}
     if n_segments: return whole, dict(n_segments=n_segments), n_segments, f"{lasts}: a clip is a file, cut into {n_segments} equal parts"
     if window or longest > 10 + segment/2:
-        window = window or 10.
+        window = window or max(segment, round(10/segment)*segment)
         cut = {i: [w.id for w in windows(Path(i), s, window)] for i, s in seconds.items()}
         cut = {i: [f"{i}_{split_window_id(w)[1]:g}_{split_window_id(w)[2]:g}" for w in ws] for i, ws in cut.items()}
         n, T = sum(map(len, cut.values())), round(window/segment)
@@ -85,6 +101,7 @@ def _cut(seconds, window, segment, n_segments):
     T = math.ceil(longest/segment - .01)
     return whole, dict(segment_seconds=segment), T, f"{lasts}: a clip is a file, segments of {segment:g} s"
 
+
 # %% ../../nbs/api/datasets/10_new.ipynb #2e373268
 def event_list(given) -> list:
     "Names out of words such as `Doorbell,Rain,\"Knock, loud\"`; None where none were given."
@@ -94,17 +111,23 @@ def event_list(given) -> list:
     if not names: raise ParameterError("no event was named: give --events Doorbell,Rain")
     twice = [n for n in dict.fromkeys(names) if names.count(n) > 1]
     if twice: raise ParameterError(f"the event {twice[0]!r} is named twice")
-    return [checked_event(n) for n in names]
+    if odd := next((n for n in names if not legal_event(n)), None):
+        raise ParameterError(f"event {odd!r:.80}: a name has 1 to 200 letters and no line end or tab")
+    return names
 
-def _can_be_cut(window, segment, n_segments):
-    "Refuse lengths that no data set has, before anything is looked at."
-    if n_segments is not None and window is not None:
+def _sizes(window, segment_seconds, n_segments):
+    "What was said of the axis of time, checked."
+    for what, x, low, high in (("--window", window, .1, 86_400), ("--segment-seconds", segment_seconds, .01, 3600)):
+        if x is not None and not (math.isfinite(x) and low <= x <= high):
+            raise ParameterError(f"{what} is {x:g}, expected seconds from {low:g} to {high:,}")
+    if n_segments is not None and not 1 <= n_segments <= 10_000:
+        raise ParameterError(f"--n-segments is {n_segments}, expected a whole number from 1 to 10,000")
+    if n_segments and window:
         raise ParameterError("n_segments cuts a file into equal parts, window cuts recordings into clips: say one of them")
-    if n_segments is not None and segment != 1:
+    if n_segments and segment_seconds != 1:
         raise ParameterError("n_segments cuts a file into equal parts, segment_seconds into parts of that length: say one of them")
-    bounds = ("window", window, .1, 86_400), ("segment_seconds", segment, .01, 3600), ("n_segments", n_segments, 1, 10_000)
-    for name, x, low, high in bounds:
-        if x is not None and not low <= x <= high: raise ParameterError(f"{name} is {x:g}, expected a number from {low:g} to {high:,}")
+    if window and abs(round(window/segment_seconds)*segment_seconds - window) > 1e-6:
+        raise ParameterError(f"a window of {window:g} s cannot be cut into segments of {segment_seconds:g} s: choose a multiple of them")
 
 def new_dataset(
     name:str,             # the folder below `root`
@@ -119,28 +142,36 @@ def new_dataset(
 ) -> Begun:
     "Make a data set of recordings and a table; nothing is written before all of it was looked at."
     folder, events = _free_place(name, root, force), event_list(events)
-    _can_be_cut(window, segment_seconds, n_segments)
+    _sizes(window, segment_seconds, n_segments)
     videos = Path(videos).expanduser().absolute()
-    table = find_clips(videos)
-    if not len(table): raise ParameterError(f"no recording lies in {videos}")
+    table, said, lost = _recordings(videos)
     seconds, broken = _lengths(table)
-    if not seconds: raise ParameterError(f"none of {len(table)} recordings in {videos} can be opened: {broken[0]}")
-    out = Begun(name, folder, broken=broken)
-    cut, keys, T, said = _cut(seconds, window, float(segment_seconds), n_segments)
-    out.taken.append(f"{len(seconds)} recordings, {said}")
+    if not seconds: raise ParameterError(f"none of {len(table)} recordings in {videos} can be opened: {next(iter(broken.values()))}")
+    out = Begun(name, folder, broken=[*broken.values(), *lost])
+    cut, keys, T, how = _cut(seconds, window, float(segment_seconds), n_segments)
+    if T > 10_000: raise ParameterError(f"{T:,} segments in a clip, expected at most 10,000: give --window, or longer --segment-seconds")
+    out.taken += [f"{len(seconds)} recordings, {how}", *said]
     if labels is None:
         if not events: raise ParameterError("without labels the events must be named: --events Doorbell,Rain")
         lists, truth = {"train": {c: set() for cs in cut.values() for c in cs}}, {}
-    else: events, lists, truth = _of_table(out, Path(labels).expanduser(), events, cut, seconds, keys, T)
+    else: events, lists, truth = _of_table(out, Path(labels).expanduser(), events, cut, seconds, keys, T, broken)
+    if len(events) > 10_000: raise ParameterError(f"{len(events):,} events, expected at most 10,000")
     out.events, out.clips = tuple(map(checked_event, events)), sum(map(len, lists.values()))
     _write(out, videos, lists, truth, keys, labels is not None)
     return out
 
 # %% ../../nbs/api/datasets/10_new.ipynb #afdf0fe8
+# folders beside the data sets, and what is in them
+_KEPT = dict(stores="feature stores", labels="labels", overlays="corrections", thresholds="thresholds", marks="marks")
+
 def _free_place(name, root, force):
     "Where the data set shall be; what is there is not written over."
     folder = resolve(root)/safe_name(name, "data set")
+    if name in _KEPT: raise ParameterError(f"{name!r} is where {_KEPT[name]} are kept: choose another name for the data set")
+    if twin := next((n for n in list_datasets(root) if n != name and n.casefold() == name.casefold()), None):
+        raise ParameterError(f"{name!r} and the data set {twin!r} differ by capitals alone, which not every disk can tell: choose another")
     if find_description(name, root) is None:
+        if (sized := size_of_another(name, root)): raise ParameterError(f"{name!r} is where {sized} keeps its own: choose another name")
         try: known(name, root)
         except ParameterError: pass
         else: raise ParameterError(f"{name!r} is already the name of a data set: choose another")
@@ -149,20 +180,20 @@ def _free_place(name, root, force):
     return folder
 
 # %% ../../nbs/api/datasets/10_new.ipynb #f49327e1
-def _of_table(out, path, events, cut, seconds, keys, T):
+def _of_table(out, path, events, cut, seconds, keys, T, broken):
     "`(events, {split: {clip: events}}, {split: rows of truth})`; what was taken and what does not fit goes into `out`."
-    here = Recordings(seconds)
+    here = Recordings([*seconds, *broken])
     sheet = read_sheet(path, events, lambda c: here.find(c) is not None)
     out.taken += [f"{sheet.name}: {s}" for s in sheet.taken]
     out.rows += sheet.odd
     lists, rows, at, met = {}, {}, {}, set()
     for r in sheet.rows:
         meant = here.find(r.clip)
-        fits = [] if meant is None else [c for c in cut[meant[0]] if meant[1] is None
+        fits = [] if meant is None or meant[0] in broken else [c for c in cut[meant[0]] if meant[1] is None
                                          or split_window_id(c)[1:] == meant[1]] if keys.get("window") or (
             meant[1] is None) else []
         odd = lambda why: out.rows.append(f"{sheet.name}, line {r.line}: {why}")
-        if not fits: odd(f"no file for {r.clip!r:.120}" if meant is None else f"{meant[0]!r} has no clip {r.clip!r:.120}"); continue
+        if not fits: odd(_why_not(r.clip, meant, here, broken)); continue
         if other := next((at[c] for c in fits if at.get(c, r.split) != r.split), None):
             odd(f"{r.clip!r:.120} is in {other} already"); continue
         start = meant[1][0] if meant[1] else 0.
@@ -172,23 +203,38 @@ def _of_table(out, path, events, cut, seconds, keys, T):
         for c in fits: at[c] = r.split; lists.setdefault(r.split, {}).setdefault(c, set()).update(() if sheet.timed else r.events)
         if sheet.timed: rows.setdefault(r.split, []).extend((meant[0], e, r.modality, r.onset + start, r.offset + start) for e in r.events)
     if not lists: raise ParameterError(f"{sheet.name}: no row fits a recording: {out.rows[0] if out.rows else 'it has no rows'}")
+    if not sheet.events: raise ParameterError(f"{sheet.name}: no row names an event: give --events Doorbell,Rain")
     out.files += [i for i in seconds if i not in met]
-    if sheet.timed: _weak_of_truth(lists, rows, sheet.events, keys, T, cut, seconds)
+    if sheet.timed and (n := _weak_of_truth(lists, rows, sheet.events, keys, T, cut, seconds)):
+        out.taken.append(f"{sheet.name}: {n} rows fill no segment by half: they count for the weak labels, and no segment is true by them")
     if sheet.timed and all(r.modality == "both" for r in sheet.rows):
         out.taken.append(f"{sheet.name}: no column says heard or seen: taken as both")
     if not sheet.timed and keys.get("window") and any(len(cut[i]) > 1 for i in met):
         out.taken.append("each window of a recording has the labels of the whole recording")
     return sheet.events, {s: lists[s] for s in ("train", "val", "test") if s in lists}, {s: event_rows(r) for s, r in rows.items()}
 
+def _why_not(cell, meant, here, broken):
+    "Why a row belongs to no clip."
+    if meant is None: return f"several files fit {cell!r:.120}" if here.several(cell) else f"no file for {cell!r:.120}"
+    return f"{broken[meant[0]]}: it cannot be opened" if meant[0] in broken else f"{meant[0]!r} has no clip {cell!r:.120}"
+
 def _weak_of_truth(lists, rows, events, keys, T, cut, seconds):
-    "A clip's weak label: what happens in it."
+    "A clip's weak label: what happens in it; how many rows are too short for a segment."
     vocab = Vocab("new", events, events, events, *np.full((2, len(events)), np.nan))
     parts = {c: (i, split_window_id(c)[1]) for i, cs in cut.items() for c in cs} if keys.get("window") else {}
     lasts = {i: keys.get("window") or (keys["segment_seconds"]*T if "segment_seconds" in keys else s) for i, s in seconds.items()}
     owner = {c: i for i, cs in cut.items() for c in cs}
+    brief = 0
     for split, found in lists.items():
         y, _ = fit_events(event_rows(rows.get(split, [])), list(found), vocab, T, [lasts[owner[c]] for c in found], parts)
         for c, m in zip(y.ids, (y.audio | y.visual).any(1)): found[c].update(np.array(events, object)[m])
+        for i, e, _, on, off in rows.get(split, []):                               # what is shorter than half a segment is not lost
+            inside = {c: min(off, start + lasts[i]) - max(on, start) for c in cut[i] if c in found
+                      for start in [parts[c][1] if parts else 0.]}
+            here = [c for c, s in inside.items() if s > 0]
+            if here and not any(e in found[c] for c in here): found[max(here, key=inside.get)].add(e); brief += 1
+    return brief
+
 
 # %% ../../nbs/api/datasets/10_new.ipynb #c14dd853
 def _write(out, videos, lists, truth, keys, weak):
@@ -205,7 +251,7 @@ def _write(out, videos, lists, truth, keys, weak):
                                                                                                                          for c in found]
         _csv(out.folder/names[s], ("clip", "event")[:1 + weak], rows)
     for s, rows in truth.items():
-        body = [(*r[:2], "" if r[2] == "both" else r[2], f"{r[3]:.6g}", f"{r[4]:.6g}") for r in rows.itertuples(index=False)]
+        body = [(*r[:2], "" if r[2] == "both" else r[2], short_time(r[3]), short_time(r[4])) for r in rows.itertuples(index=False)]
         _csv(out.folder/spans[s], ("clip", "event", "modality", "onset", "offset"), body)
     with atomic_path(out.folder/FILE) as tmp: tmp.write_text(text, encoding="utf-8")
     out.written = [out.folder/FILE, *(out.folder/n for n in (*names.values(), *spans.values()))]

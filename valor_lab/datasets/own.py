@@ -20,13 +20,13 @@ import pandas as pd
 from ..core import ParameterError, find_data, load_extension, one_of, resolve, safe_name
 from ..grid import Window, labelled_seconds, split_window_id, windows
 from ..labels import SegmentLabels, WeakLabels, read_segments, read_weak
-from ..media import MediaError, find_clips, measure
+from ..media import SUFFIXES, MediaError, find_clips, measure
 from .description import SPLIT_NAMES, Description, find_description, find_shipped, read_description
 from .exchange import import_labels
 from .features import Dataset, feature_files, find_features, how_made, in_store, kind_parts
 from .features import LACKS, left_out, other_lengths, read_feature, words_of
 from .labelings import list_labels, load_labels
-from .tables import plain_words, read_sheet
+from .tables import loosely, plain_words, read_sheet
 
 # %% ../../nbs/api/datasets/07_own.ipynb #b44ea8d4
 def describe_set(
@@ -61,13 +61,21 @@ def clip_files(d:Description, ids) -> dict:
     if not d.media.is_dir(): return {}
     if d.short_names: return {r.id: r.path for r in find_clips(list(ids), d.media).itertuples() if r.path is not None}
     here = recordings_of(d)
-    found, parts = {plain_words(n): p for n, p in here.items()}, clip_parts(d, ids)
-    out = {}
+    found, parts, out = _finder(here), clip_parts(d, ids), {}
     for c in ids:
         if c in here: out[c] = here[c]
-        elif c in parts and (p := found.get(plain_words(parts[c][0]))): out[c] = Window(p, parts[c][1], split_window_id(c)[2])
-        elif (p := found.get(plain_words(c))): out[c] = p
+        elif c in parts and (n := found(parts[c][0])): out[c] = Window(here[n], parts[c][1], split_window_id(c)[2])
+        elif (n := found(c)): out[c] = here[n]
     return out
+
+def _finder(here):
+    "A function: the recording that a name means; capitals, spaces, underscores and an ending are forgiven where it is the only one."
+    loose = loosely(here)
+    def find(name):
+        stem, _, end = name.rpartition(".")
+        meant = (n if n in here else loose.get(plain_words(n)) for n in (name, *[stem]*(f".{end.lower()}" in SUFFIXES)))
+        return next(filter(None, meant), None)
+    return find
 
 # %% ../../nbs/api/datasets/07_own.ipynb #23eefbf2
 def read_listed(d:Description, split:str) -> WeakLabels:
@@ -90,9 +98,10 @@ def _listed(vocab, path, changed, weak, d):
 
 def _by_windows(d, found):
     "A table of recordings as one of their windows: each has the label of the whole."
-    here, out = {plain_words(n): (n, p) for n, p in recordings_of(d).items()}, {}
+    here, out = recordings_of(d), {}
+    find = _finder(here)
     for c, events in found.items():
-        name, path = here.get(plain_words(c), (c, None))
+        path = here.get(find(c))
         try: parts = [w.id for w in windows(path, measure(path)[1], d.window)] if path is not None else [c]
         except MediaError: parts = [c]
         for i in parts: out.setdefault(i, set()).update(events)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import ParameterError, find_data, fingerprint, need
+from ..core import ParameterError, find_data, fingerprint, need, one_of
 torch = need("torch", "teachers")
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #48e6aaa3
@@ -119,14 +119,14 @@ def plain_path(name:str):
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #01a69edf
 def pick_device(device:str="auto"):
-    "`auto` is the GPU if there is one, else the CPU; `ParameterError` for what is not here."
-    if device == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try: found = torch.device(device)
-    except (RuntimeError, TypeError): raise ParameterError(f"device={device!r} is not known: choose auto, cpu, cuda or cuda:1") from None
-    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found.type == "cuda" and (found.index or 0) >= here:
-        raise ParameterError(f"device={device!r}, but torch finds {here} GPUs here: choose auto or cpu")
-    return found
+    "`auto` is the GPU if there is one, else the CPU. Another word, or a GPU that is not there, is a `ParameterError`."
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto": return torch.device("cuda" if there else "cpu")
+    kind, _, number = str(device).partition(":")
+    one_of("device", kind, ("auto", "cpu", "cuda"))
+    if kind == "cuda" and (number or "0") not in map(str, range(there)):
+        raise ParameterError(f"device={str(device)!r}, but {there or 'no'} GPU can be used here; choose 'cpu' or 'auto'")
+    return torch.device(device)
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #88bf1020
 def unit(x) -> np.ndarray:

@@ -58,10 +58,11 @@ def _checked(df, columns, ids, vocab):
     lack = [c for c in columns if c not in df.columns]
     if lack: raise ParameterError(f"the table lacks the columns {', '.join(lack)}; it has {', '.join(map(str, df.columns))}")
     df = df[columns].reset_index(drop=True)
+    df = df.assign(video=df["video"].map(str))                                      # a video may be called 17
     check_ids(df["video"].unique(), ids, "a row in `ids`")
     for label in df["label"].unique() if "label" in df else (): vocab.index(label)
-    numbers = df[[c for c in ("start", "end", "score") if c in df]].astype(float)
-    bad = ~np.isfinite(numbers).all(axis=1) | (df["start"].astype(float) < 0) | (df["start"].astype(float) >= df["end"].astype(float))
+    numbers = df[[c for c in ("start", "end", "score") if c in df]].apply(pd.to_numeric, errors="coerce").astype(float)
+    bad = ~np.isfinite(numbers).all(axis=1) | (numbers["start"] < 0) | (numbers["start"] >= numbers["end"])
     if bad.any(): raise ParameterError(f"{int(bad.sum())} rows with a time or score that is not a number, or that end before they begin, "
                                        f"the first: {df[bad].iloc[0].to_dict()}")
     return df.assign(**numbers)
@@ -211,7 +212,7 @@ def _read_ambiguous(path, durations):
 def tiou(start, end, other_start, other_end):
     "Temporal intersection over union; arrays broadcast."
     shared = np.maximum(0, np.minimum(end, other_end) - np.maximum(start, other_start))
-    return shared/((end - start) + (other_end - other_start) - shared)
+    return shared/np.maximum((end - start) + (other_end - other_start) - shared, 1e-300)   # moments without length share nothing
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #c0a2599f
 TIOUS = tuple(round(.1*i, 1) for i in range(1, 8))   # temporal overlaps at which mAP is computed
@@ -379,15 +380,20 @@ def proposals(
 ) -> pd.DataFrame:            # event (number), start, end, score
     "Detections of one video, the best first."
     activation, video_prob = np.asarray(activation, np.float64), np.asarray(video_prob, np.float64).clip(0, 1)
+    if activation.ndim != 2 or not len(activation) or activation.shape[1:] != video_prob.shape:
+        raise ParameterError(f"activation of shape {list(activation.shape)}, video_prob of {list(video_prob.shape)}: "
+                             "expected [T,C] with at least one snippet, and [C]")
+    if not (np.isfinite(activation).all() and np.isfinite(video_prob).all()):
+        raise ParameterError("activation or video_prob hold NaN or infinite values: the network has lost its way, or a feature is none")
     low, high = activation.min(0), activation.max(0)
     level = low + np.asarray(thresholds)[:, None]*(high - low)                                    # [thresholds,C]
     asked = (video_prob >= min(gate, video_prob.max())) & (high > low)                            # [C]
     _, event, start, end = runs((activation >= level[:, None]) & asked)
     event, start, end = np.unique(np.stack([event, start, end]), axis=1) if len(event) else (event, start, end)
+    event, start, end = (x[start*seconds < duration] for x in (event, start, end))                # others begin after the video
     score = contrast(activation, event, start, end, margin) + weight_video*video_prob[event]
     onset, offset = start*seconds, np.minimum(end*seconds, duration)
     keep = nms(onset, offset, score, event, overlap)
-    keep = keep[onset[keep] < offset[keep]]
     return pd.DataFrame(dict(event=event[keep], start=onset[keep], end=offset[keep], score=score[keep]))
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #f04159ff

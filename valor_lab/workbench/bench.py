@@ -29,7 +29,11 @@ anywidget, traitlets, widgets = need("anywidget", "lab"), need("traitlets", "lab
 def show_bench(player:Player, clips=(), panel=None, words=None):
     "Show list(s), player and panel as one workbench; their stills go with it."
     lists = list(clips) if isinstance(clips, (list, tuple)) else [clips]
-    player.observe(lambda c: [setattr(x, "selected", c["new"]) for x in lists if c["new"] in x.place], "id")
+    def select(change=None):
+        for x in lists:
+            if player.id in x.place: x.selected = player.id
+    player.observe(select, "id")
+    select()
     if lists and player.linked is None: link_views(player, lists[0])
     parts = [(widgets.Box([words, *lists] if words is not None else lists), "clips"), (player, "player"), (panel, "panel")]
     if panel is not None: parts = parts[1:] + parts[:1]      # as the eye goes: the first stop of the tab key is at the top

@@ -76,6 +76,7 @@ def _replace(self:Table,
 ):
     "Show other rows; the person's filters and order stay."
     self.frame, self.total = frame, len(frame)
+    self.columns = [_wide_enough(c, frame) for c in self.columns]
     if masks is not None:
         kept, self.masks = {f["name"]: f["value"] for f in self.filters}, masks
         self.filters = [dict(name=k, options=list(v), value=kept.get(k, "") if kept.get(k, "") in v else "") for k, v in masks.items()]
@@ -83,6 +84,13 @@ def _replace(self:Table,
     self.search = [w.lower() for w in words]
     self.place = {str(i): n for n, i in enumerate(frame.index)}
     self._arrange(None)
+
+def _wide_enough(column, frame):
+    "A column in which the longest of its numbers stands whole."
+    if column["words"] or column.get("drawn") or column["name"] not in frame: return column
+    v = pd.to_numeric(frame[column["name"]], errors="coerce").replace([np.inf, -np.inf], np.nan)
+    longest = max((len(f"{x:.{column['digits']}f}") for x in (v.min(), v.max()) if x == x), default=0) + column["signed"]
+    return {**column, "width": max(column["width"], round(8.5*longest) + 4)}
 
 # %% ../../nbs/api/workbench/06_table.ipynb #0c84d220
 def _passing(self:Table) -> np.ndarray:
