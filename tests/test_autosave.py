@@ -100,6 +100,28 @@ def test_what_a_hand_did_belongs_to_the_clip_and_the_corrections_it_saw(home):
     assert marks.all()["a"]["note"] == "of a" and marks.all()["a"]["state"] == "done" and marks.all()["c"]["state"] == "doubtful" and "b" not in marks.all()
 
 
+def test_a_full_disk_and_a_damaged_file_of_marks_are_said_and_lose_nothing(home, monkeypatch):
+    marks = Marks("set", "Ada")
+    bench = BrowseBench(clips(), marks=marks)
+    player = bench.player
+    player.correct("harvested", "mine", "Ada")
+    def full(*args): raise OSError(28, "No space left on device")
+    monkeypatch.setattr("valor_lab.workbench.player.keep_strokes", full)
+    paint(player, 2, 4)
+    assert player.correction["unsaved"] and "1 stroke, not saved; they are not on the disk (No space left" in player.correction["message"]
+    lane = next(lane for lane in player.lanes if lane.get("editable") and lane["event"] == "Dog" and lane["modality"] == "audio")
+    assert set(lane["cells"][2:4]) == {"o"}                                  # the stroke is there to be seen, and to be saved
+    monkeypatch.setattr(Marks, "set", full)
+    player._asked(player, dict(do="done_next", clip="a"), []), player._asked(player, dict(do="note", text="x", clip="a"), [])
+    assert player.id == "a" and "not marked: " in player.done["words"] and "No space" in player.done["words"] and player.done["state"] == ""
+    monkeypatch.undo(), monkeypatch.setenv("VALOR_ROOT", str(home))
+    marks.path.parent.mkdir(exist_ok=True), marks.path.write_text("{")
+    player._asked(player, dict(do="done_next", clip="a"), []), player.show("b")
+    assert player.id == "b" and marks.path.name in player.done["words"] and marks.path.read_text() == "{"
+    again = BrowseBench(clips(), marks=marks)                                # and it stops no page
+    assert marks.path.name in again.table.note and again.player.id and again.table.count == 4
+
+
 def test_the_first_correction_of_clips_with_one_labeling_can_be_marked_done(home):
     bench = BrowseBench(clips(), marks=Marks("set", "Ada"))
     bench.player.correct("harvested", "mine", "Ada")

@@ -64,7 +64,7 @@ def _checked(found, path, keys, kind, what):
 
 def _cause(e): return f"{type(e).__name__}: {str(e)[:120]}" if str(e) else type(e).__name__
 
-def parse_json(text:str, path:str|Path, keys=(), kind=dict):
+def parse_json(text:str, path:str|Path, keys=(), kind:type=dict):
     "What a JSON text says; `path` is for the message."
     try:
         found = json.loads(text)
@@ -452,7 +452,7 @@ def kept(
 # %% ../nbs/api/01_files.ipynb #91e235a8
 def save_file(
     path:str|Path,
-    content,           # text or bytes
+    content:str|bytes,  # text or bytes
     seen:str=None,     # `mark` of what the writer knows to be there; None: what is there now
     who:str=None,      # None: the login name
     keep:int=10,       # versions

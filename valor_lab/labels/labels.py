@@ -69,7 +69,7 @@ class WeakLabels:
 
     def __len__(self): return len(self.ids)
     def __repr__(self): return f"WeakLabels({len(self)} clips, {int(self.mask.sum())} labels of {len(self.vocab)} events)"
-    def events(self, clip):
+    def events(self, clip:str):
         "The events of a clip, as names."
         return [e for e, m in zip(self.vocab.events, self.mask[row_numbers([clip], self.ids, "a weak label")[0]]) if m]
     def select(self, ids):
@@ -339,8 +339,8 @@ def _read_modality(path, modality, ids, vocab, n_segments, lengths, in_seconds, 
 
 # %% ../../nbs/api/labels/00_labels.ipynb #506a0fad
 def read_segments(
-    audio_csv,            # truth of the sound, such as AVVP_eval_audio.csv: columns filename, onset, offset, event_labels
-    visual_csv,           # truth of the picture, such as AVVP_eval_visual.csv
+    audio_csv:str|Path,   # truth of the sound, such as AVVP_eval_audio.csv: columns filename, onset, offset, event_labels
+    visual_csv:str|Path,  # truth of the picture, such as AVVP_eval_visual.csv
     ids,                  # [N] which clips, in which order
     vocab:Vocab=LLP,
     n_segments:int=10,    # T
@@ -366,8 +366,8 @@ def _write_rows(path, head, rows):
 # %% ../../nbs/api/labels/00_labels.ipynb #e9603a4c
 def to_csv(
     self:SegmentLabels,
-    audio_csv,    # where the labels of the sound go
-    visual_csv,   # where the labels of the picture go
+    audio_csv:str|Path,  # where the labels of the sound go
+    visual_csv:str|Path,  # where the labels of the picture go
 ):
     "Write the official format: one line per event instance, times in seconds."
     check_writable(self.ids, Path(audio_csv).name)
@@ -397,7 +397,7 @@ SegmentLabels.to_csv, WeakLabels.to_csv = to_csv, weak_to_csv
 # %% ../../nbs/api/labels/00_labels.ipynb #6559f076
 def length_findings(
     ids,         # [N] clips
-    durations,   # clip -> seconds that its file lasts; a clip that is not in it says nothing
+    durations:dict,  # clip -> seconds that its file lasts; a clip that is not in it says nothing
     labelled,    # [N] seconds that the segments of each clip cover
     n_segments:int=10,
 ) -> pd.DataFrame:
@@ -409,7 +409,7 @@ def length_findings(
 def audit(
     weak:WeakLabels,        # what the list of clips says
     truth:SegmentLabels,    # what the segments say
-    durations=None,         # clip -> seconds that its file lasts, as a feature store or `media.measure` knows it
+    durations:dict|None=None,  # clip -> seconds that its file lasts, as a feature store or `media.measure` knows it
 ) -> pd.DataFrame:
     "Every finding of the two readers and every disagreement of weak and segment labels: `clip, event, modality, kind, file, line, detail`."
     if truth.ids != weak.ids: truth = truth.select(weak.ids)
@@ -462,7 +462,7 @@ def from_audacity(
     clip:str,             # the clip it belongs to
     vocab:Vocab=LLP,
     n_segments:int=10,    # T
-    duration=None,        # seconds; None: segments of one second
+    duration:float|None=None,  # seconds; None: segments of one second
 ) -> SegmentLabels:
     "Read one clip's label track; a segment is true when its label covers at least half of it."
     empty = np.zeros((1, n_segments, len(vocab)), bool)

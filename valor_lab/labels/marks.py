@@ -79,7 +79,7 @@ def keep_strokes(overlay:Overlay, folder="data/overlays") -> Path:
     with atomic_path(path) as tmp: tmp.write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
     return path
 
-def left_strokes(folder="data/overlays", who=None) -> list:
+def left_strokes(folder="data/overlays", who:str|None=None) -> list:
     "Strokes that somebody did not save: `name`, `base`, `who`, `when`, `strokes`, `clips`, newest first; of `who`, or of everybody."
     out = []
     for p in visible(resolve(folder)/"strokes", "*.json"):

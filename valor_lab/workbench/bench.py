@@ -19,6 +19,7 @@ from ..harvest import estimated_thresholds
 from .page import read_view, show, static
 from .panel import ThresholdPanel
 from .player import Player
+from .sources import attempt
 from .table import Column, Table
 from .tuning import MODALITY, PRESETS_FOLDER, Tuning, explaining, fill_unknown
 
@@ -31,7 +32,7 @@ def show_bench(player:Player, clips=(), panel=None, words=None):
     lists = list(clips) if isinstance(clips, (list, tuple)) else [clips]
     def select(change=None):
         for x in lists:
-            if player.id in x.place: x.selected = player.id
+            if player.id in x.place: x.selected, x.begins = player.id, None if change else player.id
     player.observe(select, "id")
     select()
     if lists and player.linked is None: link_views(player, lists[0])
@@ -122,8 +123,10 @@ def _browse_update(self):
     if not c.truth or self.order == "uncertain":
         worth = uncertainty(c)
         if np.isfinite(worth).any(): frame["uncertain"] = 100*worth
-    if (marks := self.player.marks) is not None:
-        told = marks.frame(c.ids)
+    said, told = [], None
+    marks = self.player.marks
+    if marks is not None: told = attempt(marks.path.name, lambda: marks.frame(c.ids), said)      # a damaged file stops no page
+    if told is not None:
         state, noted = told.state.to_numpy(), told.get("note", pd.Series("", told.index)).to_numpy(object)
         if (noted != "").any(): frame["note"] = noted
         frame["done"] = np.select([state == "done", state == "doubtful"], ["✓", "?"], "–")
@@ -134,7 +137,7 @@ def _browse_update(self):
         t.columns = [vars(x) for x in _browse_columns(c, frame)]
         t.replace(frame, masks | clip_masks(frame, c))
         notes = [f"F: {score}, of each clip, percent."] * bool(score) + ([f"Differing segments: {pair[0]} and {pair[1]}."] if pair else [])
-        t.note = " ".join([*notes, *c.complaints])
+        t.note = " ".join([*notes, *c.complaints, *said])
 
 def _browse_columns(clips, frame):
     "Columns of the list: F of each labeling, differing segments, alignment, split."

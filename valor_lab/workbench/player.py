@@ -162,8 +162,9 @@ def _mark(self:Player,
 def _tell_marks(self:Player):
     "How far one is, for the page."
     if self.marks is None: return
-    now = self.marks.all().get(self.id, {})
-    self.done = dict(state=now.get("state", ""), note=now.get("note", ""), words=self.marks.progress(self.clips.ids))
+    try: now, words = self.marks.all().get(self.id, {}), self.marks.progress(self.clips.ids)
+    except (ParameterError, OSError) as e: now, words = {}, f"the marks cannot be read: {e}"
+    self.done = dict(state=now.get("state", ""), note=now.get("note", ""), words=words)
 
 def _note(self:Player, text:str, clip:str=None):
     "Write a note to a clip; to the one in view."
@@ -211,17 +212,23 @@ def _asked(self, widget, message, buffers):
     if ask == "media": send_media(self, message["clip"], bool(message.get("again")))
     elif ask in ("pictures", "spectrogram"): self.hands.submit(send_pictures, self, message["clip"], ask)
     elif do == "step": self.step(int(message["by"]))
-    elif do == "mark" and message.get("state") in ("done", "doubtful", ""): self.mark(message["state"], seen)
-    elif do == "note": self.note(message.get("text", ""), seen)
-    elif do == "open_next": self.next_open()
-    elif do == "done_next":
-        self.mark("done", seen)
-        if seen == self.id: self.next_open()                # else the next one is open already
+    elif do in ("mark", "note", "open_next", "done_next"): _marked(self, do, message, seen)
     elif do == "show_event": self.show_event(message["event"])
     elif do == "lanes": self.choose_lanes(message["names"])
     elif do == "paper": into_paper(self, message)
     elif do in ("link", "go"): follow_link(self, do, message)
     elif do: _edit(self, do, message | dict(clip=seen))
+
+def _marked(self, do, message, clip):
+    "One action on the marks; what is wrong with their file or the disk is said beside them, and the clip stays."
+    try:
+        if do == "mark" and message.get("state") in ("done", "doubtful", ""): self.mark(message["state"], clip)
+        elif do == "note": self.note(message.get("text", ""), clip)
+        elif do == "open_next": self.next_open()
+        elif do == "done_next":
+            self.mark("done", clip)
+            if clip == self.id: self.next_open()            # else the next one is open already
+    except (ParameterError, OSError) as e: self.done = self.done | dict(words=f"not marked: {e}")
 
 # %% ../../nbs/api/workbench/05_player.ipynb #6fc1650a
 def follow_link(self:Player, do:str, message:dict):
@@ -373,12 +380,19 @@ def _edit(self:Player, do:str, m:dict):
         if do == "paint": o = _paint(self, m)
         elif do == "undo": o.undo()
         elif do == "redo": o.redo()
-        keep_strokes(o, self.folder)
+        lost = _kept(o, self.folder)
         where = f"; the last one is in {m['clip']}" if do == "paint" and m.get("clip", self.id) != self.id else ""
         named = "" if o is self.overlay else f"{o.name}: "
-        self._corrected(f"{named}{_strokes(o)}, {'not saved' if o.unsaved else 'saved'}{where}" if len(o) or o.unsaved else NO_STROKE)
+        words = f"{named}{_strokes(o)}, {'not saved' if o.unsaved else 'saved'}{where}" if len(o) or o.unsaved else NO_STROKE
+        self._corrected(words + lost)
     except (ValueError, KeyError, OSError) as e:
         self.correction = {**self.correction, "message": str(e.args[0] if isinstance(e, KeyError) else e)}
+
+def _kept(overlay, folder):
+    "Keep the strokes until they are saved; what is said where the disk does not take them: they are still here."
+    try: keep_strokes(overlay, folder)
+    except OSError as e: return f"; they are not on the disk ({e.strerror or e}) and live as long as this page"
+    return ""
 
 def _paint(self, m):
     "One stroke, in the clip and the correction that the hand saw: another one may have been opened before the message came."
