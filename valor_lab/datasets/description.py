@@ -95,7 +95,9 @@ def read_description(
 ) -> Description:
     "What a `dataset.toml` says, checked; `ParameterError` names the file, the key, what was found and what was expected."
     path = Path(path)
-    found, where = read_toml(path, limit=4 << 20) if text is None else parse_toml(text, path), f"{path.parent.name}/{path.name}"
+    where = f"{path.parent.name}/{path.name}"
+    try: found = read_toml(path, limit=4 << 20) if text is None else parse_toml(text, path)
+    except ParameterError as e: raise type(e)(str(e).replace(path.name, where, 1) if str(e).startswith(path.name) else str(e)) from None
     try: return _description(found, Path(folder or path.parent), safe_name(name or path.parent.name, "data set"), size, folder is not None)
     except ParameterError as e: raise ParameterError(f"{where}: {e}") from None
 
@@ -108,6 +110,8 @@ def _description(d, folder, name, size, ours):
     if seconds is None and parts is None: parts = 10
     if window and seconds and abs(round(window/seconds)*seconds - window) > 1e-6:
         raise ParameterError(f"a window of {window:g} s cannot be cut into segments of {seconds:g} s")
+    if window and seconds and window/seconds > 10_000.5:
+        raise ParameterError(f"a window of {window:g} s has {window/seconds:,.0f} segments of {seconds:g} s, expected at most 10,000")
     vocab, made = _events(d, name)
     sizes = {s: _table(o, f"sizes.{s}") for s, o in _table(d.get("sizes", {}), "sizes").items()}
     if "of" in d: folder = folder.parent/safe_name(_word(d, "of", ""), "of")
@@ -170,8 +174,10 @@ def _events(d, name):
         if not {"clip", "clap"} <= set(e): made.append(event)
         at = _table(e.get("thresholds", {}), f"events.{event}.thresholds")
         for key in at: one_of(f"thresholds of {event!r}: key", key, ("clip", "clap"))
-        level = [_number(at, t, -1e6, 1e6, (int, float)) for t in ("clip", "clap")]
-        rows.append((event, _word(e, "clip", clip), _word(e, "clap", clap), *(math.nan if v is None else v for v in level)))
+        try:
+            level = [_number(at, t, -1e6, 1e6, (int, float)) for t in ("clip", "clap")]
+            rows.append((event, _word(e, "clip", clip), _word(e, "clap", clap), *(math.nan if v is None else v for v in level)))
+        except ParameterError as why: raise ParameterError(f"event {event!r}: {why}") from None
     own = Vocab(name, *map(list, zip(*rows)))
     return (VOCABS[name] if VOCABS.get(name) == own else own), tuple(made)
 
