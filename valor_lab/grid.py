@@ -58,11 +58,11 @@ class Grid:
         return f"{self.n_segments} segments of {self.segment_seconds:g} s"
 
 # %% ../nbs/api/03_grid.ipynb #aca44589
-def borders(self:Grid, duration=None) -> np.ndarray:
+def borders(self:Grid, duration:float|None=None) -> np.ndarray:
     "[T+1] where the segments begin and end, in seconds."
     return np.arange(self.n_segments + 1)*(self.length(duration)/self.n_segments)
 
-def centres(self:Grid, duration=None) -> np.ndarray:
+def centres(self:Grid, duration:float|None=None) -> np.ndarray:
     "[T] the middle of each segment, in seconds."
     return (np.arange(self.n_segments) + .5)*(self.length(duration)/self.n_segments)
 
@@ -84,7 +84,7 @@ def segment_lengths(
 # %% ../nbs/api/03_grid.ipynb #f4ddbb03
 def covered(
     spans,     # of (start, end) in seconds
-    borders,   # [T+1] seconds, ascending
+    borders:np.ndarray,  # [T+1] seconds, ascending
 ) -> np.ndarray:
     "[T] seconds of each segment that the union of `spans` covers."
     out, reached = np.zeros(len(borders) - 1), -np.inf
@@ -97,7 +97,7 @@ def covered(
 def reached(
     self:Grid,
     spans,           # of (start, end) in seconds: where a stream lies
-    duration=None,   # of the clip, for equal parts
+    duration:float|None=None,  # of the clip, for equal parts
 ) -> np.ndarray:     # [T] bool
     "Which segments a stream reaches; half of one is enough. By the published alignment a stream reaches all or none."
     if self.alignment == "published" or not len(spans): return np.full(self.n_segments, len(spans) > 0)
@@ -109,7 +109,7 @@ Grid.reached = reached
 # %% ../nbs/api/03_grid.ipynb #bca2cc94
 def gaps_in_words(
     spans,      # of (start, end) in seconds
-    has,        # [T] bool, see `Grid.reached`
+    has:np.ndarray,  # [T] bool, see `Grid.reached`
     what:str,   # "sound" or "picture"
 ) -> str:
     "Which segments a stream does not reach and why, in words; empty where it reaches all."
@@ -159,7 +159,7 @@ def check_grids(
 
 # %% ../nbs/api/03_grid.ipynb #05839a8c
 def dump_indices(
-    times,           # time of every source picture in seconds, ascending
+    times:np.ndarray,  # time of every source picture in seconds, ascending
     fps:float,       # pictures a second of the source, for how long the last one stays
     duration:float,  # seconds that the dump covers
     rate:float=8,    # pictures a second of the dump
@@ -178,7 +178,7 @@ def dump_indices(
 
 # %% ../nbs/api/03_grid.ipynb #9f7b6403
 def unrepeated(
-    times,           # time of every source picture in seconds, ascending
+    times:np.ndarray,  # time of every source picture in seconds, ascending
     fps:float,       # pictures a second of the source
     duration:float,  # seconds that the dump covers
 ) -> np.ndarray:
@@ -193,7 +193,7 @@ def unrepeated(
 
 # %% ../nbs/api/03_grid.ipynb #041294a5
 def sample_indices(
-    times,                      # time of every source picture in seconds, ascending
+    times:np.ndarray,           # time of every source picture in seconds, ascending
     n:int,                      # how many pictures are wanted
     fps:float,                  # pictures a second of the source
     duration:float,             # seconds over which they are spread
@@ -229,8 +229,8 @@ def labelled_seconds(
     ids,                   # [N] clips
     durations,             # [N] seconds that the clips last
     n_segments:int,        # T
-    segment_seconds=None,  # length of a segment, where the data set says it
-    window=None,           # seconds of a window, where the clips are windows of recordings
+    segment_seconds:float|None=None,  # length of a segment, where the data set says it
+    window:float|None=None,  # seconds of a window, where the clips are windows of recordings
 ) -> np.ndarray:           # [N]
     "Seconds that the segments of each clip cover together."
     durations = np.array(durations, float)

@@ -102,7 +102,7 @@ def prepare_demo(
             val, (weak, truth) = scored["val"], lists["val"]
             thresholds = h.tune(val, truth.select(val.ids), weak.select(val.ids), "demo validation")
         labels = concat(*(h.elaborate(x, lists[s][0].select(x.ids), thresholds) for s, x in scored.items()))
-        keep_labels(labels, f"{place}-harvested", root, dict(thresholds=thresholds.provenance, store=store.fingerprint))
+        keep_labels(labels, f"{place}-harvested", root, dict(thresholds=thresholds.provenance, store=store.fingerprint, home=place))
     return thresholds
 
 # %% ../../nbs/api/training/07_recipes.ipynb #fdef31e3

@@ -43,6 +43,7 @@ class Clips:
     splits:dict = field(default_factory=dict, repr=False)   # clip id -> split
     split:str = ""                # what these clips are called
     name:str = ""                 # of the data set
+    home:str = ""                 # under which its labels and marks are kept: the name, and the size of a set that comes in sizes
     store:object = field(default=None, repr=False)          # the feature store that the scores come from
     made:dict = field(default_factory=dict, repr=False)     # where the harvested labels come from, as it is written beside them
     runs:tuple = ()               # which labelings are predictions of runs
@@ -56,6 +57,7 @@ class Clips:
         self.ids, self.vocab, self.known = tuple(some.ids), some.vocab, {}
         self.place = {c: n for n, c in enumerate(self.ids)}
         if self.truth not in self.labelings: self.truth = None
+        self.home = self.home or self.name
         if self.weak is not None and self.weak.ids != self.ids: self.weak = self.weak.select(self.ids)
         given, self.labelings = self.labelings, {}
         for name in given: self.add(name, given[name], self.partial)
