@@ -83,6 +83,20 @@ def test_events_may_hold_quotes_dots_slashes_and_any_letter(home):
     for e in EVENTS: assert all(len(c) > len(e) for c in made_captions(e))
 
 
+@pytest.mark.parametrize("asked", [dict(window=0.), dict(window=float("nan")), dict(window=-3.), dict(window=1e9), dict(segment_seconds=float("nan")), dict(segment_seconds=0), dict(n_segments=0),
+                                   dict(n_segments=5, segment_seconds=2.), dict(n_segments=5, window=10.), dict(segment_seconds=3., window=10.)])
+def test_lengths_that_no_data_set_has_are_refused_and_nothing_is_written(home, asked):
+    with pytest.raises(ParameterError, match="expected|say one of them|cannot be cut"): new_dataset("kitchen", home/"clips", events=["Dog"], **asked)
+    assert list((home/"ws/data").iterdir()) == []
+
+
+@pytest.mark.parametrize("event", ["x"*100_000, "a\x7fb"])
+def test_an_event_that_no_list_can_hold_leaves_no_half_of_a_data_set(home, event):
+    with pytest.raises(ParameterError, match="1 to 200 letters"): new_dataset("kitchen", home/"clips", table(home, f"filename,labels\nkitchen_camera_001,{event}\n"))
+    with pytest.raises(ParameterError, match="1 to 200 letters"): new_dataset("kitchen", home/"clips", events=[event])
+    assert list((home/"ws/data").iterdir()) == []
+
+
 def test_new_refuses_to_write_over_what_is_there_and_over_a_known_name(home):
     new_dataset("kitchen", home/"clips", None, "Dog")
     before = (home/"ws/data/kitchen/dataset.toml").read_bytes()

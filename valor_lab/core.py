@@ -67,10 +67,14 @@ _UNWRITABLE = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 def check_writable(
     words,          # ids, or what else stands in a cell
     where,          # the file that shall hold them, or that they came from, for the message
+    bare=False,     # True: a list whose readers take the space around a word away
 ):
     "Raise `ParameterError` for the first of the words that no list can hold: with a tab, a line end, half a character."
+    words = list(words)
     if odd := next((w for w in words if _UNWRITABLE.search(w)), None):
         raise ParameterError(f"{where} cannot hold {odd!r}: a tab, a line end or another character that no list can hold is in it")
+    if odd := next((w for w in words if bare and w != w.strip()), None):
+        raise ParameterError(f"{where} cannot hold {odd!r}: it would come back without the space around it")
 
 # %% ../nbs/api/00_core.ipynb #f5c58c60
 WORKSPACE_FILE = "valor.toml"   # the file that makes a folder a workspace

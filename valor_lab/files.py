@@ -86,8 +86,8 @@ def read_json(
 # %% ../nbs/api/01_files.ipynb #dfb30dff
 def parse_toml(text:str, path:str|Path, keys=()) -> dict:
     "What a TOML text says; `path` is for the message."
-    bare = re.sub(r'"(?:[^"\\\n]|\\.)*"', "x", text)
-    if re.search(r"(?:[\w-]+[ \t]*\.[ \t]*){32}|(?:[\[{][\s=\w,]{0,40}){64}|0[xob][\da-fA-F_]{64}", bare):
+    bare = re.sub(r'"(?:[^"\\\n]++|\\.)*+"?', lambda m: "x" if m[0][1:].endswith('"') else m[0], text)
+    if re.search(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){32}|(?:[\[{][\s=\w,]{0,40}){64}|0[xob][\da-fA-F_]{64}", bare):
         raise ParameterError(f"{Path(path).name}: not a TOML file that can be read: nested too deeply, or an endless number")
     try: found = tomllib.loads(text)
     except (ValueError, RecursionError, MemoryError, TypeError, AttributeError, KeyError, IndexError) as e:

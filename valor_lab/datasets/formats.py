@@ -266,7 +266,7 @@ def _read_vtt(path, events=()):
         if len(times) != 2 or not all(times): raise ParameterError(f"{name}: {lines[k]!r:.80} is no line of two times")
         on, off = (_unstamp(x[0], name) for x in times)
         for line in lines[k + 1:]:
-            m, event = untagged(html.unescape(re.sub(r"<[^>]*>", "", line)), events)
+            m, event = untagged(html.unescape(re.sub(r"<[^<>]*>", "", line)), events)
             if event: out.append((Path(path).stem, event, m, on, off))
     return event_rows(out)
 

@@ -69,7 +69,7 @@ def plain_words(text:str) -> str:
     text = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFC", text)).strip()
     return text.casefold()
 
-_BRACKETS = r"[\[(](.*?)[\])]"
+_BRACKETS = r"[\[(](.{0,200}?)[\])]"
 # seconds in a unit of time, by each of its usual names
 UNITS = {word: x for x, words in ((.001, "ms msec milliseconds millisekunden"), (1., "s sec secs second seconds sek sekunde sekunden"),
                                   (60., "min mins minute minutes minuten"), (3600., "h hour hours stunden")) for word in words.split()}

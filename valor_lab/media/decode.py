@@ -181,7 +181,7 @@ class _Sound:
         return x if rate == self.rate or not len(x) else soxr.resample(x, self.rate, rate)
 
 # %% ../../nbs/api/media/02_decode.ipynb #9b4f8912
-@dataclass
+@dataclass(eq=False)
 class Clip:
     "What one decoding of a file gave."
     frames: np.ndarray|None = None             # uint8[n,H,W,3], upright RGB

@@ -54,7 +54,7 @@ class Stamps:
         return len(self.shifts) - 1
 
 # %% ../../nbs/api/media/01_packets.ipynb #c9d4d730
-@dataclass
+@dataclass(eq=False)
 class Reel:
     "The packets of a clip, or of some seconds of it, on the clip's axis."
     zero:float = 0.                          # seconds of the file's clock at which the axis begins
