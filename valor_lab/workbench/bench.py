@@ -158,7 +158,8 @@ def annotated(clips:Clips, folder="data/marks") -> tuple:
     for p in visible(resolve(folder), "*.json"):
         try: d = read_json(p, ("set", "marks"))
         except ParameterError: continue
-        if d["set"] == clips.home: done |= {c for c, m in d["marks"].items() if isinstance(m, dict) and m.get("state") == "done"}
+        if d["set"] != (clips.home or clips.name): continue
+        done |= {c for c, m in d["marks"].items() if isinstance(m, dict) and m.get("state") == "done"}
     known = {} if clips.scores is None else set(clips.scores.ids)
     best = max(clips.corrected, key=lambda n: sum(c in done and clips.knows(n, c) for c in clips.ids), default="")
     ids = [c for c in clips.ids if best and c in done and c in known and clips.knows(best, c)]
@@ -183,7 +184,7 @@ def begin_tuning(
     made = _making(clips, weak, scores) if clips.harvested in clips.labelings and whole(clips.harvested) else None
     split = f"{clips.split}: {len(done)} clips marked done in “{base}”, which are truth here" if done else clips.split
     out = Tuning(scores, truth, weak, made, split, predicted, gate, bags=_bags(clips, weak))
-    out.home = clips.home
+    out.home = clips.home or clips.name
     out.begun = made.provenance["method"] if made else "the vocabulary's own thresholds"
     if preset: out.load(preset)
     return out

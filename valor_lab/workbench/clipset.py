@@ -57,7 +57,6 @@ class Clips:
         self.ids, self.vocab, self.known = tuple(some.ids), some.vocab, {}
         self.place = {c: n for n, c in enumerate(self.ids)}
         if self.truth not in self.labelings: self.truth = None
-        self.home = self.home or self.name
         if self.weak is not None and self.weak.ids != self.ids: self.weak = self.weak.select(self.ids)
         given, self.labelings = self.labelings, {}
         for name in given: self.add(name, given[name], self.partial)

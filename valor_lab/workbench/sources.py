@@ -134,7 +134,8 @@ def load_clips(
     scores = _scores(store, weak, [s for *_, s in parts.values() if s is not None])
     folders = (where, *([own.media] if own else []))
     clips = Clips({}, weak, None, files, scores, findings=found, failures=_failed(store, weak.ids), folders=folders, partial=True,
-                  splits=place if len(splits) > 1 else {}, split=split.strip(), name=name, store=store)
+                  splits=place if len(splits) > 1 else {}, split=split.strip(), name=name, store=store,
+                  home=training.place(name, size))
     if own is not None and not own.weak: clips.weak = None                    # nobody has said which events the clips have
     _gather(clips, parts, root, size, runs_folder, weak)
     clips.complaints = (*plugged, *clips.complaints)
