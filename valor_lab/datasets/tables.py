@@ -129,6 +129,7 @@ def seconds_of(
 ) -> float:
     "A cell as seconds; NaN if it is empty. `ValueError` for what is no time."
     if not cell.strip(): return math.nan
+    if len(cell.strip()) > 400: raise ValueError(f"{cell!r:.80} is no time")
     number, word = re.fullmatch(r"(?s)(.*?)\s*([a-z]*)", cell.strip().lower()).groups()
     parts, plain = number.split(":"), r"(\d*[.,]?\d+|\d+[.,])"
     last = plain if len(parts) > 1 else plain + r"(e[+-]?\d+)?"
