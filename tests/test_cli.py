@@ -80,6 +80,7 @@ def test_a_folder_without_a_recording_is_said_at_once(home, words, capsys):
     (["init", "file/x"], "is a file; name a folder"), (["cut", "file", "--out", "c", "--window", "inf"], "found inf s"),
     (["cut", "file", "--out", "file"], "is a file; name a folder"),
     (["fetch", "llp-annotations", "--url", "here"], "begins with http"), (["fetch", "llp-annotations", "--root", "file"], "is a file; name the data folder"),
+    (["parse", "file", "--run", "none", "--window", "0"], "longer than 0 s and end somewhere"),
     (["runs", "runs", "--split", "tset"], "split='tset' is not known"), (["app", "demo", "--dataset", "llp", "--no-browser"], "name one data set"),
     (["labels", "import", "file", "--as", "a", "--set", "demo", "--kind", "none"], "--kind='none' is not known")])
 def test_a_wrong_place_or_number_is_said_as_it_is(home, words, why, capsys):

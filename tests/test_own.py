@@ -662,3 +662,11 @@ def test_a_set_that_is_called_as_another_in_one_of_its_sizes_is_refused_by_its_f
         (home/"ws/data"/n/"dataset.toml").write_text(TOML + more)
     assert known("k") == "k"
     with pytest.raises(ParameterError, match="k-small/dataset.toml.*'k' in size 'small'"): known("k-small")
+
+
+def test_a_task_that_nobody_knows_is_named_with_the_file(home):
+    from valor_lab.training import preset, for_dataset
+    new_dataset("kitchen", home/"clips", None, "Dog")
+    file = home/"ws/data/kitchen/dataset.toml"
+    file.write_text(file.read_text().replace('"avvp"', '"avvpp"'))
+    with pytest.raises(ParameterError, match="kitchen/dataset.toml.*'avvpp'"): for_dataset(preset("valor"), "kitchen")

@@ -82,6 +82,8 @@ def test_messages_of_a_broken_page_do_no_harm(tmp_path):
     for m in (dict(event="Unicorn", modality="audio"), dict(event="Dog", modality="smell"), dict(event="Dog", modality="audio", **{"from": -4, "to": 99})):
         player._asked(player, {"do": "paint", "from": 0, "to": 1, "value": True, **m}, [])
         assert player.correction["message"] and not player.overlay.edits
+    player._asked(player, {"do": "paint", "clip": ["x"], "event": "Unicorn", "modality": "audio", "from": 0, "to": 1, "value": True}, [])
+    assert not player.overlay.edits
     with pytest.raises(ParameterError): player.correct("nothing", "mine")
     with pytest.raises(ParameterError): player.correct("truth", "harvested")       # a labeling's own name
 

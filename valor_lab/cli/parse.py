@@ -29,7 +29,9 @@ def valor_parse(
 ):
     "Say what is heard and seen in files that nobody labelled."
     from valor_lab.datasets import label_origin, list_labels, save_labels
+    from valor_lab.grid import check_window
     from valor_lab.media import find_clips
+    if window is not None: check_window(window, hop)
     from valor_lab.training import open_run, parse_clips, write_parsed
     named, folder = file_arguments(videos, listed), Path(run) if Path(run).is_dir() else resolve("runs")/run
     name = safe_name(re.sub(r"[^\w.+-]+", "-", out.name, flags=re.ASCII) or "parsed", "labels")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from .. import datasets, training
-from ..core import one_of, resolve
+from ..core import one_of, plugin_complaints, resolve
 from ..labels import Marks
 from .jobs import list_jobs
 from .page import static
@@ -81,7 +81,8 @@ def home_facts(dataset:str="demo", size:str="small", root="data", runs="runs") -
     here = attempt(f"data set {dataset}", lambda: what_is_here(dataset, size, root), said) or []
     clips = attempt(f"data set {dataset}", lambda: load_clips(dataset, "all", size, root, runs), said)
     title = training.place(dataset, size)
-    if clips is None: return Facts(title, "nothing to look at yet", dict.fromkeys(PAGE_WORDS, ""), here, said)
+    if clips is None:
+        return Facts(title, "nothing to look at yet", dict.fromkeys(PAGE_WORDS, ""), here, [*said, *plugin_complaints()])
     changed = _changed(clips, dataset, size, root)
     truth = int(clips.knows(clips.truth).sum()) if clips.truth else 0
     line = [several(len(clips), "clip"), several(len(clips.vocab), "event"), f"truth for {truth:,}"]

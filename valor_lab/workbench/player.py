@@ -208,7 +208,8 @@ Player.playlist = property(lambda self: self.walk, _follow, doc="The clips that 
 def _asked(self, widget, message, buffers):
     "Answer one message from the browser."
     ask, do = message.get("ask"), message.get("do")
-    seen = clip if (clip := message.get("clip")) in self.clips.place else self.id    # the clip that the hand saw, not what was opened since
+    seen = str(message.get("clip"))                                                  # the clip that the hand saw, not what was opened since
+    if seen not in self.clips.place: seen = self.id
     if ask == "media": send_media(self, message["clip"], bool(message.get("again")))
     elif ask in ("pictures", "spectrogram"): self.hands.submit(send_pictures, self, message["clip"], ask)
     elif do == "step": self.step(int(message["by"]))
