@@ -208,3 +208,9 @@ def test_a_long_run_of_letters_takes_no_longer_than_many_lines(tmp_path, text):
 def test_a_cell_without_end_is_no_time_and_takes_no_time(cell):
     from valor_lab.datasets.tables import seconds_of
     with pytest.raises(ValueError, match="is no time"): seconds_of(cell)
+
+
+def test_a_list_in_a_cell_that_never_closes_a_quotation_takes_no_time():
+    from valor_lab.datasets.tables import _unlisted
+    assert _unlisted("['Dog', 'Rain']") == "Dog\nRain"
+    assert _unlisted(odd := "['" + "\\'"*100_000 + "]") == odd
