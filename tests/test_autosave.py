@@ -75,6 +75,53 @@ def test_strokes_of_other_clips_or_of_an_older_state_are_not_brought_back(home):
     assert "not here any more" in player.correction["message"]
 
 
+def test_what_a_hand_did_belongs_to_the_clip_and_the_corrections_it_saw(home):
+    """Messages come late: by then Python may have opened another clip, or other corrections, which the page did not draw yet."""
+    marks = Marks("set", "Ada")
+    bench = BrowseBench(clips(), marks=marks)
+    player = bench.player
+    stroke = lambda at, **more: player._asked(player, {"do": "paint", "event": "Dog", "modality": "audio", "from": at, "to": at + 1, "value": True, **more}, [])
+    player.correct("harvested", "mine", "Ada")
+    mine = player.overlay
+    player.show("b")
+    stroke(2, clip="a")
+    assert [e["clip"] for e in mine.edits] == ["a"] and player.id == "b" and player.correction["message"] == "1 stroke, not saved; the last one is in a"
+    player.correct("harvested", "second", "Ada")
+    stroke(4, clip="a", name="mine")
+    assert [e["start"] for e in mine.edits] == [2, 4] and not player.overlay.edits and left_strokes()[0]["strokes"] == 2
+    assert player.clips.labelings["mine"].audio[0, 4, 0] and "mine: 2 strokes" in player.correction["message"]
+    player._asked(player, dict(do="strike", number=1, at=6, value=True, clip="a"), [])
+    assert [e["clip"] for e in player.overlay.edits] == ["a"]
+    stroke(5, clip="nobody")                                                  # not one of these clips: the one in view
+    assert player.overlay.edits[-1]["clip"] == "b"
+    for _ in range(3): player._asked(player, dict(do="done_next", clip="a"), [])      # a key held down marks one clip, not three
+    assert player.id == "b" and marks.done() == ["a"]
+    player._asked(player, dict(do="note", text="of a", clip="a"), []), player._asked(player, dict(do="mark", state="doubtful", clip="c"), [])
+    assert marks.all()["a"]["note"] == "of a" and marks.all()["a"]["state"] == "done" and marks.all()["c"]["state"] == "doubtful" and "b" not in marks.all()
+
+
+def test_a_full_disk_and_a_damaged_file_of_marks_are_said_and_lose_nothing(home, monkeypatch):
+    marks = Marks("set", "Ada")
+    bench = BrowseBench(clips(), marks=marks)
+    player = bench.player
+    player.correct("harvested", "mine", "Ada")
+    def full(*args): raise OSError(28, "No space left on device")
+    monkeypatch.setattr("valor_lab.workbench.player.keep_strokes", full)
+    paint(player, 2, 4)
+    assert player.correction["unsaved"] and "1 stroke, not saved; they are not on the disk (No space left" in player.correction["message"]
+    lane = next(lane for lane in player.lanes if lane.get("editable") and lane["event"] == "Dog" and lane["modality"] == "audio")
+    assert set(lane["cells"][2:4]) == {"o"}                                  # the stroke is there to be seen, and to be saved
+    monkeypatch.setattr(Marks, "set", full)
+    player._asked(player, dict(do="done_next", clip="a"), []), player._asked(player, dict(do="note", text="x", clip="a"), [])
+    assert player.id == "a" and "not marked: " in player.done["words"] and "No space" in player.done["words"] and player.done["state"] == ""
+    monkeypatch.undo(), monkeypatch.setenv("VALOR_ROOT", str(home))
+    marks.path.parent.mkdir(exist_ok=True), marks.path.write_text("{")
+    player._asked(player, dict(do="done_next", clip="a"), []), player.show("b")
+    assert player.id == "b" and marks.path.name in player.done["words"] and marks.path.read_text() == "{"
+    again = BrowseBench(clips(), marks=marks)                                # and it stops no page
+    assert marks.path.name in again.table.note and again.player.id and again.table.count == 4
+
+
 def test_the_first_correction_of_clips_with_one_labeling_can_be_marked_done(home):
     bench = BrowseBench(clips(), marks=Marks("set", "Ada"))
     bench.player.correct("harvested", "mine", "Ada")

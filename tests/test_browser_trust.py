@@ -92,6 +92,24 @@ def test_columns_that_do_not_fit_are_scrolled_to_and_a_mark_says_so(chromium, wi
         page.wait_for_selector('.vl-table[data-left="0"]')                # by keys, too
 
 
+def test_no_number_is_seen_in_part(chromium):
+    """A number that is cut off is another number: 3 of 33.3. Columns are as wide as theirs, and one that is half out of view is blank."""
+    names = [f"c{k}" for k in range(9)]
+    frame = pd.DataFrame({n: np.array([33.3, -1234567.8]) * (k + 1) for k, n in enumerate(names)}, index=["a", "b"])
+    with bare(chromium, Table(frame, [Column(n) for n in names], title="Wide"), width=900) as page:
+        page.wait_for_selector(".vl-line")
+        cut = """() => [...document.querySelectorAll('.vl-cell')].filter(e => getComputedStyle(e).opacity === '1' && e.scrollWidth > e.clientWidth).map(e => e.textContent)"""
+        seen = """() => { const list = document.querySelector('.vl-scroll'), end = list.getBoundingClientRect().left + list.clientWidth,
+            fixed = document.querySelector('.vl-headings .vl-main').getBoundingClientRect().right;
+          return [...document.querySelectorAll('.vl-cell')].filter(e => getComputedStyle(e).opacity === '1').map(e => [e.textContent, e.getBoundingClientRect()])
+            .filter(([t, b]) => b.right > fixed && b.left < end && (b.left < fixed - 2 || b.right > end + 2)).map(([t]) => t) }"""
+        for left in (0, 37, 71, 140, 1e6):
+            page.evaluate("x => { document.querySelector('.vl-scroll').scrollLeft = x }", left)
+            settled(page), settled(page)
+            assert page.evaluate(cut) == [] and page.evaluate(seen) == [], left
+        assert page.locator(".vl-cell:not(.vl-half)").count() > 4
+
+
 # ---- 2: nothing is stale
 
 def test_without_a_chosen_labeling_the_tables_are_empty_and_say_so(chromium):
@@ -230,6 +248,100 @@ def test_opening_another_name_keeps_the_strokes_that_wait_and_the_browser_asks_b
         page.click(".vl-editor .vl-save")
         says(page, "saved as first.json")
         assert not page.evaluate(asked)
+
+
+def grasp(page, segment, number=0):
+    "Press the hand down on a segment of a lane that can be painted; where that is."
+    lane = page.locator(".vl-edit").nth(number)
+    lane.scroll_into_view_if_needed()
+    b, n = lane.bounding_box(), len(lane.get_attribute("data-cells"))
+    at = lambda s: (b["x"] + b["width"] * (s + .5) / n, b["y"] + b["height"] / 2)
+    page.mouse.move(*at(segment)), page.mouse.down()
+    return at
+
+
+strokes = lambda player: [(e["clip"], e["start"], e["end"]) for e in player.overlay.edits]
+
+
+def test_a_stroke_is_not_lost_and_not_moved_by_what_comes_while_it_is_drawn(chromium, home):
+    player = fresh(home)
+    with bare(chromium, player) as page:
+        page.click(".vl-edit-button"), opens(page, "mine")
+        page.wait_for_selector(".vl-edit")
+        at = grasp(page, 2)
+        player.show_event(player.others[0]) if player.others else player.show_event("Event_0")
+        player.lanes = [{**lane, "late": True} for lane in player.lanes]      # other lanes arrive: an answer to the stroke before
+        page.wait_for_timeout(80)
+        page.mouse.move(*at(4)), page.mouse.up()
+        says(page, "1 stroke")
+        assert strokes(player) == [("clip000", 2, 5)] and page.locator(".vl-draft").count() == 0
+        at = grasp(page, 7)
+        page.mouse.move(*at(8))
+        player.show("clip001")                                               # asked for before, answered under the hand
+        page.wait_for_function("() => document.querySelector('.vl-player h3').textContent === 'clip001'")
+        says(page, "the last one is in clip000")
+        page.mouse.up()
+        assert strokes(player) == [("clip000", 2, 5), ("clip000", 7, 9)] and page.locator(".vl-draft").count() == 0
+        lanes = page.evaluate("() => [...document.querySelectorAll('.vl-edit')].map(e => e.dataset.cells)")
+        assert lanes == [lane["cells"] for lane in player.lanes if lane.get("editable")]
+        grasp(page, 3)
+        page.evaluate("() => document.querySelector('.vl-edit').dispatchEvent(new PointerEvent('pointercancel', { pointerId: 1, bubbles: true }))")
+        page.mouse.up()                                                      # taken away by the browser, as for scrolling on a phone
+        settled(page)
+        assert len(strokes(player)) == 2 and page.locator(".vl-draft").count() == 0
+
+
+def test_a_press_on_what_is_drawn_anew_before_it_is_let_go_still_counts(chromium, home):
+    bench = BrowseBench(labelings())
+    held = "() => window.pressed && !window.pressed.isConnected"
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-line")
+        press = lambda selector, k=0: (page.evaluate("([s, k]) => { window.pressed = document.querySelectorAll(s)[k] }", [selector, k]),
+                                       page.locator(selector).nth(k).hover(), page.mouse.down())
+        clip = page.locator(".vl-line").nth(3).get_attribute("data-id")
+        press(".vl-line", 3)
+        bench.table.sort = [bench.table.sort[0], not bench.table.sort[1]]     # the list changes under the hand: another clip lies there now
+        bench.table.sort = ["", False]
+        page.wait_for_function(held), page.wait_for_function("c => ![...document.querySelectorAll('.vl-line')].some(e => e.dataset.id === c)", arg=clip)
+        page.mouse.up()
+        page.wait_for_function("c => document.querySelector('.vl-player h3').textContent === c", arg=clip)
+        opened = bench.player.id
+        press(".vl-line", 5), page.mouse.move(5, 5)                           # let go elsewhere: nothing was meant
+        bench.table.replace(bench.table.frame)
+        page.wait_for_function(held), page.mouse.up(), settled(page)
+        assert bench.player.id == opened == clip
+        name = page.locator(".vl-choices button").nth(1).get_attribute("data-name")
+        press(f".vl-choices button[data-name='{name}']")
+        bench.player.choices = [[*c] for c in bench.player.choices[::-1]]
+        page.wait_for_function(held), page.mouse.up()
+        page.wait_for_function("n => document.querySelector(`.vl-choices [data-name='${n}']`).getAttribute('aria-pressed') === 'false'", arg=name)
+        page.locator(f".vl-choices button[data-name='{name}']").click()       # and an ordinary press counts once
+        page.wait_for_function("n => document.querySelector(`.vl-choices [data-name='${n}']`).getAttribute('aria-pressed') === 'true'", arg=name)
+
+
+def test_a_note_that_was_typed_stays_with_its_clip_and_a_held_key_marks_one_clip(chromium, home):
+    from valor_lab.labels import Marks
+    marks = Marks("set", "Ada", home/"marks")
+    bench = BrowseBench(labelings(), marks=marks)
+    first, second = bench.table.view.index[:2]
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-line")
+        page.focus(".vl-clip-note"), page.keyboard.type("hard to hear")       # typed, not entered
+        bench.player.show(second)
+        page.wait_for_function("c => document.querySelector('.vl-player h3').textContent === c", arg=second)
+        page.wait_for_function("() => document.querySelector('.vl-clip-note').value === ''")
+        page.wait_for_function("() => document.querySelectorAll('.vl-table [data-filter=marks]').length > 0")
+        assert {c: m["note"] for c, m in marks.all().items()} == {first: "hard to hear"}
+        page.focus(".vl-player")
+        page.evaluate("() => { for (let i = 0; i < 3; i++) document.querySelector('.vl-player').dispatchEvent(new KeyboardEvent('keydown', { key: 'd', bubbles: true })) }")
+        page.wait_for_function("c => document.querySelector('.vl-player h3').textContent !== c", arg=second)
+        assert marks.done() == [second]
+
+
+def test_the_clip_that_is_open_is_marked_in_the_list_from_the_start(chromium):
+    with bare(chromium, BrowseBench(labelings())) as page:
+        page.wait_for_selector(".vl-line")
+        assert page.locator(".vl-line[aria-selected=true]").get_attribute("data-id") == page.inner_text(".vl-player h3")
 
 
 def test_a_caption_scored_again_keeps_undo_and_what_was_saved(chromium, home):

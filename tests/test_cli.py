@@ -50,6 +50,43 @@ def test_a_wrong_argument_is_one_line_and_status_2(home, words, capsys):
     said = [line for line in lines(capsys) if line.startswith(f"valor {words[0]}: ")]
     assert len(said) == 1 and "Traceback" not in said[0]
 
+@pytest.mark.parametrize("words, why", [
+    (["--device", "tpu"], "device='tpu' is not known"), (["--device", "cuda:x"], "choose 'cpu' or 'auto'"), (["--batch", "0"], "at least 1, found 0"),
+    (["--workers", "-2"], "workers must be at least 0, found -2"), (["--n-segments", "0"], "at least 1"), (["--features", "ears"], "features='ears' is not known"),
+    (["--segment-seconds", "0"], "segment_seconds must be positive"), (["--alignment", "left"], "alignment='left' is not known"), (["--window", "inf"], "end somewhere, found inf s"),
+    (["--window", "10", "--hop", "0"], "hop must lie between 0 and the window"), (["--hop", "5"], "hop=5 without a window")])
+def test_a_harvest_refuses_what_cannot_be_meant_before_it_asks_for_weights(home, monkeypatch, words, why, capsys):
+    import valor_lab.cli.harvest as room
+    monkeypatch.setattr(room, "choose_teachers", lambda *a: pytest.fail("the teachers were asked for"))
+    (home/"x.mp4").touch()
+    assert main(["harvest", "x.mp4", "--out", "s", *words]) == 2
+    assert why in lines(capsys)[-1] and not (home/"s").exists()
+
+def test_a_harvest_of_a_data_set_refuses_what_the_file_of_the_set_says(home, monkeypatch, capsys):
+    import valor_lab.cli.harvest as room
+    monkeypatch.setattr(room, "choose_teachers", lambda *a: pytest.fail("the teachers were asked for"))
+    (home/"data/mine").mkdir(parents=True)
+    (home/"data/mine/dataset.toml").write_text('task = "avvp"\nsegment_seconds = 1.0\nmedia = "videos"\n[events.Dog]\n[splits]\ntrain = "weak.csv"\n')
+    assert main(["harvest", "mine", "--window", "5", "--n-segments", "4"]) == 2
+    assert "--n-segments, --window with the data set mine" in lines(capsys)[-1]
+
+@pytest.mark.parametrize("words", [["harvest", "--out", "s", "--demo"], ["cut", "--out", "s"]])
+def test_a_folder_without_a_recording_is_said_at_once(home, words, capsys):
+    (home/"empty").mkdir()
+    assert main([words[0], "empty", *words[1:]]) == 2 and lines(capsys)[-1] == f"valor {words[0]}: no recording lies in {home/'empty'}"
+    assert not (home/"s").exists()
+
+@pytest.mark.parametrize("words, why", [
+    (["init", "file/x"], "is a file; name a folder"), (["cut", "file", "--out", "c", "--window", "inf"], "found inf s"),
+    (["cut", "file", "--out", "file"], "is a file; name a folder"),
+    (["fetch", "llp-annotations", "--url", "here"], "begins with http"), (["fetch", "llp-annotations", "--root", "file"], "is a file; name the data folder"),
+    (["parse", "file", "--run", "none", "--window", "0"], "longer than 0 s and end somewhere"),
+    (["runs", "runs", "--split", "tset"], "split='tset' is not known"), (["app", "demo", "--dataset", "llp", "--no-browser"], "name one data set"),
+    (["labels", "import", "file", "--as", "a", "--set", "demo", "--kind", "none"], "--kind='none' is not known")])
+def test_a_wrong_place_or_number_is_said_as_it_is(home, words, why, capsys):
+    (home/"file").touch(), (home/"empty").mkdir()
+    assert main(words) == 2 and why in lines(capsys)[-1]
+
 @pytest.mark.parametrize("words", [["nothing"], ["parse", "x.mp4"], ["harvest", "--batch", "two", "--out", "s"]])
 def test_a_command_that_is_not_there_or_called_wrongly_ends_with_2(words, capsys):
     assert main(words) == 2 and "Traceback" not in capsys.readouterr().err
@@ -230,3 +267,25 @@ def test_runs_are_listed_one_row_a_method_with_deviation_and_interval(home, caps
     out = capsys.readouterr().out
     assert "event/type is" in out and "above" in out and "one seed: not judged" in out and out.count("[") >= 5
     assert "segment/audio" in (home/"t.csv").read_text() and main(["runs", "--against", "nobody"]) == 2
+
+def test_a_training_names_the_runs_that_it_asked_for_and_no_others(home, monkeypatch, capsys):
+    papermill = pytest.importorskip("papermill")
+    (home/"runs/valor-demo-tiny-s0-000000").mkdir(parents=True)
+    asked = lambda *a, **k: Path(os.environ["VALOR_RUNS_FILE"]).write_text('["han-demo-tiny-s1-aaaaaa"]')
+    monkeypatch.setattr(papermill, "execute_notebook", asked)
+    monkeypatch.delenv("VALOR_RUNS_FILE", raising=False)
+    assert main(["train", "demo", "--size", "tiny", "--preset", "han", "--seeds", "1"]) == 0 and "VALOR_RUNS_FILE" not in os.environ
+    out, err = capsys.readouterr()
+    assert out.split() == ["runs/han-demo-tiny-s1-aaaaaa"] and err.splitlines()[-1] == "next: valor parse FILES --run han-demo-tiny-s1-aaaaaa, or valor app demo"
+
+def test_seeds_that_are_no_numbers_are_refused_before_a_notebook_starts(home, capsys):
+    assert main(["train", "demo", "--size", "tiny", "--preset", "han", "--seeds", "x"]) == 2
+    assert "seeds='x', expected whole numbers" in lines(capsys)[-1] and not (home/"reports").exists()
+
+def test_the_doctor_finds_nothing_wrong_with_a_run_of_no_epochs(home, capsys):
+    pytest.importorskip("torch")
+    from valor_lab.training import fit, override, preset, toy_set
+    small = override(preset("han"), dict(epochs=0, d_model=16, d_ff=16, n_heads=2, features="simple"))
+    fit(small, toy_set(8, 1), home/"runs/scored", None, toy_set(4, 2), device="cpu", progress=False)
+    main(["doctor"])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.split()[1] == "run:"] == ["ok"]

@@ -104,6 +104,30 @@ def test_impossible_detections_are_refused(row, error, message):
     with pytest.raises(error, match=message): detection_scores(frame([("a", "Jump", 1, 2, .5), row], SAID), actions([("a", "Jump", 0, 4)]))
 
 
+def test_videos_may_be_called_by_numbers():
+    truth = Actions([7, 8], [20., 20.], frame([(7, "Jump", 0, 4), (8, "Jump", 3, 5)], SPAN_COLUMNS), VOCAB)
+    assert detection_scores(frame([(8, "Jump", 3, 5, .9), ("7", "Jump", 0, 4, .8)], SAID), truth)["mAP@0.5"] == 100
+
+
+def test_a_time_in_words_is_refused_with_its_row():
+    said = pd.DataFrame([("a", "Jump", "soon", 4, .5)], columns=SAID)
+    with pytest.raises(ParameterError, match="1 rows with a time or score that is not a number.*soon"): match(said, actions([("a", "Jump", 0, 4)]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_moments_without_length_overlap_nothing_and_what_begins_after_the_video_is_no_proposal():
+    assert tiou(np.array([1., 1.]), np.array([1., 2.]), 1., 1.).tolist() == [0, 0] and tiou(0., 1., 1., 2.) == 0 and tiou(0, 2, 0, 2) == 1
+    assert nms([0, 0, 1], [0, 0, 2], [1, 2, 3], [0, 0, 0]).tolist() == [2, 1, 0]
+    x = np.zeros((12, 2)); x[2:4] = x[9:] = 1
+    got = proposals(x, [.9, .9], 1., 4.5)
+    assert got[["event", "start", "end"]].values.tolist() == [[0, 2, 4], [1, 2, 4]]
+
+
+@pytest.mark.parametrize("x,p", [(np.full((3, 2), np.nan), [.5, .5]), (np.ones((3, 2)), [np.nan, .5]), (np.ones((0, 2)), [.5, .5]), (np.ones((3, 2)), [.5])])
+def test_curves_that_are_none_are_refused(x, p):
+    with pytest.raises(ParameterError, match="activation"): proposals(x, p)
+
+
 def test_a_table_without_scores_is_refused():
     with pytest.raises(ParameterError, match="score"): match(frame([("a", "Jump", 0, 4)], SPAN_COLUMNS), actions([("a", "Jump", 0, 4)]))
 

@@ -194,3 +194,23 @@ def test_a_place_that_can_hold_no_file_is_refused_in_a_sentence(tmp_path, where)
     (tmp_path/"FILE").write_text("not a folder")
     with pytest.raises(ParameterError, match="cannot be written"): core.atomic_path(tmp_path/where).__enter__()
     with pytest.raises(ParameterError, match="cannot be written"): files.atomic_folder(tmp_path/where).__enter__()
+
+
+@pytest.mark.parametrize("text", ["x = 1\n" + "a"*200_000, "[" + "a-"*100_000 + "]\nx = 1", 'x = "' + '\\"'*100_000, "x = '" + '"'*100_000 + "'", "x = [" + "a."*100_000],
+                         ids=["name", "table", "quotes", "literal", "dots"])
+def test_a_long_run_of_letters_takes_no_longer_than_many_lines(tmp_path, text):
+    (tmp_path/"x.toml").write_text(text)                                         # it was minutes: whoever waits here has found the fault again
+    try: read_toml(tmp_path/"x.toml")
+    except ParameterError as e: assert len(str(e)) < 500
+
+
+@pytest.mark.parametrize("cell", ["a"*200_000, "1"*100_000 + "a"*100_000, " "*100_000 + "6" + "x"*100_000], ids=["letters", "number", "space"])
+def test_a_cell_without_end_is_no_time_and_takes_no_time(cell):
+    from valor_lab.datasets.tables import seconds_of
+    with pytest.raises(ValueError, match="is no time"): seconds_of(cell)
+
+
+def test_a_list_in_a_cell_that_never_closes_a_quotation_takes_no_time():
+    from valor_lab.datasets.tables import _unlisted
+    assert _unlisted("['Dog', 'Rain']") == "Dog\nRain"
+    assert _unlisted(odd := "['" + "\\'"*100_000 + "]") == odd

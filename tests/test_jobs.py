@@ -202,6 +202,40 @@ def test_what_a_page_does_not_offer_is_not_started(launcher):
     launcher._asked(None, CLICK | dict(labels="run:/etc"), None)
     assert "not among those" in launcher.message and launcher.jobs == []
 
+@pytest.mark.parametrize("wrong, why", [
+    (dict(seeds="12345678901"), "at most nine digits"), (dict(seeds="٣"), "whole numbers"), (dict(epochs=1e300), "at most 100,000"),
+    (dict(device="tpu"), "expected auto, cpu or cuda"), (dict(preset="han,han"), "'han' stands there twice"),
+    (dict(overrides="lr = 1e-3; lr = 1e-4"), "lr stands there twice"), (dict(overrides="seed = 5"), "a field of its own, seeds"),
+    (dict(overrides="epochs = 5"), "a field of its own, epochs"), (dict(overrides="preset = 'x'"), "a field of its own, preset"),
+    (dict(overrides="lr = 0"), "more than 0"), (dict(overrides="lr ="), "not a TOML file"), (dict(overrides="dropout = 1.5; lr = 1e-3"), "less than 1")])
+def test_what_would_be_ignored_or_could_not_work_is_refused_with_what_to_do(wrong, why):
+    from valor_lab.workbench.launcher import check_start
+    with pytest.raises(ValueError, match=why): check_start(dict(dataset="demo", size="tiny", data_root="data"), **{"preset": "han", **wrong})
+
+
+def test_two_overrides_stand_in_one_field_with_a_semicolon_between_them():
+    from valor_lab.workbench.launcher import check_start, override_lines
+    assert override_lines("lr = 3e-4; dropout = 0.2;") == "lr = 3e-4\n dropout = 0.2"
+    assert override_lines("a = 'x;y'; b = \"p;\\\"q\"  # c; d") == "a = 'x;y'\n b = \"p;\\\"q\"  # c; d"
+    assert override_lines(" ") == "" and override_lines("lr = 1") == "lr = 1"
+    assert check_start(dict(dataset="demo", size="tiny", data_root="data"), "han", overrides="lr = 3e-4; dropout = 0.2") == [0]
+
+
+def test_a_table_of_epochs_that_is_half_written_stops_no_page(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+    from valor_lab.training import Run
+    from valor_lab.workbench import launcher as l
+    folder = tmp_path/"runs/han-x-s0-000000"
+    folder.mkdir(parents=True)
+    (folder/"config.toml").write_text('preset = "han"\nepochs = 5\n'), (folder/"data.json").write_text("{}")
+    monkeypatch.setattr(l, "runs_of", lambda job, out: [Run(folder)])
+    for text, found in (("epoch,loss/total,seconds\n1,2.0,0.5\n2,", [(2, .5)]), ("epoch,seconds\n1,0.5\n,\n", [(1, .5)]), ("epoch,seconds\n1,x\n", [(1, None)]),
+                        ("epoch,seconds\nx,1\n", []), ("epoch\n", []), ("", []), ("\0\0", [])):
+        (folder/"metrics.csv").write_text(text)
+        assert [(r["epochs"], r["pace"]) for r in l.job_runs(SimpleNamespace(), tmp_path/"runs")] == found, text
+        l.job_curves(SimpleNamespace(), tmp_path/"runs")
+
+
 def test_while_a_start_is_checked_the_refusal_of_an_earlier_one_is_gone(launcher):
     seen = []
     launcher.observe(lambda c: seen.append(c["new"]), "message")

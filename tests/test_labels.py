@@ -246,3 +246,21 @@ def test_one_wrong_letter_in_an_id_is_named_at_any_size_and_strangers_are_no_mis
     said = found[found.kind == "clip not asked for"].groupby("clip").detail.first()
     assert {s: said[s] for s in meant} == {s: f"a misspelling of {i}?" if i else "" for s, i in meant.items()}
     assert (said[strangers] == "").all()
+
+
+@pytest.mark.parametrize("events", [[" a", "b"], ["a", " a"], ["a,b", "a", "b"], ["a,b", "c"]])
+def test_what_the_official_format_would_give_back_as_something_else_is_not_written(tmp_path, events):
+    from valor_lab.vocab import Vocab
+    n, words = len(events), ["x"]*len(events)
+    on = np.ones((2, 10, n), bool)
+    labels = SegmentLabels(["c", "d"], on, on, Vocab("v", events, words, words, [1.]*n, [1.]*n))
+    with pytest.raises(ParameterError, match="w.csv cannot hold .* it would come back"): labels.weak().to_csv(tmp_path/"w.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_id_with_space_around_it_is_not_written_where_it_would_come_back_without(tmp_path):
+    on = np.ones((2, 10, 25), bool)
+    labels = SegmentLabels([" c", "d"], on, on)
+    with pytest.raises(ParameterError, match="' c'"): labels.to_csv(tmp_path/"a.csv", tmp_path/"v.csv")
+    with pytest.raises(ParameterError, match="' c'"): labels.weak().to_csv(tmp_path/"w.csv")
+    assert not list(tmp_path.iterdir())

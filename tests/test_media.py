@@ -559,3 +559,9 @@ def test_a_file_whose_name_no_list_can_hold_is_named(tmp_path, name):
     from valor_lab.media import find_clips
     for n in (b"good.mp4", name): open(os.path.join(os.fsencode(tmp_path), n), "wb").close()
     with pytest.raises(ParameterError, match="a list of clips, and a store, cannot hold '.*': a tab, a line end or another"): find_clips(tmp_path)
+
+
+def test_two_readings_of_a_file_can_be_compared_and_copied(clip_file):
+    import copy, pickle
+    one, two = read_clip(clip_file, n=2), read_clip(clip_file, n=2)
+    assert one == one and one != two and (copy.deepcopy(one).frames == two.frames).all() and (pickle.loads(pickle.dumps(one)).audio == two.audio).all()

@@ -146,3 +146,46 @@ def test_the_loop_knows_no_method_and_asks_objectives_only_for_the_hooks_that_al
     assert {"before_batch", "loss", "start"} <= asked <= hooks, asked - hooks
     made_by_methods = {cls.__name__ for cls, _ in objectives.OBJECTIVES.values() if cls.__module__.split(".")[-1] != "objectives"}
     assert len(made_by_methods) >= 8 and not {n for n in (*made_by_methods, "removals", "bags") if n in source.replace("PRESETS", "")}
+
+
+def test_no_objective_hides_a_hook_behind_a_value_or_a_value_behind_a_hook():
+    "Hooks and attributes of `Objective` share one namespace: what the loop calls must be a function in every class, what it reads must not."
+    import ast, importlib, inspect, pkgutil
+    import valor_lab.methods
+    for m in pkgutil.iter_modules(valor_lab.methods.__path__): importlib.import_module(f"valor_lab.methods.{m.name}")
+    importlib.import_module("valor_lab.tasks.places")
+    base = {k: v for k, v in vars(objectives.Objective).items() if not k.startswith("_")}
+    hooks = {k for k, v in base.items() if inspect.isfunction(v)}
+    values = {*base} - hooks
+    assert {"loss", "start", "kept", "labels", "after_scores"} <= hooks and {"Config", "needs", "reads", "extra", "phases", "early"} == values
+    def below(cls): return {cls}.union(*map(below, cls.__subclasses__()))
+    known = {c for c in below(objectives.Objective) if c.__module__.startswith("valor_lab.")}
+    assert len(known) >= 15 and {c for c, _ in objectives.OBJECTIVES.values() if c.__module__.startswith("valor_lab.")} <= known
+    for cls in known:
+        own = vars(cls)
+        assert not [k for k in hooks & {*own} if not inspect.isfunction(own[k])], cls
+        assert not [k for k in values & {*own} if inspect.isfunction(own[k]) or isinstance(own[k], (staticmethod, classmethod))], cls
+        for k in hooks & {*own}:                                       # a hook takes what the loop gives
+            inspect.signature(own[k]).bind(*["x"]*len([p for p in inspect.signature(base[k]).parameters.values() if p.default is p.empty]))
+        stored = [n for n in ast.walk(ast.parse(inspect.getsource(cls))) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+        hidden = {n.attr for n in stored if ast.unparse(n.value) == "self"} & {*hooks, *values}
+        assert not hidden, (cls, hidden)
+
+
+def test_an_objective_whose_value_hides_a_hook_is_refused_when_it_is_registered():
+    class Hiding(objectives.Supervision): labels = ("audio", "visual")
+    with pytest.raises(ParameterError, match="Hiding.labels is .*a hook"): objectives.register_objective("hiding", Hiding)
+    assert "hiding" not in objectives.OBJECTIVES
+
+
+def test_a_method_has_one_year_in_the_registry_the_picture_and_the_published_rows():
+    import pandas as pd
+    from valor_lab.core import shipped
+    from valor_lab.models import PAPERS
+    printed = pd.read_csv(shipped("published_results.csv"))
+    of = lambda name: set(printed[printed.method.isin([name, f"{name} (online)"]) & ~printed.source.str.contains("re-measured|UWAV Table [2-9A]")].year.dropna())
+    for p in PAPERS:
+        name = p.paper.split(",")[0]
+        assert p.year in of(name) or not of(name), (name, of(name))
+        if p.backbone in methods.YEARS and p.layout != "lsld" and name != "VALOR": assert methods.YEARS[p.backbone] == p.year, name
+    assert methods.YEARS["nrep"] == 2023 and of("NREP") == {2023}                          # the year of its specification's title

@@ -83,6 +83,20 @@ def test_events_may_hold_quotes_dots_slashes_and_any_letter(home):
     for e in EVENTS: assert all(len(c) > len(e) for c in made_captions(e))
 
 
+@pytest.mark.parametrize("asked", [dict(window=0.), dict(window=float("nan")), dict(window=-3.), dict(window=1e9), dict(segment_seconds=float("nan")), dict(segment_seconds=0), dict(n_segments=0),
+                                   dict(n_segments=5, segment_seconds=2.), dict(n_segments=5, window=10.), dict(segment_seconds=3., window=10.)])
+def test_lengths_that_no_data_set_has_are_refused_and_nothing_is_written(home, asked):
+    with pytest.raises(ParameterError, match="expected|say one of them|cannot be cut"): new_dataset("kitchen", home/"clips", events=["Dog"], **asked)
+    assert list((home/"ws/data").iterdir()) == []
+
+
+@pytest.mark.parametrize("event", ["x"*100_000, "a\x7fb"])
+def test_an_event_that_no_list_can_hold_leaves_no_half_of_a_data_set(home, event):
+    with pytest.raises(ParameterError, match="1 to 200 letters"): new_dataset("kitchen", home/"clips", table(home, f"filename,labels\nkitchen_camera_001,{event}\n"))
+    with pytest.raises(ParameterError, match="1 to 200 letters"): new_dataset("kitchen", home/"clips", events=[event])
+    assert list((home/"ws/data").iterdir()) == []
+
+
 def test_new_refuses_to_write_over_what_is_there_and_over_a_known_name(home):
     new_dataset("kitchen", home/"clips", None, "Dog")
     before = (home/"ws/data/kitchen/dataset.toml").read_bytes()
@@ -434,6 +448,26 @@ def test_a_label_of_another_tool_that_begins_with_a_word_for_a_stream_is_the_eve
     assert not odd and labels.audio[0, 0].tolist() == labels.visual[0, 0].tolist() == [True, False] and "heard or seen" in said[0]
 
 
+@pytest.mark.parametrize("name, text, heard, says", [
+    ("x.csv", "id,filename,event,onset,offset\n1,film.wav,Dog,0,1\n", 1, ""), ("x.csv", "film,Dog,0,1\n", 1, ""), ("x.csv", "clip,event,start_ms,end_ms\nfilm,Dog,0,1000\n", 1, ""),
+    ("x.csv", "clip,event,onset,offset\nfilm,Dog,0,0.2\n", 0, "no segment"), ("film.vtt", "WEBVTT\r\r00:00.000 --> 00:01.000\rDog\r", 1, ""),
+    ("x.json", json.dumps([dict(data=dict(audio=a), annotations=[dict(result=[dict(value=dict(start=0, end=1, labels="Dog"))]), dict(was_cancelled=True, result=[
+        dict(value=dict(start=4, end=5, labels=["Dog"]))])]) for a in ("/data/local-files/?d=clips/film.wav",)]), 1, ""),
+    ("x.json", json.dumps([dict(data=dict(audio="/data/upload/3/1a2b3c4d-film.wav"), annotations=[dict(result=[dict(value=dict(start=n, end=n + 1, labels=["Dog"]))]) for n in (0, 4)])]), 2, "several annotations"),
+    ("x.json", '{"database": {"film": {"annotations": null}}}', 0, "")])
+def test_what_other_tools_write_beside_their_documents_is_read_and_what_is_lost_is_said(tmp_path, name, text, heard, says):
+    (tmp_path/name).write_bytes(text.encode())
+    labels, odd, said = import_labels([tmp_path/name], ["film"], LLP, 10)
+    assert not odd and labels.audio.sum() == heard and says in " ".join(said)
+
+
+@pytest.mark.parametrize("name, text", [("x.vtt", "WEBVTT\n\n-->\nDog\n"), ("x.json", '{"database": {"film": ["Dog"]}}')])
+def test_a_damaged_file_of_labels_is_named_and_an_unknown_kind_too(tmp_path, name, text):
+    (tmp_path/name).write_text(text)
+    with pytest.raises(ParameterError, match="x\\."): import_labels([tmp_path/name], ["film"], LLP, 10)
+    with pytest.raises(ParameterError, match="'foo' is not known"): import_labels([tmp_path/name], ["film"], LLP, 10, kind="foo")
+
+
 def test_windows_leave_as_one_recording_and_come_back_as_windows(tmp_path):
     ids, parts = ["film_0_10", "film_10_20"], {"film_0_10": ("film", 0.), "film_10_20": ("film", 10.)}
     y = np.zeros((2, 10, 25), bool)
@@ -512,6 +546,9 @@ def test_a_new_recording_is_parsed_as_the_store_was_made(kitchen, capsys):
     labels = load_labels("parsed")
     assert labels.ids == ("new one",) and labels.n_segments == 20 and not labels.audio[0, 14:].any()
     assert main(["labels", "export", "parsed", "--as", "elan"]) == 0 and Path("parsed-elan/new one.eaf").is_file()
+    before = Path("data/labels/kitchen-harvested/about.json").read_bytes()
+    assert main(["parse", str(kitchen/"new one.mp4"), "--run", run.name, "--out", "kitchen-harvested"]) == 2 and "no parsing made" in capsys.readouterr().err
+    assert Path("data/labels/kitchen-harvested/about.json").read_bytes() == before and not Path("kitchen-harvested").exists()
     data, files = load_dataset("kitchen", features="own"), clip_files(describe_set("kitchen"), ["hall one_10_20"])
     made = feature_maker("own", "kitchen", "cpu", open_run(run).data["made"])(files["hall one_10_20"])[1]
     n = data.ids.index("hall one_10_20")
@@ -578,3 +615,58 @@ def test_events_of_any_letters_survive_labels_overlays_thresholds_and_the_file(h
     t.save(home/"ws/data/thresholds/t.toml")
     back = Thresholds.load(home/"ws/data/thresholds/t.toml", vocab)
     assert np.array_equal(back.clip, t.clip) and np.array_equal(back.clap, t.clap)
+
+
+# two data sets of which one name begins as the other
+
+def test_two_sets_of_which_one_name_begins_as_the_other_share_nothing(home):
+    "The same recordings and events under `kitchen` and `kitchen-two`: labelings, corrections, marks, strokes and annotated clips stay apart."
+    from valor_lab.datasets import save_labels
+    from valor_lab.labels import Marks, Overlay, keep_strokes, left_strokes
+    from valor_lab.workbench import load_clips
+    for n in ("kitchen", "kitchen-two"): new_dataset(n, home/"clips", None, "Dog,Rain")
+    some = {}
+    for n in ("kitchen", "kitchen-two"):
+        ids, vocab = read_split(n)[0].ids, describe_set(n).vocab
+        some[n] = SegmentLabels(ids, *(np.random.default_rng(len(n)).random((2, len(ids), 10, 2)) < .5), vocab)
+        save_labels(some[n], f"{n}-harvested")                                       # as version 0.1 wrote them: nothing says of which set
+        save_labels(some[n], f"{n}-strict", about=dict(home=n))
+        o = Overlay(f"{n}-corrected", some[n], "harvested", "Ada")
+        o.paint(ids[0], "Dog", "audio", 0, 1, not some[n].audio[0, 0, 0]), o.save()
+    for n, other in (("kitchen", "kitchen-two"), ("kitchen-two", "kitchen")):
+        clips = load_clips(n, "train")
+        assert set(clips.labelings) == {"harvested", f"{n}-strict", f"{n}-corrected"} and clips.home == n
+        assert (clips.labelings["harvested"].audio == some[n].audio).all() and not clips.complaints
+    pairs = [("kitchen", "two-Ada"), ("kitchen-two", "Ada"), ("kitchen", "Jörg"), ("kitchen", "Järg"), ("kitchen", "J-rg")]
+    for k, (n, who) in enumerate(pairs): Marks(n, who).set(f"clip {k}", "done")
+    assert [Marks(n, who).done() for n, who in pairs] == [[f"clip {k}"] for k in range(len(pairs))]
+    for n, who in pairs:
+        o = Overlay(n, some["kitchen"], "harvested", who)
+        o.paint(o.labels.ids[0], "Dog", "audio", 0, 2), keep_strokes(o)
+    assert {(s["name"], s["who"]) for s in left_strokes()} == set(pairs)
+
+
+def test_marks_that_were_begun_under_the_plain_name_stay(home):
+    from valor_lab.labels import Marks
+    old = home/"ws/data/marks/kitchen-Ada-B.json"
+    old.parent.mkdir(parents=True)
+    old.write_text(json.dumps(dict(set="kitchen", who="Ada B", marks={"a": dict(state="done", note="", when="")})))
+    assert Marks("kitchen", "Ada B").done() == ["a"] and Marks("kitchen", "Ada-B").done() == []
+    Marks("kitchen", "Ada B").set("b", "done")
+    assert json.loads(old.read_text())["marks"].keys() == {"a", "b"} and len(list(old.parent.glob("*.json"))) == 1
+
+
+def test_a_set_that_is_called_as_another_in_one_of_its_sizes_is_refused_by_its_file(home):
+    for n, more in (("k", "[sizes.small]\n"), ("k-small", "")):
+        (home/"ws/data"/n).mkdir()
+        (home/"ws/data"/n/"dataset.toml").write_text(TOML + more)
+    assert known("k") == "k"
+    with pytest.raises(ParameterError, match="k-small/dataset.toml.*'k' in size 'small'"): known("k-small")
+
+
+def test_a_task_that_nobody_knows_is_named_with_the_file(home):
+    from valor_lab.training import preset, for_dataset
+    new_dataset("kitchen", home/"clips", None, "Dog")
+    file = home/"ws/data/kitchen/dataset.toml"
+    file.write_text(file.read_text().replace('"avvp"', '"avvpp"'))
+    with pytest.raises(ParameterError, match="kitchen/dataset.toml.*'avvpp'"): for_dataset(preset("valor"), "kitchen")

@@ -1,5 +1,5 @@
 "The pages: what they may load, what they say about a disk that is not tidy, and the front door."
-import json, os, subprocess, sys
+import datetime, json, os, subprocess, sys
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +212,20 @@ def test_the_front_door_says_what_is_here_and_what_needs_a_look(untidy):
     assert any("runs/mine" in s and "focal" in s for s in facts.look)
     nothing = home_facts("demo", "tiny")
     assert nothing.look and nothing.line == "nothing to look at yet"
+
+
+def test_the_front_door_says_when_labels_were_last_corrected_or_marked(untidy):
+    root, weak, truth = untidy
+    from valor_lab.labels import Marks, Overlay
+    from valor_lab.workbench import home_facts
+    at = lambda path, day: os.utime(path, (when := datetime.datetime(2031, 1, day, 12).timestamp(), when))
+    o = Overlay("better", truth, "truth", "Ada")
+    o.paint(truth.ids[0], truth.vocab.events[0], "audio", 0, 1, not truth.audio[0, 0, 0])
+    at(o.save(root/"data/overlays"), 2)
+    assert home_facts("llp").line.endswith("changed 2031-01-02 12:00")
+    marks = Marks("llp", folder=root/"data/marks")
+    marks.set(truth.ids[0], "done"), at(marks.path, 3)
+    assert home_facts("llp").line.endswith("changed 2031-01-03 12:00")
 
 
 def test_the_front_door_is_served_in_both_themes_at_every_width_and_by_keyboard(tmp_path, chromium):

@@ -116,3 +116,10 @@ def test_no_template_is_compiled_twice_and_a_kernel_waits_for_the_first_visitor(
         env.filters |= dict.fromkeys(("highlight_code", "trusted"), str)
         env.get_template("index.html.j2")
         assert compiled == ["index.html.j2"]
+
+
+def test_a_page_whose_cell_fails_says_why_without_a_traceback():
+    from valor_lab.workbench.gate import PageExecutor
+    cell = nbformat.v4.new_code_cell("load()", execution_count=5, outputs=[nbformat.v4.new_output("error", ename="ParameterError", evalue="data set 'later': it raised", traceback=["File secret.py"])])
+    shown = PageExecutor(nbformat.v4.new_notebook(cells=[cell])).strip_code_cell_errors(cell)
+    assert shown["outputs"][0]["traceback"] == ["This page cannot go on. data set 'later': it raised"] and "secret" not in str(shown)

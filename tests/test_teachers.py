@@ -427,3 +427,9 @@ def test_the_mel_follows_the_definition():
     expected = librosa.feature.melspectrogram(y=x, sr=48_000, n_fft=1024, hop_length=480, win_length=1024, center=True,
                                               pad_mode="reflect", power=2., n_mels=64, norm=None, htk=True, fmin=50, fmax=14000)
     assert np.abs(T.log_mel(torch.from_numpy(x), cfg).numpy() - 10*np.log10(np.maximum(expected.T, 1e-10))).max() < 1e-3
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cuda:x", "", "cpu cpu"])
+def test_a_device_that_is_not_here_is_refused_in_words(device):
+    from valor_lab.harvest import pick_device
+    with pytest.raises(ParameterError, match="device="): pick_device(device)

@@ -311,6 +311,8 @@ def test_a_missing_device_is_an_error(tmp_path, sets):
     with pytest.raises(ParameterError, match="tpu"): run_fit(tmp_path/"t", sets, device="tpu")
     if not torch.cuda.is_available():
         with pytest.raises(ParameterError, match="no GPU"): run_fit(tmp_path/"c", sets, device="cuda")
+    for odd in ("cuda:99", "cpu:x", "cuda:x", "cuda:-1", ""):
+        with pytest.raises(ParameterError, match="device="): run_fit(tmp_path/"o", sets, device=odd)
 
 def test_a_missing_field_is_an_error_before_the_first_step(tmp_path, sets):
     with pytest.raises(ParameterError, match="labels_audio"): run_fit(tmp_path/"r", (replace(sets[0], labels=None), *sets[1:]))

@@ -82,6 +82,8 @@ def test_messages_of_a_broken_page_do_no_harm(tmp_path):
     for m in (dict(event="Unicorn", modality="audio"), dict(event="Dog", modality="smell"), dict(event="Dog", modality="audio", **{"from": -4, "to": 99})):
         player._asked(player, {"do": "paint", "from": 0, "to": 1, "value": True, **m}, [])
         assert player.correction["message"] and not player.overlay.edits
+    player._asked(player, {"do": "paint", "clip": ["x"], "event": "Unicorn", "modality": "audio", "from": 0, "to": 1, "value": True}, [])
+    assert not player.overlay.edits
     with pytest.raises(ParameterError): player.correct("nothing", "mine")
     with pytest.raises(ParameterError): player.correct("truth", "harvested")       # a labeling's own name
 
@@ -96,6 +98,23 @@ def test_table_filters_sorts_and_pages_as_pandas_does():
     assert t.view.index.tolist() == want.index.tolist() and t.count == len(want)
     rows = t.rows(0, 1000)
     assert [r["id"] for r in rows] == want.index.tolist() and rows[-1]["cells"]["F"] is None
+
+
+def test_the_open_clip_is_marked_from_the_start_and_the_first_arrow_leads_to_the_first_row():
+    from unittest.mock import patch
+    bench = w.BrowseBench(clips())
+    with patch("IPython.display.display", lambda *a, **kw: None): bench.show()
+    order, key = list(bench.table.view.index), lambda by: bench.table._asked(bench.table, dict(do="move", by=by), [])
+    assert bench.table.selected == bench.player.id == order[0]
+    key(1)
+    assert bench.player.id == order[0]                      # as a list does that nobody touched
+    key(1), key(1)
+    assert bench.player.id == order[2] == bench.table.selected
+    again = w.BrowseBench(clips())
+    with patch("IPython.display.display", lambda *a, **kw: None): again.show()
+    again.table._asked(again.table, dict(do="open", id=order[0]), [])     # clicked: now it is touched
+    again.table._asked(again.table, dict(do="move", by=1), [])
+    assert again.player.id == order[1]
 
 
 def test_stills_go_with_every_widget_and_escape_what_they_show():

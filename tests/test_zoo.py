@@ -1,9 +1,12 @@
 """The networks of the field: their sizes, the layouts in which their weights were released, what they refuse, and that they learn."""
+import math, random
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from layouts import LAYOUTS
 from valor_lab import models
 from valor_lab.core import ParameterError
 from valor_lab.models import PAPERS, PUBLISHED, count_parameters, from_published, layout_of, make_model
@@ -146,3 +149,96 @@ def test_em_mils_hand_example_of_keys_and_positives():
     assert shared_keys(keys, .15).tolist() == [[0, 1, 0]] and not shared_keys(torch.full((1, 3, 2), .5), .15).any()
     p = torch.tensor([[[.1, .7], [.5, .1], [.6, .1]]])[:, :, None].expand(1, 3, 2, 2)
     assert shared_positives(p, torch.ones(1, 2)).tolist() == [[1, 1, 1]] and shared_positives(p, torch.tensor([[1., 0.]])).tolist() == [[0, 1, 1]]
+
+# -- the layouts, written out from the specifications and not from our classes
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_network_has_the_names_and_shapes_of_its_specification(name):
+    layout, keys, parameters = LAYOUTS[name]
+    repeated = [k for k in layout if ".net." in k]                                    # MM-Pyramid's convolutions stand there twice
+    assert len(layout) == keys and sum(math.prod(s) for k, s in layout.items() if k not in repeated) == parameters
+    network, kind = (name.split("-") + [""])[:2]
+    state = {k: torch.empty(s, dtype=torch.float16).fill_(.01) for k, s in layout.items()}
+    more = dict(label_embeddings=torch.ones(25, 300)) if network == "leap" else {}
+    model = from_published(state, **more)
+    assert count_parameters(model) == parameters and getattr(model.config, "supervision", kind) == kind
+    assert all(p.dtype == torch.float32 for p in model.parameters())                  # kept in half precision, run in single
+
+def wrapped(state):
+    return {"DataParallel twice": {f"module.module.{k}": v for k, v in state.items()}, "compiled": {f"_orig_mod.{k}": v for k, v in state.items()},
+            "a trainer's": dict(state_dict={f"model.{k}": v for k, v in state.items()}, epoch=3), "torch's tutorial": dict(model_state_dict=state, epoch=3),
+            "parameters": {k: torch.nn.Parameter(v) for k, v in state.items()}, "half": {k: v.half() for k, v in state.items()}}
+
+@pytest.mark.parametrize("name", ["cmpae", "mm-cse", "psp"])
+def test_weights_that_were_saved_by_way_of_something_else_load_and_mixed_names_are_told(name):
+    torch.manual_seed(0)
+    model = make_model(name, **SMALL[name])
+    state, more = {k: v.detach() for k, v in released(name, model).items()}, dict(n_heads=2) if name == "mm-cse" else {}
+    for how, found in wrapped(state).items():
+        again = from_published(found, **more).state_dict()
+        assert all(torch.allclose(v, again[k], atol=1e-3) for k, v in model.state_dict().items()), how
+    mixed = {k if i % 2 else f"module.{k}": v for i, (k, v) in enumerate(state.items())}
+    with pytest.raises(ParameterError, match="missing|without"): from_published(mixed, network=name.replace("-", "_"), **more)
+    with pytest.raises(ParameterError, match="more.weight unknown"): from_published(state | {"more.weight": torch.ones(2)}, **more)
+
+KINDS = [(n, k) for n in SMALL for k in (("full", "weak") if n in ("psp", "cmran", "cmbs") else ("",))]
+
+def made(name, kind, **more):
+    words = dict(label_embeddings=torch.ones(25, 7)) if name == "leap" else {}
+    return make_model(name, **SMALL[name] | more | (dict(supervision=kind) if kind else {}), **words).eval()
+
+@pytest.mark.parametrize("name,kind", KINDS)
+def test_odd_features_are_refused_in_words(name, kind):
+    model, x = made(name, kind), inputs(name)
+    for i in range(len(x)):
+        for bad in (float("nan"), float("inf")):
+            odd = [f.clone() for f in x]
+            odd[i].view(-1)[3] = bad
+            with pytest.raises(ParameterError, match="1 values that are NaN or infinite"): model(*odd)
+        for odd in (x[i][..., :-1], x[i][:1], x[i][:, :-1], x[i][0]):
+            with pytest.raises(ParameterError): model(*x[:i], odd, *x[i + 1:])
+    if len(x) == 3:
+        with pytest.raises(ParameterError, match="motion"): model(x[0], x[1], None)
+
+@pytest.mark.parametrize("name,kind", KINDS)
+def test_a_network_runs_on_other_lengths_in_half_precision_and_the_same_under_a_seed(name, kind):
+    model, x = made(name, kind), inputs(name)
+    fields = lambda out: [f for f in out if isinstance(f, torch.Tensor)]
+    for t in (1, 7, 64):
+        longer = [torch.cat([f]*7, 1)[:, :t*(f.shape[1]//10)] for f in x]
+        if name == "mgn":
+            with pytest.raises(ParameterError, match="built for 10 segments"): model(*longer)
+        else: assert all(torch.isfinite(f).all() for f in fields(model(*longer)))
+    model.train()
+    torch.manual_seed(3)
+    a = fields(model(*x))
+    torch.manual_seed(3)
+    assert all(torch.equal(f, g) for f, g in zip(a, fields(model(*x))))
+    model.eval()
+    assert all(torch.equal(f, g) for f, g in zip(fields(model(*x)), fields(model(*x))))
+    assert all(torch.isfinite(f).all() for f in fields(model.half()(*[f.half() for f in x])))
+
+@pytest.mark.parametrize("name,options,says", [
+    ("mm-pyramid", dict(n_heads=3), "cannot be divided"), ("mgn", dict(n_heads=3), "cannot be divided"), ("leap", dict(d_model=7), "cannot be divided"),
+    ("mm-cse", dict(n_heads=3), "d_class=8 cannot be divided"), ("cmran", dict(d_model=18), "4 heads"), ("cmbs", dict(d_model=18), "4 heads"),
+    ("cmran", dict(interaction_heads=3), "3 heads"), ("mgn", dict(drop_path=1.), "drop_path"), ("psp", dict(dropout=1.5), "dropout"),
+    *((n, dict(d_model=10**6 if n != "leap" else 2*10**5), "fewer than 300,000,000") for n in ("mm-pyramid", "leap", "cmpae", "nrep", "cmran", "cmbs", "em-mil-conv"))])
+def test_options_of_which_no_network_can_be_built_are_refused_in_words(name, options, says):
+    with pytest.raises(ParameterError, match=says): make_model(name, **SMALL[name] | options)
+
+def test_what_is_no_weights_is_told_in_words(tmp_path):
+    import argparse
+    model = make_model("nrep", **SMALL["nrep"])
+    state = released("nrep", model)
+    for odd in (None, [1, 2], torch.ones(3)):
+        with pytest.raises(ParameterError, match="expected the path of a file, or a dict of tensors"): from_published(odd)
+    with pytest.raises(ParameterError, match="model_audio: expected a dict of tensors"): from_published(dict(model_audio=torch.ones(2), model_video=state))
+    with pytest.raises(ParameterError, match="complex64"): from_published(state | {"fc_a.0.weight": state["fc_a.0.weight"].to(torch.complex64)})
+    torch.save(dict(model=state, best=np.float64(.5), numpy=np.random.get_state(), python=random.getstate()), tmp_path/"beside.pt")
+    assert count_parameters(from_published(tmp_path/"beside.pt")) == count_parameters(model)
+    torch.save(dict(model=state, args=argparse.Namespace(lr=1)), tmp_path/"args.pt")
+    with pytest.raises(ParameterError, match="it holds argparse.Namespace.*converted"): from_published(tmp_path/"args.pt")
+    with pytest.raises(ParameterError, match="task"): models.list_models("avp")
+    leap = make_model("leap", **SMALL["leap"])
+    for odd, says in (("glove", "expected numbers"), (torch.full((25, 7), float("nan")), "NaN"), (torch.ones(25, 6), "shape")):
+        with pytest.raises(ParameterError, match=says): leap.set_labels(odd)

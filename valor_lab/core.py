@@ -67,10 +67,14 @@ _UNWRITABLE = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 def check_writable(
     words,          # ids, or what else stands in a cell
     where,          # the file that shall hold them, or that they came from, for the message
+    bare=False,     # True: a list whose readers take the space around a word away
 ):
     "Raise `ParameterError` for the first of the words that no list can hold: with a tab, a line end, half a character."
+    words = list(words)
     if odd := next((w for w in words if _UNWRITABLE.search(w)), None):
         raise ParameterError(f"{where} cannot hold {odd!r}: a tab, a line end or another character that no list can hold is in it")
+    if odd := next((w for w in words if bare and w != w.strip()), None):
+        raise ParameterError(f"{where} cannot hold {odd!r}: it would come back without the space around it")
 
 # %% ../nbs/api/00_core.ipynb #f5c58c60
 WORKSPACE_FILE = "valor.toml"   # the file that makes a folder a workspace
@@ -83,7 +87,7 @@ def workspace() -> Path:
     return next((p for p in (here, *here.parents) if ours(p)), here)
 
 # %% ../nbs/api/00_core.ipynb #6832ba52
-def resolve(path) -> Path:
+def resolve(path:str|Path) -> Path:
     "A relative `path` is meant from the workspace; an absolute one, or one with `~`, is taken as it is."
     path = Path(path).expanduser()
     return path if path.is_absolute() else workspace()/path
@@ -91,7 +95,7 @@ def resolve(path) -> Path:
 # %% ../nbs/api/00_core.ipynb #a7a989ce
 def find_data(
     name:str,     # folder or file below the data folder, e.g. "llp"
-    root=None,    # the data folder; None: `$VALOR_TEST_DATA`, then `data/`
+    root:str|Path|None=None,  # the data folder; None: `$VALOR_TEST_DATA`, then `data/`
 ) -> Path|None:
     "The first place that holds `name`, or None."
     env = os.environ.get("VALOR_TEST_DATA")
@@ -117,7 +121,7 @@ class Settings:
     engine:str = "local"       # where work runs
 
 def read_settings(
-    root=None,   # the workspace; None: the one that is found from here
+    root:str|Path|None=None,  # the workspace; None: the one that is found from here
 ) -> Settings:
     "What `valor.toml` says; the defaults where there is none."
     path = Path(root or workspace())/WORKSPACE_FILE
@@ -185,7 +189,7 @@ class CannotWrite(ParameterError, OSError):
 _FULL, _CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EROFS, errno.EACCES, errno.EPERM)
 
 @contextlib.contextmanager
-def writing(path):
+def writing(path:str|Path):
     "Turn a full disk and a read-only folder into `CannotWrite` that names `path`."
     try: yield
     except CannotWrite: raise
@@ -208,7 +212,7 @@ def _near(name, path):
 
 
 # %% ../nbs/api/00_core.ipynb #b65bbf9e
-def half_name(path) -> Path:
+def half_name(path:str|Path) -> Path:
     "A name beside `path` for what is not finished; it says which process is at work. The same suffix: writers look at it."
     path, who = Path(path), process()
     stem = path.stem.encode()[:100].decode(errors="ignore")
@@ -220,7 +224,7 @@ _SWEPT, _DAY = {}, 86_400
 
 # %% ../nbs/api/00_core.ipynb #8130e7b5
 def sweep(
-    folder,
+    folder:str|Path,
     now=None,   # a file of this moment, which knows the file system's clock; None: look at this machine's
 ) -> list:
     """Delete what killed writers left half done in `folder`: that of processes which are gone, and after a day that of other machines.
@@ -243,7 +247,7 @@ def sweep(
 # %% ../nbs/api/00_core.ipynb #8be000d2
 @contextlib.contextmanager
 def atomic_path(
-    path,  # where the finished file shall be
+    path:str|Path,  # where the finished file shall be
 ):
     "Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it when it does not."
     path = Path(path)
@@ -352,17 +356,17 @@ def load_extension(name:str):
 class FetchError(OSError):
     "A file could not be fetched; the message says which, from where, and where to put it by hand."
 
-def cannot_fetch(name, source, folder, reason):
+def cannot_fetch(name:str, source:str, folder:str|Path, reason):
     "The error of a file that cannot be had: what, from where, why, and the folder to put it in."
     return FetchError(f"{name} could not be fetched from {source} ({reason}). Put it into {folder} by hand and run again.")
 
 # %% ../nbs/api/00_core.ipynb #551df30a
-def sha256_of(path):
+def sha256_of(path:str|Path):
     "SHA-256 of a file, in hexadecimal digits."
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
 # %% ../nbs/api/00_core.ipynb #881eff3c
-def reason_of(e):
+def reason_of(e:BaseException):
     "The last, most concrete line of a network error."
     while e.__cause__ or e.__context__: e = e.__cause__ or e.__context__
     return str(e).strip().splitlines()[-1][:200] if str(e).strip() else type(e).__name__
@@ -370,8 +374,8 @@ def reason_of(e):
 # %% ../nbs/api/00_core.ipynb #a0542e3a
 def download(
     url:str,         # where it is
-    path,            # where it shall be
-    timeout=20,      # seconds without an answer
+    path:str|Path,   # where it shall be
+    timeout:float=20,  # seconds without an answer
     sha256:str="",   # its first digits, where they are known beforehand
 ) -> Path:
     "Fetch one file, going on after what is already in a `.part` that nobody works on; it is checked and then renamed."

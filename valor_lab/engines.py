@@ -316,7 +316,7 @@ def run_all(
     calls,              # a dict of arguments for each piece of work
     engine=None,        # see `find_engine`
     folder=None,        # where Slurm's logs go; None: runs/.slurm
-    gpus=0,             # each piece may use so many, where the cluster has any
+    gpus:float=0,       # each piece may use so many, where the cluster has any
     told=lambda n: None # called when pieces are done, e.g. `bar.update`
 ) -> list:
     "What the function returns for each call, in their order."

@@ -64,7 +64,7 @@ def _checked(found, path, keys, kind, what):
 
 def _cause(e): return f"{type(e).__name__}: {str(e)[:120]}" if str(e) else type(e).__name__
 
-def parse_json(text:str, path:str|Path, keys=(), kind=dict):
+def parse_json(text:str, path:str|Path, keys=(), kind:type=dict):
     "What a JSON text says; `path` is for the message."
     try:
         found = json.loads(text)
@@ -86,8 +86,8 @@ def read_json(
 # %% ../nbs/api/01_files.ipynb #dfb30dff
 def parse_toml(text:str, path:str|Path, keys=()) -> dict:
     "What a TOML text says; `path` is for the message."
-    bare = re.sub(r'"(?:[^"\\\n]|\\.)*"', "x", text)
-    if re.search(r"(?:[\w-]+[ \t]*\.[ \t]*){32}|(?:[\[{][\s=\w,]{0,40}){64}|0[xob][\da-fA-F_]{64}", bare):
+    bare = re.sub(r'"(?:[^"\\\n]++|\\.)*+"?', lambda m: "x" if m[0][1:].endswith('"') else m[0], text)
+    if re.search(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){32}|(?:[\[{][\s=\w,]{0,40}){64}|0[xob][\da-fA-F_]{64}", bare):
         raise ParameterError(f"{Path(path).name}: not a TOML file that can be read: nested too deeply, or an endless number")
     try: found = tomllib.loads(text)
     except (ValueError, RecursionError, MemoryError, TypeError, AttributeError, KeyError, IndexError) as e:
@@ -452,7 +452,7 @@ def kept(
 # %% ../nbs/api/01_files.ipynb #91e235a8
 def save_file(
     path:str|Path,
-    content,           # text or bytes
+    content:str|bytes,  # text or bytes
     seen:str=None,     # `mark` of what the writer knows to be there; None: what is there now
     who:str=None,      # None: the login name
     keep:int=10,       # versions

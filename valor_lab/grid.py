@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['zero_of', 'duration_of', 'Grid', 'borders', 'centres', 'places', 'segment_lengths', 'covered', 'reached',
            'gaps_in_words', 'rules_differ', 'length_finding', 'check_grids', 'dump_indices', 'unrepeated',
-           'sample_indices', 'window_id', 'split_window_id', 'labelled_seconds', 'Window', 'windows', 'put_together']
+           'sample_indices', 'window_id', 'split_window_id', 'labelled_seconds', 'Window', 'check_window', 'windows',
+           'put_together']
 
 # %% ../nbs/api/03_grid.ipynb #9df57fa7
 import re
@@ -57,11 +58,11 @@ class Grid:
         return f"{self.n_segments} segments of {self.segment_seconds:g} s"
 
 # %% ../nbs/api/03_grid.ipynb #aca44589
-def borders(self:Grid, duration=None) -> np.ndarray:
+def borders(self:Grid, duration:float|None=None) -> np.ndarray:
     "[T+1] where the segments begin and end, in seconds."
     return np.arange(self.n_segments + 1)*(self.length(duration)/self.n_segments)
 
-def centres(self:Grid, duration=None) -> np.ndarray:
+def centres(self:Grid, duration:float|None=None) -> np.ndarray:
     "[T] the middle of each segment, in seconds."
     return (np.arange(self.n_segments) + .5)*(self.length(duration)/self.n_segments)
 
@@ -83,7 +84,7 @@ def segment_lengths(
 # %% ../nbs/api/03_grid.ipynb #f4ddbb03
 def covered(
     spans,     # of (start, end) in seconds
-    borders,   # [T+1] seconds, ascending
+    borders:np.ndarray,  # [T+1] seconds, ascending
 ) -> np.ndarray:
     "[T] seconds of each segment that the union of `spans` covers."
     out, reached = np.zeros(len(borders) - 1), -np.inf
@@ -96,7 +97,7 @@ def covered(
 def reached(
     self:Grid,
     spans,           # of (start, end) in seconds: where a stream lies
-    duration=None,   # of the clip, for equal parts
+    duration:float|None=None,  # of the clip, for equal parts
 ) -> np.ndarray:     # [T] bool
     "Which segments a stream reaches; half of one is enough. By the published alignment a stream reaches all or none."
     if self.alignment == "published" or not len(spans): return np.full(self.n_segments, len(spans) > 0)
@@ -108,7 +109,7 @@ Grid.reached = reached
 # %% ../nbs/api/03_grid.ipynb #bca2cc94
 def gaps_in_words(
     spans,      # of (start, end) in seconds
-    has,        # [T] bool, see `Grid.reached`
+    has:np.ndarray,  # [T] bool, see `Grid.reached`
     what:str,   # "sound" or "picture"
 ) -> str:
     "Which segments a stream does not reach and why, in words; empty where it reaches all."
@@ -158,7 +159,7 @@ def check_grids(
 
 # %% ../nbs/api/03_grid.ipynb #05839a8c
 def dump_indices(
-    times,           # time of every source picture in seconds, ascending
+    times:np.ndarray,  # time of every source picture in seconds, ascending
     fps:float,       # pictures a second of the source, for how long the last one stays
     duration:float,  # seconds that the dump covers
     rate:float=8,    # pictures a second of the dump
@@ -177,7 +178,7 @@ def dump_indices(
 
 # %% ../nbs/api/03_grid.ipynb #9f7b6403
 def unrepeated(
-    times,           # time of every source picture in seconds, ascending
+    times:np.ndarray,  # time of every source picture in seconds, ascending
     fps:float,       # pictures a second of the source
     duration:float,  # seconds that the dump covers
 ) -> np.ndarray:
@@ -192,7 +193,7 @@ def unrepeated(
 
 # %% ../nbs/api/03_grid.ipynb #041294a5
 def sample_indices(
-    times,                      # time of every source picture in seconds, ascending
+    times:np.ndarray,           # time of every source picture in seconds, ascending
     n:int,                      # how many pictures are wanted
     fps:float,                  # pictures a second of the source
     duration:float,             # seconds over which they are spread
@@ -228,8 +229,8 @@ def labelled_seconds(
     ids,                   # [N] clips
     durations,             # [N] seconds that the clips last
     n_segments:int,        # T
-    segment_seconds=None,  # length of a segment, where the data set says it
-    window=None,           # seconds of a window, where the clips are windows of recordings
+    segment_seconds:float|None=None,  # length of a segment, where the data set says it
+    window:float|None=None,  # seconds of a window, where the clips are windows of recordings
 ) -> np.ndarray:           # [N]
     "Seconds that the segments of each clip cover together."
     durations = np.array(durations, float)
@@ -263,6 +264,16 @@ class Window:
     def __str__(self): return f"{self.path} ({_seconds(self.start)}–{_seconds(self.end)} s)"
 
 # %% ../nbs/api/03_grid.ipynb #09eaba40
+def check_window(
+    window:float,         # seconds
+    hop:float|None=None,  # seconds; None: windows follow one another
+) -> float:               # seconds from one window to the next
+    "Refuse a window that has no length, and a hop that stands still or leaves gaps."
+    if not 0 < window < np.inf: raise ParameterError(f"a window must be longer than 0 s and end somewhere, found {window:g} s")
+    hop = window if hop is None else hop
+    if not 0 < hop <= window: raise ParameterError(f"hop must lie between 0 and the window of {window:g} s, found {hop:g}")
+    return hop
+
 def windows(
     path,                 # a recording
     duration:float,       # its duration in seconds
@@ -270,8 +281,7 @@ def windows(
     hop:float|None=None,  # seconds from one to the next; None: they follow one another
 ) -> list:
     "The windows of a recording, from 0 to the one that reaches its end."
-    hop = window if hop is None else hop
-    if not 0 < hop <= window: raise ParameterError(f"hop must lie between 0 and the window of {window:g} s, found {hop:g}")
+    hop = check_window(window, hop)
     n = 1 + max(0, int(np.ceil((duration - window)/hop - 1e-3)))           # a hundredth of a second is no window of its own
     return [Window(path, round(k*hop, 6), round(k*hop + window, 6)) for k in range(n)]
 

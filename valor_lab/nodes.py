@@ -40,10 +40,10 @@ def loopback() -> dict:
 # %% ../nbs/api/04_nodes.ipynb #5e0a11cb
 @contextlib.contextmanager
 def ray_node(
-    address="",      # of the cluster it joins; none: it begins one
+    address:str="",  # of the cluster it joins; none: it begins one
     env=None,        # from `loopback`, the same for all nodes of a cluster
-    cpus=1,          # threads of each worker
-    tries=3,         # how often it is started
+    cpus:int=1,      # threads of each worker
+    tries:int=3,     # how often it is started
     meanwhile=None,  # called while it starts
     **options,       # of `ray start`, such as num_cpus=2
 ):                   # yields (address, process)
@@ -102,7 +102,7 @@ def _look(package):
 
 _look.__module__ = "__main__"
 
-def check_nodes(ray, package:str="valor_lab", seconds=240):
+def check_nodes(ray, package:str="valor_lab", seconds:float=240):
     "Raise `ParameterError` for the first node that lacks the package, or has another version of it."
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
     mine, waiting = getattr(importlib.import_module(package), "__version__", "") if importlib.util.find_spec(package) else "", {}

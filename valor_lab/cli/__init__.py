@@ -9,7 +9,7 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    frame=["valor", "command", "group", "say", "done", "file_arguments", "open_rooms", "main"],
+    frame=["valor", "command", "group", "say", "done", "file_arguments", "clips_of", "open_rooms", "main"],
     init=["write_workspace", "valor_init"],
     fetch=["TARGETS", "valor_fetch"],
     harvest=["choose_teachers", "valor_harvest"],
@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     share=["valor_share"],
     sets=["valor_sets"],
     runs=["valor_runs"],
-    train=["valor_train"],
+    train=["check_seeds", "valor_train"],
     labels=["labels_export", "labels_import", "labels_list"],
     doctor=["look_at_machine", "look_at_teachers", "look_at_workspace", "valor_doctor"],
 ))

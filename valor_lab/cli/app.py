@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..core import ParameterError
 from .frame import command, done, say
 
 # %% ../../nbs/api/cli/05_app.ipynb #844dfee3
@@ -28,6 +29,7 @@ def valor_app(
 ):
     "Serve the workbench as pages on this machine, without code cells."
     from valor_lab.workbench import serve
+    if name and dataset and dataset != name: raise ParameterError(f"{name} and --dataset {dataset}: name one data set")
     dataset = name or dataset or "demo"
     say(f"preparing the pages of {dataset}")
     token = "" if no_token else None

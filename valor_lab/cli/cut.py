@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from ..core import ParameterError, atomic_path
-from .frame import command, done, file_arguments, say
+from .frame import clips_of, command, done, file_arguments, say
 
 # %% ../../nbs/api/cli/08_cut.ipynb #430d706d
 @command("cut", at_home=False)
@@ -25,9 +25,11 @@ def valor_cut(
 ):
     "Write windows of recordings as files: h264 and aac, picture and sound of the same seconds."
     from valor_lab.datasets import cut
-    from valor_lab.grid import length_finding, windows
-    from valor_lab.media import MediaError, find_clips, measure
-    table, out, rows, bad = find_clips(file_arguments(videos, listed)), out.expanduser().absolute(), [], []
+    from valor_lab.grid import check_window, length_finding, windows
+    from valor_lab.media import MediaError, measure
+    check_window(window, hop)
+    table, out, rows, bad = clips_of(file_arguments(videos, listed)), out.expanduser().absolute(), [], []
+    if out.is_file(): raise ParameterError(f"{out} is a file; name a folder for the windows")
     say(f"cutting {len(table)} recordings into windows of {window:g} s, into {out}")
     out.mkdir(parents=True, exist_ok=True)
     for name, path in zip(table["id"], table["path"]):

@@ -77,7 +77,7 @@ def look_at_workspace(
     data, runs, found = resolve(root), resolve(out), []
     versions = "An older save may be kept beside it in .kept: `valor_lab.files.kept` and `restore`"
     for p in visible(runs, "*/config.toml"):
-        def whole(run=training.Run(p.parent)): run.record, run.data, run.finished and (run.scores, run.metrics)
+        def whole(run=training.Run(p.parent)): run.data, run.finished and (run.scores, run.record.get("epochs", 1) and run.metrics)
         found.append(_try("run", p.parent.name, whole, "Train it again into another folder, or delete this one"))
     for n in datasets.list_labels(root): found.append(_try("labels", n, lambda n=n: datasets.load_labels(n, root), versions))
     for n in labels.list_overlays(data/"overlays"):

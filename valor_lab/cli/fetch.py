@@ -29,7 +29,11 @@ def valor_fetch(
     revision:Annotated[str, typer.Option(help="2020: also the audio file as first published (llp-annotations)")] = "",
 ):
     "Fetch what others published for LLP into the data folder."
-    say(f"fetching {TARGETS[one_of('what', what, TARGETS)]} into {resolve(root)}")
+    one_of("what", what, TARGETS)
+    if resolve(root).is_file(): raise ParameterError(f"{resolve(root)} is a file; name the data folder")
+    if url and not url.startswith(("http://", "https://")):
+        raise ParameterError(f"--url {url}: expected an address that begins with http:// or https://")
+    say(f"fetching {TARGETS[what]} into {resolve(root)}")
     from valor_lab.datasets import HUB, LLP_URL, RELEASES, fetch_annotations, fetch_release
     if revision and what != "llp-annotations": raise ParameterError(f"--revision with {what}: only llp-annotations has revisions")
     if what == "llp-annotations":

@@ -15,7 +15,7 @@ import typer
 from ..core import ParameterError, one_of
 from ..engines import ready_engine
 from ..vocab import LLP, VOCABS
-from .frame import command, done, file_arguments, say
+from .frame import clips_of, command, done, file_arguments, say
 
 # %% ../../nbs/api/cli/03_harvest.ipynb #32194944
 def choose_teachers(
@@ -48,6 +48,13 @@ def _set_name(clips, listed):
         if is_described(clips[0]): return clips[0]
         raise ParameterError(f"{clips[0]} is a data set of a plug-in, whose clips no file names: give files and --out")
     raise ParameterError("name a data set, or files and the folder of their store with --out")
+
+def _nothing_but(name, own):
+    "Refuse what a data set's own file says: it would be left out without a word."
+    usual = dict(n_segments=10, sampling="published", folder=None, vocab=LLP.name, alignment="clip")
+    if said := [f"--{k.replace('_', '-')}" for k, v in own.items() if v != usual.get(k)]:
+        raise ParameterError(f"{', '.join(said)} with the data set {name}: its dataset.toml says where its clips lie and how they are cut; "
+                             "change it there")
 
 def _harvest_set(name, teachers, options):
     "Harvest a data set, and make its first labels."
@@ -100,18 +107,23 @@ def valor_harvest(
     one_of("--precision", precision, ("auto", "fp32", "fp16", "bf16")), one_of("--preprocess", preprocess, ("published", "model"))
     one_of("--vocab", vocab, VOCABS), one_of("--sampling", sampling, ("published", "centres"))
     ready_engine(engine)
-    from valor_lab.harvest import harvest, summary
-    from valor_lab.media import find_clips
+    from valor_lab.harvest import check_harvest, harvest, pick_device, summary
+    time = dict(segment_seconds=segment_seconds, alignment=alignment, window=window, hop=hop)
     made = lambda: choose_teachers(demo, device, clip_model, clip_weights, clap_checkpoint, quick_gelu, precision, preprocess, tokenizer)
     more = dict(batch=batch, workers=workers, shard=shard, retry=retry, progress=not quiet, engine=engine,
                 features=[w for f in features or () for w in f.split(",")])
-    if out is None: return _harvest_set(_set_name(clips, listed), made, more)
+    name = _set_name(clips, listed) if out is None else None
+    check_harvest(batch, shard, n_segments, workers, sampling, **time, features=more["features"])
+    pick_device(device)                                    # all that can be said is said before the teachers are loaded
+    if name:
+        _nothing_but(name, dict(n_segments=n_segments, sampling=sampling, folder=folder, vocab=vocab, **time))
+        return _harvest_set(name, made, more)
     named, out = file_arguments(clips, listed), out.expanduser().absolute()
     folder = folder and folder.expanduser().absolute()
-    n = len(find_clips(named, folder))                     # a fault in the list shows before the teachers are loaded
+    n = len(clips_of(named, folder))
     say(f"harvesting {n} clips into {out}")
     store = harvest(named, *made(), out, n_segments, sampling, folder=folder, vocab=VOCABS[vocab], **more,
-                    segment_seconds=segment_seconds, alignment=alignment, window=window, hop=hop)
+                    **time)
     for r in store.failures.itertuples(): print(f"{r.id}\t{r.modality}\t{r.reason}")
     if not len(store): return done(f"not one clip was stored in {out}", left_out=n)
     return done(summary(store))

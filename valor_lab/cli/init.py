@@ -6,7 +6,7 @@
 __all__ = ['TOML', 'write_workspace', 'valor_init']
 
 # %% ../../nbs/api/cli/01_init.ipynb #59af9037
-import shutil
+import shlex, shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +29,8 @@ def write_workspace(
 ) -> list:
     "Make `folder` a workspace and return the files that were written."
     folder = Path(folder).expanduser().absolute()
-    if folder.exists() and not folder.is_dir(): raise ParameterError(f"{folder} is a file; name a folder")
+    above = next(p for p in (folder, *folder.parents) if p.exists())
+    if not above.is_dir(): raise ParameterError(f"{above} is a file; name a folder")
     notebooks = {folder/"nbs"/p.name: p for p in sorted(shipped("notebooks").glob("*.ipynb"))}
     toml = folder/WORKSPACE_FILE
     there = [p for p in (*notebooks, toml) if p.exists()]
@@ -52,4 +53,4 @@ def valor_init(
     "Make a workspace: notebooks, data/, runs/ and valor.toml."
     say(f"making a workspace in {folder}")
     written = write_workspace(folder, force)
-    return done(f"{len(written)} files written; begin with: cd {folder} && valor app, or jupyter lab")
+    return done(f"{len(written)} files written; begin with: cd {shlex.quote(str(folder))} && valor app, or jupyter lab")

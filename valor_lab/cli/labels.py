@@ -80,13 +80,17 @@ def labels_import(
     "Bring another tool's labels onto the grid of a data set."
     from valor_lab import datasets as d
     from valor_lab.core import one_of
+    from valor_lab.training import place
     if modality is not None: one_of("--modality", modality, ("audio", "visual", "both"))
+    if name in ("truth", "harvested"): raise ParameterError(f"{name!r} is what the pages call the set's own: choose another name")
+    if kind is not None: one_of("--kind", kind, d.FORMATS)
     if name in d.list_labels() and not force: raise ParameterError(f"there are labels {name!r} already: choose another name, or --force")
     ids, vocab, T, durations, parts = _grid(dataset, split, size)
     labels, odd, said = d.import_labels([f.expanduser() for f in files], ids, vocab, T, durations, kind, modality, parts)
     for line in said: print(line)
     for line in odd: print(f"row not used: {line}")
-    d.save_labels(labels, name, about=dict(dataset=dataset, imported=[f.name for f in files], kept_by="labels import"))
+    about = dict(dataset=dataset, home=place(dataset, size), imported=[f.name for f in files], kept_by="labels import")
+    d.save_labels(labels, name, about=about)
     done(f"{name}: {int(labels.audio.sum()):,} segments heard, {int(labels.visual.sum()):,} seen in {len(labels)} clips"
          + (f"; {len(odd)} rows were not used" if odd else ""))
     return 2 if odd else 0

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from ..core import resolve, safe_name
+from ..core import ParameterError, resolve, safe_name
 from .frame import command, done, file_arguments, say
 
 # %% ../../nbs/api/cli/04_parse.ipynb #ccd17a0f
@@ -28,14 +28,19 @@ def valor_parse(
     hop:Annotated[float|None, typer.Option(help="seconds from one window to the next")] = None,
 ):
     "Say what is heard and seen in files that nobody labelled."
-    from valor_lab.datasets import save_labels
+    from valor_lab.datasets import label_origin, list_labels, save_labels
+    from valor_lab.grid import check_window
     from valor_lab.media import find_clips
+    if window is not None: check_window(window, hop)
     from valor_lab.training import open_run, parse_clips, write_parsed
     named, folder = file_arguments(videos, listed), Path(run) if Path(run).is_dir() else resolve("runs")/run
+    name = safe_name(re.sub(r"[^\w.+-]+", "-", out.name, flags=re.ASCII) or "parsed", "labels")
+    if name in list_labels() and "run" not in label_origin(name):
+        raise ParameterError(f"there are labels {name!r} already, which no parsing made: write into another folder with --out")
     say(f"parsing {named if isinstance(named, Path) else f'{len(named)} files'} with {folder}")
     labels = parse_clips(open_run(folder), named, protocol, device=device, progress=True, window=window, hop=hop)
     write_parsed(labels, out)
-    name, before = safe_name(re.sub(r"[^\w.+-]+", "-", out.name, flags=re.ASCII) or "parsed", "labels"), len(labels.findings)
+    before = len(labels.findings)
     files = dict(zip(*(find_clips(named)[k] for k in ("id", "path"))))
     save_labels(labels, name, about=dict(run=folder.name, files={c: str(files[c]) for c in labels.ids if c in files}))
     for r in labels.findings.itertuples(): print(f"{r.file}\t{r.kind}: {r.detail}")

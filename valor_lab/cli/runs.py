@@ -26,7 +26,9 @@ def valor_runs(
     csv:Annotated[Path|None, typer.Option(help="write the table with all scores into this file, too")] = None,
 ):
     "List what was trained, one row a method: mean ± deviation over seeds, and the interval over clips and seeds."
+    from valor_lab.core import one_of
     from valor_lab.training import find_runs, pool_seeds, truth_of
+    one_of("split", split, ("test", "val"))
     say(f"reading {resolve(folder)}")
     if not resolve(folder).is_dir(): raise ParameterError(f"{folder}: no such folder; runs are written by nbs/train.ipynb or valor train")
     runs = [r for r in find_runs(folder) if split in r.scores]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KEYS', 'SPLIT_NAMES', 'UNPOOLED', 'FILE', 'SHIPPED', 'made_captions', 'Description', 'read_description',
-           'media_allowed', 'description_toml', 'find_description', 'list_descriptions', 'list_shipped', 'find_shipped',
-           'feature_kinds', 'describe_shipped']
+           'checked_event', 'media_allowed', 'description_toml', 'find_description', 'list_descriptions',
+           'list_shipped', 'find_shipped', 'feature_kinds', 'describe_shipped']
 
 # %% ../../nbs/api/datasets/02_description.ipynb #8213d052
 import json, math, re
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import ParameterError, one_of, read_settings, resolve, safe_name, shipped, workspace
-from ..files import read_toml
+from ..files import parse_toml, read_toml
 from ..vocab import AVE, LLP, VOCABS, Vocab
 
 # %% ../../nbs/api/datasets/02_description.ipynb #9e6046f5
@@ -91,10 +91,13 @@ def read_description(
     name:str=None,   # None: that of the folder
     folder=None,     # where the files are that it names; None: its own folder
     size:str="",     # of a set that comes in sizes
+    text:str=None,   # what is about to be written there; None: what the file says
 ) -> Description:
     "What a `dataset.toml` says, checked; `ParameterError` names the file, the key, what was found and what was expected."
     path = Path(path)
-    found, where = read_toml(path, limit=4 << 20), f"{path.parent.name}/{path.name}"
+    where = f"{path.parent.name}/{path.name}"
+    try: found = read_toml(path, limit=4 << 20) if text is None else parse_toml(text, path)
+    except ParameterError as e: raise type(e)(str(e).replace(path.name, where, 1) if str(e).startswith(path.name) else str(e)) from None
     try: return _description(found, Path(folder or path.parent), safe_name(name or path.parent.name, "data set"), size, folder is not None)
     except ParameterError as e: raise ParameterError(f"{where}: {e}") from None
 
@@ -107,6 +110,8 @@ def _description(d, folder, name, size, ours):
     if seconds is None and parts is None: parts = 10
     if window and seconds and abs(round(window/seconds)*seconds - window) > 1e-6:
         raise ParameterError(f"a window of {window:g} s cannot be cut into segments of {seconds:g} s")
+    if window and seconds and window/seconds > 10_000.5:
+        raise ParameterError(f"a window of {window:g} s has {window/seconds:,.0f} segments of {seconds:g} s, expected at most 10,000")
     vocab, made = _events(d, name)
     sizes = {s: _table(o, f"sizes.{s}") for s, o in _table(d.get("sizes", {}), "sizes").items()}
     if "of" in d: folder = folder.parent/safe_name(_word(d, "of", ""), "of")
@@ -149,6 +154,11 @@ def _table(x, what):
 def _ways(x): return {k: _word(x, k, "") for k in _table(x, "get")}
 
 # %% ../../nbs/api/datasets/02_description.ipynb #99c94234
+def checked_event(name:str) -> str:
+    "The name of an event, if a list can hold it."
+    if name == name.strip() and 0 < len(name) <= 200 and not re.search(r"[\x00-\x1f\x7f]", name): return name
+    raise ParameterError(f"event {name!r:.80}: a name has 1 to 200 letters, no line end or tab, and no space around it")
+
 def _events(d, name):
     "`(Vocab, events whose captions were made)`."
     rows, made, x = [], [], d.get("events")
@@ -158,15 +168,16 @@ def _events(d, name):
     if not _table(x or {}, "events"): raise ParameterError("no events: write [events.NAME] for each")
     if len(x) > 10_000: raise ParameterError(f"{len(x):,} events, expected at most 10,000")
     for event, e in x.items():
-        if event != event.strip() or not 0 < len(event) <= 200 or re.search(r"[\x00-\x1f\x7f]", event):
-            raise ParameterError(f"event {event!r:.80}: a name has 1 to 200 letters, no line end or tab, and no space around it")
+        checked_event(event)
         for key in _table(e, f"events.{event}"): one_of(f"event {event!r}: key", key, ("clip", "clap", "thresholds"))
         clip, clap = made_captions(event)
         if not {"clip", "clap"} <= set(e): made.append(event)
         at = _table(e.get("thresholds", {}), f"events.{event}.thresholds")
         for key in at: one_of(f"thresholds of {event!r}: key", key, ("clip", "clap"))
-        level = [_number(at, t, -1e6, 1e6, (int, float)) for t in ("clip", "clap")]
-        rows.append((event, _word(e, "clip", clip), _word(e, "clap", clap), *(math.nan if v is None else v for v in level)))
+        try:
+            level = [_number(at, t, -1e6, 1e6, (int, float)) for t in ("clip", "clap")]
+            rows.append((event, _word(e, "clip", clip), _word(e, "clap", clap), *(math.nan if v is None else v for v in level)))
+        except ParameterError as why: raise ParameterError(f"event {event!r}: {why}") from None
     own = Vocab(name, *map(list, zip(*rows)))
     return (VOCABS[name] if VOCABS.get(name) == own else own), tuple(made)
 

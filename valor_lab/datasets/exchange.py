@@ -16,7 +16,7 @@ import pandas as pd
 from ..core import ParameterError, atomic_path, check_writable, need, one_of
 from ..files import parse_json, read_bytes, read_text
 from ..labels import SegmentLabels
-from .formats import CLIPS, FORMATS, Format, event_rows, fit_events, joined, named_back, tagged, told_time, untagged
+from .formats import CLIPS, FORMATS, Format, Places, event_rows, fit_events, joined, named_back, tagged, told_time, untagged
 
 # %% ../../nbs/api/datasets/06_exchange.ipynb #4dd07ee9
 def _save_json(x, path):
@@ -34,7 +34,9 @@ def _read_activitynet(path):
     base, name, out = _open_json(path).get("database"), Path(path).name, []
     if not isinstance(base, dict): raise ParameterError(f"{name}: no 'database', as ActivityNet and UnAV-100 have it")
     for clip, x in base.items():
-        for a in x.get("annotations", ()) if isinstance(x, dict) else ():
+        said = x.get("annotations") or [] if isinstance(x, dict) else None
+        if not isinstance(said, list): raise ParameterError(f"{name}: {clip!r:.80} has no list of annotations, found {x!r:.60}")
+        for a in said:
             try: (on, off), label = a["segment"], str(a["label"])
             except (KeyError, TypeError, ValueError):
                 raise ParameterError(f"{name}: {clip!r}: an annotation needs a segment of two times and a label, found {a!r:.80}") from None
@@ -54,14 +56,21 @@ def _write_labelstudio(rows, clips, path):
         tasks.append(dict(data=dict(media=c.file or c.clip, clip=c.clip), annotations=[dict(result=result)]))
     _save_json(tasks, path)
 
+def _media_name(address):
+    "The file that Label Studio shows: a path, an address, or `/data/local-files/?d=PATH`."
+    before, _, asked = address.partition("?")
+    return unquote(asked[2:].split("&")[0] if asked.startswith("d=") else before)
+
 def _read_labelstudio(path):
-    name, out = Path(path).name, []
+    name, out, several = Path(path).name, [], []
     for t in _open_json(path, list):
         if not isinstance(t, dict) or not isinstance(t.get("data"), dict):
             raise ParameterError(f"{name}: a task of Label Studio has 'data'; found {t!r:.60}")
         data = t["data"]
-        clip = data.get("clip") or next((unquote(str(v)).split("?")[0] for k, v in data.items() if isinstance(v, str) and "." in v), "")
-        for a in t.get("annotations") or t.get("completions") or ():
+        clip = data.get("clip") or next((_media_name(v) for v in data.values() if isinstance(v, str) and "." in v), "")
+        made = [a for a in t.get("annotations") or t.get("completions") or () if not a.get("was_cancelled")]
+        if len(made) > 1: several.append(str(clip))
+        for a in made:
             for r in a.get("result", ()):
                 v, labels = r.get("value", {}), next((r["value"][k] for k in ("labels", "timelinelabels", "hypertextlabels")
                                                       if k in r.get("value", {})), None)
@@ -70,8 +79,12 @@ def _read_labelstudio(path):
                     raise ParameterError(f"{name}: {clip}: this label counts pictures, not seconds: export it from an audio control")
                 m = r.get("from_name", "")
                 on, off = (told_time(v.get(k), f"{name}: {clip}") for k in ("start", "end"))
+                labels = [labels] if isinstance(labels, str) else labels
                 out += [(clip, str(e), m if m in ("audio", "visual") else "", on, off) for e in labels]
-    return event_rows(out)
+    rows = event_rows(out)
+    if several:
+        rows.attrs["said"] = [f"{name}: {len(several)} clips have several annotations, which are put together, such as {several[0]}"]
+    return rows
 
 FORMATS["labelstudio"] = Format("Label Studio", ".json", _write_labelstudio, _read_labelstudio)
 
@@ -205,10 +218,10 @@ def kind_of(path) -> str:
     if path.suffix.lower() == ".tsv": return "dcase"
     return "llp" if len(first) > 1 and "event_labels" in first else "csv"
 
-def read_label_rows(f, path, events=None):
+def read_label_rows(f, path, events=None, known=None):
     "The rows of a file of a format; whatever shape a damaged one has, an error names the file and the tool."
     try:
-        rows = f.read(path, events) if f.asks else f.read(path)
+        rows = f.read(path, events, known) if f is FORMATS["csv"] else f.read(path, events) if f.asks else f.read(path)
         odd = [x for c in ("clip", "event", "modality") for x in rows[c] if not isinstance(x, str)]
         if odd: raise ValueError(f"{reprlib.repr(odd[0])} where a name is expected")
         odd = set(rows["modality"]) - {"", "audio", "visual", "both"}
@@ -226,10 +239,13 @@ def import_labels(
     parts=None,           # clip -> (recording, second at which it begins)
 ):                        # (SegmentLabels, sentences about rows that were not used, sentences about what was assumed)
     "Labels of another tool on the grid of these clips."
-    found, said, strange = [], [], []
+    found, said, strange, brief = [], [], [], []
+    if kind is not None: one_of("kind", kind, FORMATS)
+    place = Places(list(ids), parts or {})
     for path in _all_files(paths, kind):
         f = FORMATS[one_of("kind", kind or kind_of(path), FORMATS)]
-        rows = read_label_rows(f, path, vocab.events)
+        rows = read_label_rows(f, path, vocab.events, lambda c: bool(place.find(c)))
+        said += rows.attrs.get("said", [])
         strange += rows.attrs.get("odd", [])
         rows = named_back(rows, ids)
         if f.each: rows = rows.assign(clip=[unquote(c) for c in rows["clip"]])
@@ -240,12 +256,13 @@ def import_labels(
             said.append(f"{Path(path).name} does not say heard or seen: taken as {'both' if own == 'both' else own}")
         found.append(rows)
     rows = pd.concat([r.assign() for r in found], ignore_index=True) if found else event_rows([])
-    labels, odd = fit_events(rows, ids, vocab, n_segments, durations, parts)
+    labels, odd = fit_events(rows, ids, vocab, n_segments, durations, parts, brief)
+    if brief: said.append(f"{len(brief)} rows fill no segment by half, and no segment is true by them, such as {brief[0]}")
     return labels, strange + odd, said
 
 def _all_files(paths, kind):
     "Every file that is named, or lies in a folder that is."
-    endings = {FORMATS[kind].ending} if kind else {f.ending for f in FORMATS.values()}
+    endings = {FORMATS[one_of("kind", kind, FORMATS)].ending} if kind else {f.ending for f in FORMATS.values()}
     out = []
     for p in map(Path, paths if isinstance(paths, (list, tuple)) else [paths]):
         if p.is_dir(): out += sorted(q for q in p.iterdir() if q.suffix.lower() in endings and not q.name.startswith("."))

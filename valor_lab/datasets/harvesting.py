@@ -68,5 +68,6 @@ def label_set(name:str, root="data", thresholds=None, keep:bool=True) -> Segment
     thresholds = first_thresholds(scores, weak) if thresholds is None else thresholds
     labels, target = h.elaborate(scores, weak, thresholds), f"{d.place}-harvested"
     by_hand = target in list_labels(root) and label_origin(target, root).get("kept_by")
-    if keep and not by_hand: save_labels(labels, target, root, dict(thresholds=thresholds.provenance, store=store.fingerprint))
+    about = dict(thresholds=thresholds.provenance, store=store.fingerprint, home=d.place)
+    if keep and not by_hand: save_labels(labels, target, root, about)
     return labels

@@ -18,7 +18,8 @@ from ..grid import split_window_id, windows
 from ..media import SUFFIXES, MediaError, find_clips, measure
 from ..vocab import Vocab
 from .dataset import known, list_datasets, size_of_another
-from .description import FILE, description_toml, find_description, made_captions, media_allowed, read_description
+from .description import FILE, checked_event, description_toml, find_description, made_captions, media_allowed
+from .description import read_description
 from .formats import event_rows, fit_events, short_time
 from .tables import legal_event, loosely, plain_words, read_sheet
 
@@ -123,6 +124,8 @@ def _sizes(window, segment_seconds, n_segments):
         raise ParameterError(f"--n-segments is {n_segments}, expected a whole number from 1 to 10,000")
     if n_segments and window:
         raise ParameterError("n_segments cuts a file into equal parts, window cuts recordings into clips: say one of them")
+    if n_segments and segment_seconds != 1:
+        raise ParameterError("n_segments cuts a file into equal parts, segment_seconds into parts of that length: say one of them")
     if window and abs(round(window/segment_seconds)*segment_seconds - window) > 1e-6:
         raise ParameterError(f"a window of {window:g} s cannot be cut into segments of {segment_seconds:g} s: choose a multiple of them")
 
@@ -153,7 +156,7 @@ def new_dataset(
         lists, truth = {"train": {c: set() for cs in cut.values() for c in cs}}, {}
     else: events, lists, truth = _of_table(out, Path(labels).expanduser(), events, cut, seconds, keys, T, broken)
     if len(events) > 10_000: raise ParameterError(f"{len(events):,} events, expected at most 10,000")
-    out.events, out.clips = tuple(events), sum(map(len, lists.values()))
+    out.events, out.clips = tuple(map(checked_event, events)), sum(map(len, lists.values()))
     _write(out, videos, lists, truth, keys, labels is not None)
     return out
 
@@ -235,22 +238,22 @@ def _weak_of_truth(lists, rows, events, keys, T, cut, seconds):
 
 # %% ../../nbs/api/datasets/10_new.ipynb #c14dd853
 def _write(out, videos, lists, truth, keys, weak):
-    out.folder.mkdir(parents=True, exist_ok=True)
     names = {s: ("weak.csv" if weak else "clips.csv") if s == "train" else f"{s}.csv" for s in lists}
-    for s, found in lists.items():
-        rows = [(c, e) for c, es in found.items() for e in sorted(es, key=list(out.events).index) or [""]] if weak else [(c,)
-                                                                                                                         for c in found]
-        _csv(out.folder/names[s], ("clip", "event")[:1 + weak], rows)
     spans = {s: f"truth-{s}.csv" for s in truth}
-    for s, rows in truth.items():
-        body = [(*r[:2], "" if r[2] == "both" else r[2], short_time(r[3]), short_time(r[4])) for r in rows.itertuples(index=False)]
-        _csv(out.folder/spans[s], ("clip", "event", "modality", "onset", "offset"), body)
     if not media_allowed(videos, out.folder): allow_media(videos)
     inside = videos.resolve().is_relative_to(workspace().resolve())
     media = Path(os.path.relpath(videos.resolve(), out.folder.resolve())).as_posix() if inside else videos.as_posix()
     text = description_toml(out.events, media, names, spans, weak=weak, **keys)
+    read_description(out.folder/FILE, text=text)                             # what cannot be read is not written
+    out.folder.mkdir(parents=True, exist_ok=True)
+    for s, found in lists.items():
+        rows = [(c, e) for c, es in found.items() for e in sorted(es, key=list(out.events).index) or [""]] if weak else [(c,)
+                                                                                                                         for c in found]
+        _csv(out.folder/names[s], ("clip", "event")[:1 + weak], rows)
+    for s, rows in truth.items():
+        body = [(*r[:2], "" if r[2] == "both" else r[2], short_time(r[3]), short_time(r[4])) for r in rows.itertuples(index=False)]
+        _csv(out.folder/spans[s], ("clip", "event", "modality", "onset", "offset"), body)
     with atomic_path(out.folder/FILE) as tmp: tmp.write_text(text, encoding="utf-8")
-    read_description(out.folder/FILE)                                        # what was written is what is read
     out.written = [out.folder/FILE, *(out.folder/n for n in (*names.values(), *spans.values()))]
 
 def _csv(path, head, rows):

@@ -82,7 +82,8 @@ def read_listed(d:Description, split:str) -> WeakLabels:
     "The clips of a split with their weak labels; every row must be understood."
     path = d.splits[one_of("split", split, d.splits)]
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist, and {d.name}/dataset.toml names it as the list of {split}")
+        lacks = "is no file" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"{path} {lacks}, and {d.name}/dataset.toml names it as the list of {split}")
     return _listed(d.vocab, path, path.stat().st_mtime_ns, d.weak, d)
 
 @lru_cache(64)
@@ -153,7 +154,9 @@ def read_tables(name:str, split:str="train", root:str|Path="data", size:str="sma
     for m, path in at.items() if isinstance(at, dict) else [(None, at)]:
         labels, odd, _ = import_labels([path], weak.ids, d.vocab, T, clip_durations(d, weak.ids, T, store), modality=m,
                                        parts=clip_parts(d, weak.ids))
-        if odd: raise ParameterError(f"{path.name}: {odd[0]}" + (f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""))
+        if odd:
+            where = "" if odd[0].startswith(path.name) else f"{path.name}: "
+            raise ParameterError(f"{where}{odd[0]}" + (f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""))
         found.append(labels)
     if len(found) == 1: return weak, found[0]
     return weak, SegmentLabels(weak.ids, found[0].audio, found[1].visual, d.vocab, found[0].durations)
@@ -209,6 +212,7 @@ def load_own(name:str, root:str|Path, split:str, features, labels, size, revisio
     "A split of a data set that its file describes."
     d, store = describe_set(name, root, size), own_store(name, root, size)
     weak, truth = layout_of(d).read(name, split, root, size, revision)
+    if not len(weak): raise ParameterError(f"{name} {split} has no clips: {d.splits[split].name} lists none")
     n_segments = features and parts_of_clip(d, weak.ids, store)
     _kept(d, features, n_segments)
     has, missing, reader = find_features(d, weak.ids, features, store, n_segments)

@@ -69,7 +69,8 @@ def plain_words(text:str) -> str:
     text = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFC", text)).strip()
     return text.casefold()
 
-_BRACKETS = r"[\[(](.*?)[\])]"
+_BRACKETS = r"[\[(](.{0,200}?)[\])]"
+# seconds in a unit of time, by each of its usual names
 UNITS = {word: x for x, words in ((.001, "ms msec milliseconds millisekunden"), (1., "s sec secs second seconds sek sekunde sekunden"),
                                   (60., "min mins minute minutes minuten"), (3600., "h hour hours stunden")) for word in words.split()}
 _COUNTS = {"frame", "frames", "sample", "samples", "bilder", "pictures"}   # what a column may count that is no time
@@ -128,6 +129,7 @@ def seconds_of(
 ) -> float:
     "A cell as seconds; NaN if it is empty. `ValueError` for what is no time."
     if not cell.strip(): return math.nan
+    if len(cell.strip()) > 400: raise ValueError(f"{cell!r:.80} is no time")
     number, word = re.fullmatch(r"(?s)(.*?)\s*([a-z]*)", cell.strip().lower()).groups()
     parts, plain = number.split(":"), r"(\d*[.,]?\d+|\d+[.,])"
     last = plain if len(parts) > 1 else plain + r"(e[+-]?\d+)?"
@@ -145,7 +147,7 @@ _NOTHING = {"-", "–", "—", "none", "n/a", "na", "nan", "null", "nothing", "k
 def _unlisted(cell):
     "A list as Python prints it, `['Dog', 'Rain']`, as a line for each."
     inside = r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\""
-    if not re.fullmatch(r"\[.*\]", cell.strip(), re.S) or re.sub(inside, "", cell).strip("[], \n"): return cell
+    if len(cell) > 10_000 or not re.fullmatch(r"\[.*\]", cell.strip(), re.S) or re.sub(inside, "", cell).strip("[], \n"): return cell
     return "\n".join(a or b for a, b in re.findall(inside, cell)) or cell
 
 def legal_event(name:str) -> bool:

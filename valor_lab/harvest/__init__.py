@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     store=["FeatureStore", "open_store", "begin_store", "of_modality", "MissingModalityWarning"],
     published=["PUBLISHED", "HEARD", "NOTE", "PUBLISHED_LABELS", "RELEASED", "read_array", "read_note", "open_published",
                "export_published"],
-    pipeline=["TokenMap", "harvest", "harvest_part", "recipe_of", "plan_of", "embed",
+    pipeline=["TokenMap", "check_harvest", "harvest", "harvest_part", "recipe_of", "plan_of", "embed",
               "in_windows", "summary"],
     statistics=["TEACHER", "Statistics", "count", "best_cut", "best_threshold", "aligned_truth", "common_threshold", "best_thresholds",
                 "statistics_of", "optimum_of", "weighted_f", "resampled"],

@@ -9,7 +9,7 @@ __all__ = ['torch', 'CONSTANTS', 'clap_module', 'UntrainedRoberta', 'build_clap'
            'clap_tokenizer', 'token_rows', 'pooled']
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #c49d6eb5
-import contextlib, functools, importlib.util, json, math, sys
+import contextlib, functools, importlib.util, json, math, sys, warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,10 @@ def clap_module():
     if spec is None: need("laion_clap", "teachers")
     folder = str(Path(spec.origin).parent)
     sys.path.insert(0, folder)
-    try: return importlib.import_module("clap_module.model")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)           # laion_clap takes timm's layers from where they lay once
+            return importlib.import_module("clap_module.model")
     finally: sys.path.remove(folder)
 
 # %% ../../nbs/api/harvest/02_clap.ipynb #7af8aa90
@@ -51,7 +54,9 @@ def build_clap(
     def htsat(audio_cfg, enable_fusion, fusion_type):
         return lib_htsat()(num_classes=audio_cfg.class_num, config=audio_cfg, enable_fusion=enable_fusion, fusion_type=fusion_type,
                            patch_stride=(4, 4), **sizes)
-    with swapped(lib, RobertaModel=UntrainedRoberta, **(dict(create_htsat_model=htsat) if sizes else {})): return lib.CLAP(**config).eval()
+    with swapped(lib, RobertaModel=UntrainedRoberta, **(dict(create_htsat_model=htsat) if sizes else {})), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.meshgrid")  # its windows are laid out in the order that torch will ask for by name
+        return lib.CLAP(**config).eval()
 
 def lib_htsat():
     "The class of CLAP's audio tower, in laion_clap's own module."
@@ -216,8 +221,8 @@ class ClapTeacher(Teacher):
     ):
         self.made_by = "valor_lab.harvest:ClapTeacher", dict(
             checkpoint=plain_path(checkpoint), device=str(device), tokenizer=plain_path(tokenizer), batch_size=batch_size)
-        path = find_clap(checkpoint)
         self.device, self.batch_size = pick_device(device), batch_size
+        path = find_clap(checkpoint)
         self.model, config = open_clap(path)
         self.model.to(self.device)
         self.tokenizer = clap_tokenizer(self.model, tokenizer)

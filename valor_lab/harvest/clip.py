@@ -184,8 +184,8 @@ class ClipTeacher(Teacher):
             model=model, pretrained=plain_path(pretrained), device=str(device), preprocess=preprocess, precision=precision,
             quick_gelu=quick_gelu, trust_archive=trust_archive, batch_size=batch_size)
         one_of("preprocess", preprocess, ["published", "model"]), one_of("precision", precision, ["auto", "fp32", "fp16", "bf16"])
+        self.device, self.preprocess, self.batch_size = pick_device(device), preprocess, batch_size      # before anything is fetched
         source = find_clip(model, pretrained, quick_gelu, trust_archive)
-        self.device, self.preprocess, self.batch_size = pick_device(device), preprocess, batch_size
         self.precision = precision if precision != "auto" else "fp16" if self.device.type == "cuda" else "fp32"
         self.model, self.tokenizer = build_clip(source, self.device, self.precision)
         self.name, self.scale = source.label, float(self.model.logit_scale.detach().float().exp())

@@ -16,6 +16,7 @@ from ..core import ParameterError, find_data, fingerprint, need, one_of, resolve
 from ..core import FetchError, download
 from ..grid import Grid
 from ..models import read_state_dict
+from .teachers import pick_device
 
 torch = need("torch", "teachers")
 from torch import nn
@@ -57,8 +58,7 @@ class Extractor:
 
     def __init__(self, weights=None, device="auto", batch=16):
         "`weights`: None for the published ones, a .pth or .safetensors file, or a state dict; `batch`: network inputs at a time."
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        self.batch = batch
+        self.device, self.batch = pick_device(device), batch
         state = weights if isinstance(weights, dict) else read_state_dict(weights if weights is not None else fetch_weights(self.url))
         with torch.device("meta"): model = self.network()
         try: model.load_state_dict(state, assign=True)

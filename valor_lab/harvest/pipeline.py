@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TokenMap', 'in_windows', 'time_settings', 'recipe_of', 'plan_of', 'harvest_part', 'decode_batch', 'broken_batch',
-           'make_embedder', 'harvest', 'embed', 'summary']
+           'make_embedder', 'check_harvest', 'harvest', 'embed', 'summary']
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #cec826f1
 import contextlib, json, os, sys, warnings
@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from ..media import SUFFIXES, find_clips
 from ..core import ParameterError, need, one_of, resolve
 from ..engines import call, check_engine, run_all, stream
-from ..grid import Grid, Window, gaps_in_words, labelled_seconds, length_finding, window_id, windows
+from ..grid import Grid, Window, check_window, gaps_in_words, labelled_seconds, length_finding, window_id, windows
 from .published import (HEARD, NOTE, PUBLISHED, PUBLISHED_LABELS, RELEASED, export_published, open_published,
                                          read_array, read_note)
 from .scores import Scores, elaborate, gate_of, thresholds_of
@@ -351,6 +351,19 @@ def _on_ray(todo, recipe, engine, bar):
     commit(1)
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #8d64745f
+def check_harvest(batch:int=8, shard:int=64, n_segments:int=10, workers:int|None=None, sampling:str="published",
+                  segment_seconds:float|None=None, alignment:str="clip", window:float|None=None, hop:float|None=None, features=()):
+    "Refuse options of `harvest` that cannot be meant. It asks nothing of teachers, so it can be called before they are loaded."
+    if min(batch, shard, n_segments) < 1:
+        raise ParameterError(f"batch, shard and n_segments must be at least 1, found {batch}, {shard}, {n_segments}")
+    if workers is not None and workers < 0: raise ParameterError(f"workers must be at least 0, found {workers}")
+    one_of("sampling", sampling, ("published", "centres")), Grid(n_segments, segment_seconds, alignment)
+    if window is not None: check_window(window, hop)
+    elif hop is not None: raise ParameterError(f"hop={hop:g} without a window")
+    for f in [features] if isinstance(features, str) else features:
+        from valor_lab.harvest.extractors import EXTRACTORS
+        if isinstance(f, str): one_of("features", f, [*EXTRACTORS, "clap_tokens"])
+
 def harvest(
     clips,                        # paths, a folder, a DataFrame with id and path; or, with `folder`, ids, labels, or a CSV
     clip,                         # teacher of the picture, None to leave it out
@@ -375,10 +388,8 @@ def harvest(
     "Let the teachers see and hear `clips`, and return the `FeatureStore`. What is already in `out` is not done again."
     teachers = [t for t, m in ((clap, "audio"), (clip, "visual")) if t is not None and of_modality(t, m)]
     if not teachers and not features: raise ParameterError("a harvest needs at least one teacher or student feature")
-    if min(batch, shard, n_segments) < 1:
-        raise ParameterError(f"batch, shard and n_segments must be at least 1, found {batch}, {shard}, {n_segments}")
+    check_harvest(batch, shard, n_segments, workers, sampling, segment_seconds, alignment, window, hop, features)
     engine = check_engine(engine)
-    one_of("sampling", sampling, ("published", "centres"))
     table, window = in_windows(find_clips(clips, folder), window, hop)
     if window and segment_seconds: n_segments, segment_seconds = _parts(window, segment_seconds), None
     out, grid = resolve(out), Grid(n_segments, segment_seconds, alignment)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import ParameterError, find_data, fingerprint, need
+from ..core import ParameterError, find_data, fingerprint, need, one_of
 torch = need("torch", "teachers")
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #48e6aaa3
@@ -119,8 +119,14 @@ def plain_path(name:str):
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #01a69edf
 def pick_device(device:str="auto"):
-    "`auto` is the GPU if there is one, else the CPU."
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    "`auto` is the GPU if there is one, else the CPU. Another word, or a GPU that is not there, is a `ParameterError`."
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto": return torch.device("cuda" if there else "cpu")
+    kind, _, number = str(device).partition(":")
+    one_of("device", kind, ("auto", "cpu", "cuda"))
+    if kind == "cuda" and (number or "0") not in map(str, range(there)):
+        raise ParameterError(f"device={str(device)!r}, but {there or 'no'} GPU can be used here; choose 'cpu' or 'auto'")
+    return torch.device(device)
 
 # %% ../../nbs/api/harvest/00_teachers.ipynb #88bf1020
 def unit(x) -> np.ndarray:

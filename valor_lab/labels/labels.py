@@ -69,7 +69,7 @@ class WeakLabels:
 
     def __len__(self): return len(self.ids)
     def __repr__(self): return f"WeakLabels({len(self)} clips, {int(self.mask.sum())} labels of {len(self.vocab)} events)"
-    def events(self, clip):
+    def events(self, clip:str):
         "The events of a clip, as names."
         return [e for e, m in zip(self.vocab.events, self.mask[row_numbers([clip], self.ids, "a weak label")[0]]) if m]
     def select(self, ids):
@@ -191,7 +191,6 @@ def from_frame(
         _paint(getattr(out, m), clip[own], event[own], *border[own].astype(int).T)
     return out
 
-
 # %% ../../nbs/api/labels/00_labels.ipynb #b20b5c3d
 def _to_segment(seconds, length, n_segments, where):
     "The border of segments at `seconds`; times between two borders or outside the clip are refused."
@@ -213,7 +212,6 @@ def _paint(x, clip, event, start, end):
     n = end - start
     segment = np.arange(n.sum()) + np.repeat(start - (np.cumsum(n) - n), n)
     x[np.repeat(clip, n), segment, np.repeat(event, n)] = True
-
 
 # %% ../../nbs/api/labels/00_labels.ipynb #9f427c15
 SegmentLabels.to_frame, SegmentLabels.from_frame = to_frame, staticmethod(from_frame)
@@ -288,7 +286,6 @@ def read_weak(
     mask[np.repeat(np.arange(len(rows)), [len(r) for r in rows]), [e for r in rows for e in r]] = True
     return WeakLabels(seen, mask, vocab, _findings(odd, path, strict))
 
-
 # %% ../../nbs/api/labels/00_labels.ipynb #61522f41
 def _number(cell, path, line, what, n_segments, length):
     "A time of the file as a border of segments; anything else is an error that names file, line and value."
@@ -340,11 +337,10 @@ def _read_modality(path, modality, ids, vocab, n_segments, lengths, in_seconds, 
     if rows: _paint(out, *np.array(rows).T)
     return out, mentioned, _findings(odd, path, strict)
 
-
 # %% ../../nbs/api/labels/00_labels.ipynb #506a0fad
 def read_segments(
-    audio_csv,            # truth of the sound, such as AVVP_eval_audio.csv: columns filename, onset, offset, event_labels
-    visual_csv,           # truth of the picture, such as AVVP_eval_visual.csv
+    audio_csv:str|Path,   # truth of the sound, such as AVVP_eval_audio.csv: columns filename, onset, offset, event_labels
+    visual_csv:str|Path,  # truth of the picture, such as AVVP_eval_visual.csv
     ids,                  # [N] which clips, in which order
     vocab:Vocab=LLP,
     n_segments:int=10,    # T
@@ -364,14 +360,14 @@ def read_segments(
 def _write_rows(path, head, rows):
     "Write tab-separated lines, whole or not at all."
     rows = [[str(v) for v in r] for r in [head, *rows]]
-    check_writable((v for r in rows for v in r), Path(path).name)
+    check_writable((v for r in rows for v in r), Path(path).name, bare=True)
     with atomic_path(path) as tmp: tmp.write_text("".join("\t".join(r) + "\n" for r in rows), encoding="utf-8")
 
 # %% ../../nbs/api/labels/00_labels.ipynb #e9603a4c
 def to_csv(
     self:SegmentLabels,
-    audio_csv,    # where the labels of the sound go
-    visual_csv,   # where the labels of the picture go
+    audio_csv:str|Path,  # where the labels of the sound go
+    visual_csv:str|Path,  # where the labels of the picture go
 ):
     "Write the official format: one line per event instance, times in seconds."
     check_writable(self.ids, Path(audio_csv).name)
@@ -389,6 +385,10 @@ def weak_to_csv(
     silent = [c for c, m in zip(self.ids, self.mask) if not m.any()]
     if silent: raise ParameterError(f"{len(silent)} clips have no event, which the official list cannot say: {', '.join(silent[:5])}")
     events = np.array(self.vocab.events, object)
+    check_writable(events, Path(path).name, bare=True)
+    for m in np.unique(self.mask, axis=0) if "," in "".join(events) else ():
+        if (back := _names(said := ",".join(events[m]), self.vocab)) != list(events[m]):
+            raise ParameterError(f"{Path(path).name} cannot hold {said!r} for {m.sum()} events: it would come back as {back}")
     _write_rows(path, ["filename", "event_labels"], ((c, ",".join(events[m])) for c, m in zip(self.ids, self.mask)))
 
 # %% ../../nbs/api/labels/00_labels.ipynb #512d7d9d
@@ -397,7 +397,7 @@ SegmentLabels.to_csv, WeakLabels.to_csv = to_csv, weak_to_csv
 # %% ../../nbs/api/labels/00_labels.ipynb #6559f076
 def length_findings(
     ids,         # [N] clips
-    durations,   # clip -> seconds that its file lasts; a clip that is not in it says nothing
+    durations:dict,  # clip -> seconds that its file lasts; a clip that is not in it says nothing
     labelled,    # [N] seconds that the segments of each clip cover
     n_segments:int=10,
 ) -> pd.DataFrame:
@@ -409,7 +409,7 @@ def length_findings(
 def audit(
     weak:WeakLabels,        # what the list of clips says
     truth:SegmentLabels,    # what the segments say
-    durations=None,         # clip -> seconds that its file lasts, as a feature store or `media.measure` knows it
+    durations:dict|None=None,  # clip -> seconds that its file lasts, as a feature store or `media.measure` knows it
 ) -> pd.DataFrame:
     "Every finding of the two readers and every disagreement of weak and segment labels: `clip, event, modality, kind, file, line, detail`."
     if truth.ids != weak.ids: truth = truth.select(weak.ids)
@@ -462,7 +462,7 @@ def from_audacity(
     clip:str,             # the clip it belongs to
     vocab:Vocab=LLP,
     n_segments:int=10,    # T
-    duration=None,        # seconds; None: segments of one second
+    duration:float|None=None,  # seconds; None: segments of one second
 ) -> SegmentLabels:
     "Read one clip's label track; a segment is true when its label covers at least half of it."
     empty = np.zeros((1, n_segments, len(vocab)), bool)

@@ -6,18 +6,28 @@
 __all__ = ['STATES', 'Marks', 'keep_strokes', 'left_strokes', 'take_up', 'forget_strokes', 'save_as']
 
 # %% ../../nbs/api/labels/02_marks.ipynb #e8bde6ad
-import json
+import json, re
 from pathlib import Path
 
 import pandas as pd
 
-from ..core import ParameterError, atomic_path, one_of, resolve, safe_name
+from ..core import ParameterError, atomic_path, fingerprint, one_of, resolve, safe_name
 from ..files import lock, login, read_json, utc, visible
 from .labels import SegmentLabels
 from .overlays import EDIT_COLUMNS, Overlay
 
 # %% ../../nbs/api/labels/02_marks.ipynb #821c810f
 STATES = ("done", "doubtful")   # what a clip may be marked as
+
+def _own_file(folder, name, who, keys):
+    "The file that belongs to this name and this person, and to no other; one that was begun under the plain name stays."
+    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-+") else "-" for c in f"{name}-{who}")
+    plain = folder/f"{safe_name(clean, 'a file of one person')}.json"
+    if re.fullmatch(r"[A-Za-z0-9._]{1,40}", who): return plain                # what follows the last dash is the person
+    own = plain.with_name(f"{plain.stem}-{fingerprint(name, who)[:8]}.json")
+    if own.exists() or not plain.exists(): return own
+    try: return plain if [read_json(plain, keys)[k] for k in keys] == [name, who] else own
+    except ParameterError: return own
 
 class Marks:
     "What one person said of the clips of a data set: done or doubtful, with a note."
@@ -27,8 +37,7 @@ class Marks:
         folder="data/marks",
     ):
         self.name, self.who = name, who or login()
-        clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-+") else "-" for c in f"{name}-{self.who}")
-        self.path = resolve(folder)/f"{safe_name(clean, 'marks')}.json"
+        self.path = _own_file(resolve(folder), name, self.who, ("set", "who"))
 
     def all(self) -> dict:
         "Clip -> `state`, `note`, `when`; as the file is now."
@@ -66,9 +75,7 @@ class Marks:
         return [c for c, m in self.all().items() if m["state"] == "done"]
 
 # %% ../../nbs/api/labels/02_marks.ipynb #05a9f615
-def _place(name, who, folder):
-    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-+") else "-" for c in f"{name}-{who}")
-    return resolve(folder)/"strokes"/f"{safe_name(clean, 'strokes')}.json"
+def _place(name, who, folder): return _own_file(resolve(folder)/"strokes", name, who, ("name", "who"))
 
 def keep_strokes(overlay:Overlay, folder="data/overlays") -> Path:
     "Keep what is not saved yet; nothing is kept of an overlay that is saved."
@@ -79,7 +86,7 @@ def keep_strokes(overlay:Overlay, folder="data/overlays") -> Path:
     with atomic_path(path) as tmp: tmp.write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
     return path
 
-def left_strokes(folder="data/overlays", who=None) -> list:
+def left_strokes(folder="data/overlays", who:str|None=None) -> list:
     "Strokes that somebody did not save: `name`, `base`, `who`, `when`, `strokes`, `clips`, newest first; of `who`, or of everybody."
     out = []
     for p in visible(resolve(folder)/"strokes", "*.json"):

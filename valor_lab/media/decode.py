@@ -181,7 +181,7 @@ class _Sound:
         return x if rate == self.rate or not len(x) else soxr.resample(x, self.rate, rate)
 
 # %% ../../nbs/api/media/02_decode.ipynb #9b4f8912
-@dataclass
+@dataclass(eq=False)
 class Clip:
     "What one decoding of a file gave."
     frames: np.ndarray|None = None             # uint8[n,H,W,3], upright RGB
@@ -394,8 +394,8 @@ def _of_window(sound, rate, ask):
 # %% ../../nbs/api/media/02_decode.ipynb #2947fe8b
 def read_spans(
     path,                # a media file, or a `grid.Window` of one
-    video_stream=None,   # number of the stream of pictures; None: FFmpeg's choice
-    audio_stream=None,   # number of the stream of sound
+    video_stream:int|None=None,  # number of the stream of pictures; None: FFmpeg's choice
+    audio_stream:int|None=None,  # number of the stream of sound
 ) -> tuple:              # ({"audio", "visual": list of (start, end)}, duration), in seconds of the clip
     "Where each used stream of a clip lies, by its packets alone."
     window = path if isinstance(path, Window) else Window(path)
@@ -449,7 +449,7 @@ def _jpeg(picture, quality):
 
 # %% ../../nbs/api/media/02_decode.ipynb #94ea8f57
 def waveform(
-    audio,       # float32[samples]
+    audio:np.ndarray,  # float32[samples]
     n:int=200,   # how many spans
 ) -> np.ndarray: # float32[n], the largest absolute sample of each span
     "The outline of a sound."

@@ -49,7 +49,7 @@ def _add_video(out, shape, fps, codec, options):
 
 # %% ../../nbs/api/media/00_files.ipynb #01631bdf
 def write_clip(
-    path,                        # where to write; its suffix chooses the container (.mp4, .mkv, .webm, .m4a)
+    path:str|Path,               # where to write; its suffix chooses the container (.mp4, .mkv, .webm, .m4a)
     frames,                      # uint8[F,H,W,3] with even H and W, or None for sound alone
     audio,                       # float32[samples] in -1…1, mono, or None for pictures alone
     fps:float=25,                # pictures a second
@@ -76,7 +76,7 @@ def write_clip(
 # %% ../../nbs/api/media/00_files.ipynb #867a7cda
 class MediaError(ParameterError):
     "A file does not give what was asked of it; `.reason` says why, without the file's name."
-    def __init__(self, path, reason):
+    def __init__(self, path, reason:str):
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = path, reason
 
@@ -188,7 +188,7 @@ def choose_stream(
     file,      # an open media file
     path,      # its path, for the message
     kind:str,  # "video" or "audio"
-    number,    # counted from 0 within its kind; None: FFmpeg's choice, the largest picture, the most channels
+    number:int|None,  # counted from 0 within its kind; None: FFmpeg's choice, the largest picture, the most channels
 ):
     "The stream of a kind to use; None where there is none."
     streams = streams_of(file, kind)

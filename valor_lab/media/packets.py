@@ -54,7 +54,7 @@ class Stamps:
         return len(self.shifts) - 1
 
 # %% ../../nbs/api/media/01_packets.ipynb #c9d4d730
-@dataclass
+@dataclass(eq=False)
 class Reel:
     "The packets of a clip, or of some seconds of it, on the clip's axis."
     zero:float = 0.                          # seconds of the file's clock at which the axis begins
@@ -149,8 +149,8 @@ def _tracks(used): return {s.index: _Track(s, kind) for s, kind in zip(used, ("v
 def wind(
     file,                    # an open media file
     path,                    # its path
-    video_stream=None,       # number of the stream of pictures; None: FFmpeg's choice
-    audio_stream=None,       # number of the stream of sound
+    video_stream:int|None=None,  # number of the stream of pictures; None: FFmpeg's choice
+    audio_stream:int|None=None,  # number of the stream of sound
     start:float=0.,          # seconds of the clip from which on it is wanted
     stop:float=float("inf"), # and until when
 ) -> Reel:
@@ -257,8 +257,8 @@ def _zero(file, used):
 # %% ../../nbs/api/media/01_packets.ipynb #ab05a1a9
 def zero_of_file(
     path,                # a media file
-    video_stream=None,   # number of the stream of pictures; None: FFmpeg's choice
-    audio_stream=None,   # number of the stream of sound
+    video_stream:int|None=None,  # number of the stream of pictures; None: FFmpeg's choice
+    audio_stream:int|None=None,  # number of the stream of sound
 ) -> float:
     "Where the axis of a file begins, in seconds of its own clock; from its first packets."
     return _zero_of_file(path, *file_state(path), video_stream, audio_stream)
@@ -287,8 +287,8 @@ def clock(path:str, size:int, changed:float, video:int|None, audio:int|None) -> 
 # %% ../../nbs/api/media/01_packets.ipynb #7be30802
 def measure(
     path,               # a media file
-    video_stream=None,
-    audio_stream=None,
+    video_stream:int|None=None,
+    audio_stream:int|None=None,
 ) -> tuple:             # (zero, duration, {"audio": end, "visual": end}), in seconds
     "Where the axis of a file begins in its own clock, and how long it is; by its packets, in memory that does not grow."
     path = Path(path)

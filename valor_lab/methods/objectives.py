@@ -289,6 +289,11 @@ def register_objective(
     "Add an objective under `name`."
     if not (isinstance(cls, type) and issubclass(cls, Objective)):
         raise ParameterError(f"objective {name!r} is {cls!r:.60}, expected a subclass of methods.Objective")
+    hooks = [k for k, v in vars(Objective).items() if not k.startswith("_") and callable(v)]
+    for hook in hooks:
+        if callable(getattr(cls, hook)): continue
+        raise ParameterError(f"{cls.__name__}.{hook} is {getattr(cls, hook)!r:.60}, and `{hook}` is a hook that the loop calls: "
+                             "choose another name")
     OBJECTIVES[name] = (cls, config)
 
 # %% ../../nbs/api/methods/01_objectives.ipynb #78990a51

@@ -18,7 +18,7 @@ from .intervals import LEAST, clip_covariance, run_interval, share_difference, s
 from ..vocab import LLP
 
 # %% ../../nbs/api/metrics/04_calibration.ipynb #2bcdb57a
-def made_up_truth(n, seed:int=0):   # bool [n,2,10,25]
+def made_up_truth(n:int, seed:int=0):  # bool [n,2,10,25]
     "Truth of `n` clips, heard and seen, with the frequencies of a long tail."
     rng, c, t = np.random.default_rng(seed), len(LLP), np.arange(10)
     frequency = (np.arange(c) + 1.5)**-.9
@@ -33,8 +33,9 @@ def made_up_truth(n, seed:int=0):   # bool [n,2,10,25]
     start[whole], length[whole] = 0, 10
     return ((t >= start[..., None]) & (t < (start + length)[..., None]) & present[..., None]).transpose(0, 1, 3, 2)
 
-def made_up_run(truth, hard, rng:np.random.Generator, miss:float=.22, extra:float=.02, blur:float=.08):
-    "What a run says: whole events missed where `hard` is low, others invented where it is high, single seconds wrong."
+def made_up_run(truth:np.ndarray, hard, rng:np.random.Generator, miss:float=.22, extra:float=.02, blur:float=.08):
+    """What a run says of `truth` [N,2,10,25]: whole events missed where `hard` [N,2,25] is low, others invented where it is high, single
+    seconds wrong."""
     r = .8*hard + .6*rng.normal(size=hard.shape)                                # [n,2,25]
     said = truth & (r >= NormalDist().inv_cdf(float(np.clip(miss, .01, .9))))[:, :, None]
     come = (r > NormalDist().inv_cdf(1 - extra)) & ~truth.any(2)
@@ -43,9 +44,9 @@ def made_up_run(truth, hard, rng:np.random.Generator, miss:float=.22, extra:floa
 
 # %% ../../nbs/api/metrics/04_calibration.ipynb #89c508c6
 def made_up_runs(
-    truth,           # from `made_up_truth`
-    deviation,       # of the runs' scores, points
-    runs=40,
+    truth:np.ndarray,  # [N,2,10,25] from `made_up_truth`
+    deviation:float,  # of the runs' scores, points
+    runs:int=40,
     seed:int=0,
     miss:float=.22,  # share of events that are missed
     alike:float=.6,  # how much of what is hard is hard for every method
@@ -60,11 +61,11 @@ def made_up_runs(
 
 # %% ../../nbs/api/metrics/04_calibration.ipynb #c3d00d90
 def coverage(
-    ours,            # [R,P,10] from `made_up_runs`
-    base,            # of another method
-    clips,           # in a sample
-    seeds,           # runs of each method
-    draws=1000,
+    ours:np.ndarray,  # [R,P,10] from `made_up_runs`
+    base:np.ndarray,  # [R,P,10] of another method
+    clips:int,       # in a sample
+    seeds:int,       # runs of each method
+    draws:int=1000,
     seed:int=0,
 ) -> pd.DataFrame:
     "Percent of samples whose interval holds the truth, `own` and `difference`, by score; `alarms`: a method called different from itself."
@@ -91,9 +92,9 @@ def coverage(
 
 # %% ../../nbs/api/metrics/04_calibration.ipynb #03b3f4d0
 def event_coverage(
-    truth,           # from `made_up_truth`
-    clips,           # in a sample
-    draws=300,
+    truth:np.ndarray,  # [N,2,10,25] from `made_up_truth`
+    clips:int,       # in a sample
+    draws:int=300,
     seed:int=0,
     miss:float=.22,
     blur:float=.08,
@@ -123,7 +124,7 @@ def event_coverage(
     return table[table.shown >= 5]
 
 # %% ../../nbs/api/metrics/04_calibration.ipynb #47af9e2c
-def made_up_videos(n, seed:int=0, actions=10, border:float=.8, found:float=.7, false:float=3.):   # (detections, `Actions`)
+def made_up_videos(n:int, seed:int=0, actions:int=10, border:float=.8, found:float=.7, false:float=3.):  # (detections, `Actions`)
     "Truth of `n` untrimmed videos, an action each, and what a detector says; `border`: seconds by which it misses starts and ends."
     rng, vocab = np.random.default_rng(seed), bare_vocab("made-up", [f"action {k}" for k in range(actions)])
     often, spans, said = (np.arange(actions) + 1.5)**-.7, [], []
@@ -147,8 +148,8 @@ def made_up_videos(n, seed:int=0, actions=10, border:float=.8, found:float=.7, f
 def detection_coverage(
     detections,      # from `made_up_videos`
     actions,
-    videos,          # in a sample
-    samples=100,
+    videos:int,      # in a sample
+    samples:int=100,
     n:int=100,       # resamples of each
     seed:int=0,
 ) -> pd.DataFrame:

@@ -58,10 +58,11 @@ def _checked(df, columns, ids, vocab):
     lack = [c for c in columns if c not in df.columns]
     if lack: raise ParameterError(f"the table lacks the columns {', '.join(lack)}; it has {', '.join(map(str, df.columns))}")
     df = df[columns].reset_index(drop=True)
+    df = df.assign(video=df["video"].map(str))                                      # a video may be called 17
     check_ids(df["video"].unique(), ids, "a row in `ids`")
     for label in df["label"].unique() if "label" in df else (): vocab.index(label)
-    numbers = df[[c for c in ("start", "end", "score") if c in df]].astype(float)
-    bad = ~np.isfinite(numbers).all(axis=1) | (df["start"].astype(float) < 0) | (df["start"].astype(float) >= df["end"].astype(float))
+    numbers = df[[c for c in ("start", "end", "score") if c in df]].apply(pd.to_numeric, errors="coerce").astype(float)
+    bad = ~np.isfinite(numbers).all(axis=1) | (numbers["start"] < 0) | (numbers["start"] >= numbers["end"])
     if bad.any(): raise ParameterError(f"{int(bad.sum())} rows with a time or score that is not a number, or that end before they begin, "
                                        f"the first: {df[bad].iloc[0].to_dict()}")
     return df.assign(**numbers)
@@ -154,8 +155,8 @@ def _seconds(x, what, where):
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #6df50428
 def read_actions(
-    path,              # annotations.csv, or a .json as ActivityNet and UnAV-100 have it
-    subset=None,       # only these videos, e.g. "test"; None: all
+    path:str|Path,     # annotations.csv, or a .json as ActivityNet and UnAV-100 have it
+    subset:str|None=None,  # only these videos, e.g. "test"; None: all
     ambiguous=None,    # a file of lines `video start end`; None: there is none
     vocab=None,        # None: the labels of the file, in alphabetical order
 ) -> Actions:
@@ -189,7 +190,7 @@ def read_actions(
     return Actions(tuple(durations), list(durations.values()), frame(spans, SPAN_COLUMNS), vocab, unsure, findings)
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #2aecf0be
-def bare_vocab(name, events):
+def bare_vocab(name:str, events):
     "A vocabulary of actions that no teacher was asked about."
     events = tuple(events)
     return Vocab(name, events, [f"A photo of {e}." for e in events], events, [np.nan]*len(events), [np.nan]*len(events))
@@ -211,7 +212,7 @@ def _read_ambiguous(path, durations):
 def tiou(start, end, other_start, other_end):
     "Temporal intersection over union; arrays broadcast."
     shared = np.maximum(0, np.minimum(end, other_end) - np.maximum(start, other_start))
-    return shared/((end - start) + (other_end - other_start) - shared)
+    return shared/np.maximum((end - start) + (other_end - other_start) - shared, 1e-300)   # moments without length share nothing
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #c0a2599f
 TIOUS = tuple(round(.1*i, 1) for i in range(1, 8))   # temporal overlaps at which mAP is computed
@@ -277,7 +278,7 @@ def _greedy(group, start, end, actions, tious):
 # %% ../../nbs/api/metrics/01_detection.ipynb #c54f7390
 def average_precision(
     m:Matches,
-    weights=None,   # [R,N] how often each video counts; None: once
+    weights:np.ndarray|None=None,  # [R,N] how often each video counts; None: once
 ):                  # [R,K,C], or [K,C] without weights; NaN for an action without a true span
     "Area under the interpolated curve of precision over recall, for each overlap and action."
     n, c = m.count.shape
@@ -329,15 +330,15 @@ def detection_scores(
 # %% ../../nbs/api/metrics/01_detection.ipynb #3f0cc1e6
 def resampled_scores(
     m:Matches,     # at `TIOUS`
-    draws,         # [n,N] how often each video counts in each draw
+    draws:np.ndarray,  # [n,N] how often each video counts in each draw
 ) -> np.ndarray:
     "[n,10] the ten scores of each draw, in percent."
     draws = np.asarray(draws)
     return np.concatenate([_table(average_precision(m, draws[i:i + 50]), m.tious) for i in range(0, len(draws), 50)])
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #540a8b82
-def nms(start, end, score, event, overlap=.45):
-    "Rows that stay: the best first, without those of the same event that overlap a better one by more than `overlap`."
+def nms(start:np.ndarray, end:np.ndarray, score:np.ndarray, event:np.ndarray, overlap:float=.45):
+    "Rows of detections [M] that stay: the best first, without those of the same event that overlap a better one by more than `overlap`."
     start, end, score, event = (np.asarray(x) for x in (start, end, score, event))
     rivals = (tiou(start[:, None], end[:, None], start, end) > overlap) & (event[:, None] == event)
     gone, keep = np.zeros(len(start), bool), []
@@ -349,11 +350,11 @@ def nms(start, end, score, event, overlap=.45):
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #0bcc6c05
 def contrast(
-    activation,     # [T,C]
-    event,          # [M] which column
-    start,          # [M] first snippet
-    end,            # [M] the one after the last
-    margin=.25,     # width of the outside on either side, in lengths of the proposal; at least one snippet
+    activation:np.ndarray,  # [T,C]
+    event:np.ndarray,  # [M] which column
+    start:np.ndarray,  # [M] first snippet
+    end:np.ndarray,  # [M] the one after the last
+    margin:float=.25,  # width of the outside on either side, in lengths of the proposal; at least one snippet
 ):                  # [M]
     "Mean activation inside minus mean activation just outside."
     t, total = len(activation), np.concatenate([np.zeros((1, activation.shape[1])), np.cumsum(activation, 0, dtype=np.float64)])
@@ -367,27 +368,32 @@ def contrast(
 THRESHOLDS = tuple(round(.1*i, 1) for i in range(1, 10))   # at which `proposals` cuts a curve into spans
 
 def proposals(
-    activation,               # [T,C] of one video
-    video_prob,               # [C] how sure the video shows each action
-    seconds=.64,              # length of a snippet
-    duration=np.inf,          # of the video, in seconds
+    activation:np.ndarray,    # [T,C] of one video
+    video_prob:np.ndarray,    # [C] how sure the video shows each action
+    seconds:float=.64,        # length of a snippet
+    duration:float=np.inf,    # of the video, in seconds
     thresholds=THRESHOLDS,    # of the activation, as shares of its range in this video
-    gate=.1,                  # actions with less in `video_prob` are not looked for; the most probable one always is
-    margin=.25,               # of `contrast`
-    weight_video=.25,         # of `video_prob` in the score
-    overlap=.45,              # of `nms`
+    gate:float=.1,            # actions with less in `video_prob` are not looked for; the most probable one always is
+    margin:float=.25,         # of `contrast`
+    weight_video:float=.25,   # of `video_prob` in the score
+    overlap:float=.45,        # of `nms`
 ) -> pd.DataFrame:            # event (number), start, end, score
     "Detections of one video, the best first."
     activation, video_prob = np.asarray(activation, np.float64), np.asarray(video_prob, np.float64).clip(0, 1)
+    if activation.ndim != 2 or not len(activation) or activation.shape[1:] != video_prob.shape:
+        raise ParameterError(f"activation of shape {list(activation.shape)}, video_prob of {list(video_prob.shape)}: "
+                             "expected [T,C] with at least one snippet, and [C]")
+    if not (np.isfinite(activation).all() and np.isfinite(video_prob).all()):
+        raise ParameterError("activation or video_prob hold NaN or infinite values: the network has lost its way, or a feature is none")
     low, high = activation.min(0), activation.max(0)
     level = low + np.asarray(thresholds)[:, None]*(high - low)                                    # [thresholds,C]
     asked = (video_prob >= min(gate, video_prob.max())) & (high > low)                            # [C]
     _, event, start, end = runs((activation >= level[:, None]) & asked)
     event, start, end = np.unique(np.stack([event, start, end]), axis=1) if len(event) else (event, start, end)
+    event, start, end = (x[start*seconds < duration] for x in (event, start, end))                # others begin after the video
     score = contrast(activation, event, start, end, margin) + weight_video*video_prob[event]
     onset, offset = start*seconds, np.minimum(end*seconds, duration)
     keep = nms(onset, offset, score, event, overlap)
-    keep = keep[onset[keep] < offset[keep]]
     return pd.DataFrame(dict(event=event[keep], start=onset[keep], end=offset[keep], score=score[keep]))
 
 # %% ../../nbs/api/metrics/01_detection.ipynb #f04159ff
@@ -412,7 +418,7 @@ def to_segments(
     ids,                    # [N] videos
     durations,              # [N] seconds
     vocab:Vocab,
-    n_segments=200,         # T equal parts of each video
+    n_segments:int=200,     # T equal parts of each video
 ) -> SegmentLabels:         # the same in both modalities
     "Spans as segment labels of every video."
     actions = Actions(ids, durations, spans[SPAN_COLUMNS], vocab)

@@ -18,7 +18,7 @@ from ..labels import SegmentLabels
 from .avvp import MODALITIES, align, event_scores, fidelity, metric_parts, nonaligned_scores
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #8dc66f25
-def resamples(n_clips, n, seed:int, budget=96_000_000):
+def resamples(n_clips:int, n:int, seed:int, budget:int=96_000_000):
     "How often each clip is drawn, in blocks of rows that together make `[n, n_clips]`; a block takes about `budget` bytes."
     rng, most = np.random.default_rng(seed), max(1, min(500, budget//(24*n_clips)))
     for first in range(0, n, most):
@@ -28,7 +28,7 @@ def resamples(n_clips, n, seed:int, budget=96_000_000):
 
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #c5604149
-def interval(values):
+def interval(values:np.ndarray):
     "The middle 95 % of `[n,k]` values; resamples in which a value is undefined are left out of its interval."
     quantile = np.nanquantile if np.isnan(values).any() else np.quantile
     some = ~np.isnan(values).all(0)
@@ -115,7 +115,7 @@ _lgamma = np.vectorize(math.lgamma, otypes=[float])
 
 def beta_cdf(
     x,      # 0 to 1
-    a, b,   # positive
+    a:float, b:float,  # positive
 ):
     "The regularised incomplete beta function (continued fraction, modified Lentz)."
     x, a, b = (np.array(v, float) for v in np.broadcast_arrays(x, a, b))
@@ -165,10 +165,10 @@ def t_quantile(
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #e4560a32
 def run_interval(
-    each,        # [R,K] scores of single runs, on all clips
-    covariance,  # [R,R,K] of these scores over clips
+    each:np.ndarray,  # [R,K] scores of single runs, on all clips
+    covariance:np.ndarray,  # [R,R,K] of these scores over clips
     n_clips,     # or [K], where scores rest on different clips
-    groups,      # [R] +1 for runs of the method, -1 for those of the one it is compared with
+    groups:np.ndarray,  # [R] +1 for runs of the method, -1 for those of the one it is compared with
 ) -> pd.DataFrame:
     "Mean score, or difference of two, with its interval of 95 % over clips and seeds: `value`, `low`, `high`, `p`, `df`."
     groups, sides = np.asarray(groups), [s for s in (1, -1) if (np.asarray(groups) == s).any()]
@@ -204,15 +204,15 @@ def _seed_part(each, covariance):
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #36affcb3
 def clip_covariance(
-    scores,   # [R,N,K] scores of each clip, for runs on the same clips; the score of a run is their mean
+    scores:np.ndarray,  # [R,N,K] scores of each clip, for runs on the same clips; the score of a run is their mean
 ):            # [R,R,K]
     "Covariance of the runs' means over clips."
     d = (scores - scores.mean(1, keepdims=True)).transpose(2, 0, 1)                                 # [K,R,N]
     return (d @ d.transpose(0, 2, 1)/(d.shape[2]*(d.shape[2] - 1))).transpose(1, 2, 0)
 
 def clip_interval(
-    ours,        # [R,N,K] scores of each clip, for the runs of a method
-    base=None,   # the same for another method on the same clips: the interval of the difference
+    ours:np.ndarray,  # [R,N,K] scores of each clip, for the runs of a method
+    base:np.ndarray|None=None,  # [R,N,K] the same for another method on the same clips: the interval of the difference
 ) -> pd.DataFrame:
     "`run_interval` of scores that are means over clips."
     both = np.asarray(ours, float) if base is None else np.concatenate([ours, base]).astype(float)
@@ -224,8 +224,8 @@ def clip_interval(
 LEAST = 10   # clips with the event, below which no interval is given
 
 def share_interval(
-    part,   # [N,K] of each clip, e.g. twice the hits
-    whole,  # [N,K] e.g. what is claimed and what is true
+    part:np.ndarray,  # [N,K] of each clip, e.g. twice the hits
+    whole:np.ndarray,  # [N,K] e.g. what is claimed and what is true
 ):          # (low [K], high [K]), 0 to 1
     "Interval of 95 % of a share whose parts come in clips."
     part, whole = np.asarray(part, float), np.asarray(whole, float)
@@ -277,8 +277,8 @@ def event_intervals(
 
 # %% ../../nbs/api/metrics/02_intervals.ipynb #ed05d9ea
 def share_difference(
-    a,   # (part [N,K], whole [N,K]) of one labeling, or [R,N,K] of several runs of a method
-    b,   # of another one, on the same clips
+    a:tuple,  # (part [N,K], whole [N,K]) of one labeling, or [R,N,K] of several runs of a method
+    b:tuple,  # of another one, on the same clips
 ):       # (low [K], high [K], p [K]), shares as numbers of 0 to 1
     "Interval of 95 % and two-sided p of the difference of two shares, paired by clip, with one made-up clip for the unseen."
     sides = [[np.asarray(x, float) for x in s] for s in (a, b)]

@@ -41,8 +41,8 @@ def method_scores(
 # %% ../../nbs/api/metrics/03_seeds.ipynb #353196b3
 def verdict(
     row,      # of a difference: `value`, `low`, `high`
-    p,        # corrected for all comparisons that are read together
-    seeds,    # the fewer runs of the two methods
+    p:float,  # corrected for all comparisons that are read together
+    seeds:int,  # the fewer runs of the two methods
 ) -> str:
     "`above`, `below`, `not told apart`, or that a single seed is not judged."
     if seeds < 2: return "one seed: not judged"
@@ -52,7 +52,7 @@ def verdict(
 def method_differences(
     tables:dict,          # from `clip_tables`
     key:str="segment/type",   # which of `SCORES`
-    pairs=None,           # (a, b) of methods; None: every two, in the order of `tables`
+    pairs:list|None=None,  # (a, b) of methods; None: every two, in the order of `tables`
 ) -> pd.DataFrame:
     "Difference a − b of methods: `a, b, value, low, high, p`, over clips and seeds, `holm` among these pairs, and `is`, the word."
     one_of("score", key, SCORES)

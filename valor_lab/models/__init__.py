@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     pooling=["frame_matrix", "clap_matrix", "pool_frames", "pool_clap_tokens"],
     options=["HANConfig", "at_least", "make_config"],
     han=["PUBLISHED", "attend", "Attention", "HANLayer", "HANOutput", "over_time", "MMIL", "HAN", "check_features",
-         "count_parameters"],
+         "check_finite", "count_parameters"],
     registry=["BACKBONES", "Networks", "register_backbone", "make_model", "backbones", "Paper", "PAPERS", "list_models"],
     checkpoints=["PUBLISHED_NAMES", "IDLE", "read_state_dict", "state_of", "layout_of", "published_config", "from_published",
                  "load_strictly", "save_model",

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['torch', 'nn', 'F', 'PUBLISHED', 'attend', 'Attention', 'HANLayer', 'HANOutput', 'over_time', 'MMIL', 'HAN',
-           'check_features', 'count_parameters']
+           'check_features', 'check_finite', 'count_parameters']
 
 # %% ../../nbs/api/models/02_han.ipynb #5ffcdee6
 import inspect
@@ -179,14 +179,23 @@ def check_features(
         if audio.ndim != 3 or list(x.shape) != want:
             raise ParameterError(f"{name} features of shape {list(x.shape)}: expected {want if audio.ndim == 3 else '[B,T,D]'}"
             " (clips, segments, features; pool_frames and pool_clap_tokens bring raw features to segments)")
-        if finite or finite is None and _may_wait(model):
-            if not torch.isfinite(x).all():
-                raise ParameterError(f"{name} features hold {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
+    check_finite(model, finite, **given)
 
 # %% ../../nbs/api/models/02_han.ipynb #7cddadc3
 def _may_wait(model):
     "True where a look at the values is cheap and allowed: evaluating, not compiled, not captured in a CUDA graph."
-    return not (model.training or torch.compiler.is_compiling() or torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
+    if getattr(model, "training", False) or torch.compiler.is_compiling(): return False
+    return not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
+
+def check_finite(
+    model,
+    finite=None,   # look for NaN and inf; None: only while evaluating, outside compiled code
+    **features,    # name -> tensor, or None
+):
+    "Raise `ParameterError` where features hold NaN or infinite values."
+    for name, x in features.items():
+        if x is None or not (finite or finite is None and _may_wait(model)) or torch.isfinite(x).all(): continue
+        raise ParameterError(f"{name} features hold {int((~torch.isfinite(x)).sum())} values that are NaN or infinite")
 
 # %% ../../nbs/api/models/02_han.ipynb #0fb7fc52
 PUBLISHED = {   # the networks of the papers; features: classic (VGGish, ResNet-152, R(2+1)D) or CLIP and CLAP

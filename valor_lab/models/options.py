@@ -62,4 +62,18 @@ def make_config(
     known = [f.name for f in fields(config)]
     for name in options:
         if name not in known: raise ParameterError(f"{config.__name__} has no option {name!r}; it has {', '.join(known)}")
-    return config(**options)
+    return _buildable(config(**options))
+
+def _buildable(c):
+    "The options, unless no network could be built of them: heads that do not divide the width, far too many weights, an odd dropout."
+    has = {f.name: getattr(c, f.name) for f in fields(c)}
+    width = "d_class" if "d_class" in has else "d_model"
+    if "n_heads" in has and width in has and has[width] % has["n_heads"]:
+        raise ParameterError(f"{width}={has[width]} cannot be divided among n_heads={has['n_heads']}")
+    for name in ("dropout", "drop_path"):
+        if name in has: _in_unit(name, has[name])
+    widths = {k: v for k, v in has.items() if k.startswith("d_") and isinstance(v, int)}
+    if "d_model" in has and (size := has["d_model"]*sum(widths.values())) > 300_000_000:
+        found = ", ".join(f"{k}={v}" for k, v in widths.items())
+        raise ParameterError(f"{found}: at least {size:,} weights, expected fewer than 300,000,000")
+    return c

@@ -159,13 +159,15 @@ def event_runs(said, true):
 def _best_gates(prob, hits, said, true, grid, start):
     "The best gate [C] of each event; `prob`, `hits`, `said`, `true` are [N,C]."
     opened = lambda g: prob >= np.asarray(g, prob.dtype)
-    now, out = opened(start), np.full(prob.shape[1], float(start))
-    base = [(x*now).sum(1, keepdims=True) - x*now for x in (hits, said)]                           # [N,C] without the event itself
-    total, scores = true.sum(1, keepdims=True), []
+    def each(g):                                                                                   # F of each event of a clip; if it counts
+        total = said*opened(g) + true
+        return np.divide(2*hits*opened(g), total, out=np.zeros_like(total), where=total > 0), total > 0
+    others = [x.sum(1, keepdims=True) - x for x in each(start)]                                    # [N,C] of all events but one
+    scores = []
     for g in grid:
-        tp, claimed = (b + x*opened(g) for b, x in zip(base, (hits, said)))
-        f = np.divide(2*tp, claimed + total, out=np.ones_like(tp), where=claimed + total > 0)      # a clip with nothing at all is right
-        scores.append(f.mean(0).round(12))
+        f, n = (a + b for a, b in zip(others, each(g)))
+        clip = np.divide(f, n, out=np.ones_like(f), where=n > 0)                                   # a clip with nothing at all is right
+        scores.append(clip.mean(0).round(12))
     return np.asarray(grid)[len(grid) - 1 - np.argmax(scores[::-1], 0)]
 
 # %% ../../nbs/api/models/05_protocols.ipynb #8b0e7c12

@@ -122,5 +122,6 @@ PAPERS = [
 
 def list_models(task:str|None=None) -> pd.DataFrame:
     "The networks of the field that can be built here: paper, year, parameters, inputs, where the weights are."
+    if task is not None: one_of("task", task, sorted({p.task for p in PAPERS}))
     rows = [p for p in PAPERS if task in (None, p.task)]
     return pd.DataFrame(rows).drop(columns="layout").sort_values(["task", "year", "paper"], ignore_index=True)

@@ -70,7 +70,7 @@ def durations(
 
 # %% ../../nbs/api/plots/01_content.ipynb #380255e6
 def cooccurrence_table(
-    labels,   # WeakLabels, or SegmentLabels (then their weak labels)
+    labels:WeakLabels|SegmentLabels,  # WeakLabels, or SegmentLabels (then their weak labels)
 ) -> pd.DataFrame:
     "Clips that contain both the row's and the column's event; how many contain an event at all on the diagonal."
     weak = labels if isinstance(labels, WeakLabels) else labels.weak()
@@ -79,7 +79,7 @@ def cooccurrence_table(
 
 # %% ../../nbs/api/plots/01_content.ipynb #290e3fff
 def cooccurrence(
-    labels,   # WeakLabels, or SegmentLabels
+    labels:WeakLabels|SegmentLabels,  # WeakLabels, or SegmentLabels
     ax=None,
     theme:str="light",
 ) -> Figure:

@@ -45,8 +45,8 @@ def learning_curves(
 
 # %% ../../nbs/api/plots/05_curves.ipynb #8034d76a
 def score_histogram(
-    scores,             # teacher's logits of one event, any shape; NaN where the modality is missing
-    truth,              # bool, same shape
+    scores:np.ndarray,  # teacher's logits of one event, any shape; NaN where the modality is missing
+    truth:np.ndarray,   # bool, same shape
     threshold:float,    # in the units of the scores
     modality:str,       # "audio" or "visual"
     published:float=None,

@@ -38,7 +38,7 @@ def theme(name:str="light") -> dict:
 
 # %% ../../nbs/api/plots/00_look.ipynb #5f901938
 def plain(
-    text,            # anything that comes from a user
+    text:object,     # anything that comes from a user
     limit:int=42,    # characters
 ) -> str:
     "`text` as matplotlib shows it literally, on one line, shortened in the middle if it is too long."
@@ -106,7 +106,7 @@ class for_paper:
 
 # %% ../../nbs/api/plots/00_look.ipynb #afd31deb
 @contextlib.contextmanager
-def canvas(ax, name:str, width, height, rows=1, columns=1, **options):
+def canvas(ax, name:str, width:float, height:float, rows:int=1, columns:int=1, **options):
     "Yield axes (the given one, or those of a new `Picture`) and the theme's colours, with its settings in force."
     paper = _PAPER["now"] if ax is None else None
     look = theme("paper" if paper else name)
@@ -142,7 +142,7 @@ def grouped_bars(ax, values, look, errors=None):
     events_on_y(ax, values.index, look)
 
 # %% ../../nbs/api/plots/00_look.ipynb #d0f58c39
-def heat(ax, table, look, form):
+def heat(ax, table, look, form:str):
     "A table as shades of grey, each non-zero cell with its number where there is room."
     x = table.to_numpy(float)
     top = np.nanmax(x) if np.isfinite(x).any() and np.nanmax(x) > 0 else 1.
@@ -157,7 +157,7 @@ def heat(ax, table, look, form):
             if v > 0: ax.text(j, i, form(v), ha="center", va="center", size=6, color=look["card"] if v > .55 * top else look["ink"])
 
 # %% ../../nbs/api/plots/00_look.ipynb #c51f5a9b
-def whiskers(table, value:str="value"):
+def whiskers(table:pd.DataFrame, value:str="value"):
     "Lengths of the whiskers below and above a value."
     return np.stack([table[value] - table["low"], table["high"] - table[value]]).clip(min=0)
 

@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
              "report_folder", "keep_table", "keep_figure", "clip_media"],
     pooling=["distinct_seeds", "find_runs", "truth_of", "pool_seeds"],
     together=["can_join", "Joined", "joined_step", "joined_epoch", "fit_together"],
-    plans=["plan_runs", "judged", "train_all", "train_one"],
+    plans=["RUNS_FILE", "plan_runs", "judged", "train_all", "train_one"],
     comparison=["PRINTED", "SWEEPS", "training_seconds", "main_table", "YEARS", "by_year", "clip_scores", "paired",
                 "versus", "own_labels", "with_labels",
                 "change_table", "quality_table", "printed", "same_steps", "sweep_plan", "sweep_table", "most_changed"],

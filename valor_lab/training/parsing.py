@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..grid import Grid, Window, gaps_in_words, labelled_seconds, length_finding, put_together, rules_differ
+from ..grid import Grid, Window, check_window, gaps_in_words, labelled_seconds, length_finding, put_together, rules_differ
 from ..harvest import embed, in_windows
 from ..core import ParameterError, atomic_path, one_of
 from ..datasets import Dataset
@@ -65,7 +65,8 @@ def parse_clips(
     run = run if isinstance(run, Run) else open_run(run)
     table, failed, said = find_clips(paths), [], Heard()
     features = features or feature_maker(run.config.features, run.data["dataset"], device, run.data.get("made"))
-    window = window or getattr(features, "window", None)
+    if window is not None: check_window(window, hop)
+    else: window = getattr(features, "window", None)
     whole, (table, length) = table, in_windows(table, window, hop)
     bar = tqdm(list(zip(table["id"], table["path"])), unit="clip", desc="parse", disable=not progress)
     for part in _by(64, (x for i, path in bar if (x := _read(i, path, features, length, failed)))): said.add(run, part, protocol, device)

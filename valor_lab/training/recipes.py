@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from .config import PRESETS, TrainConfig, network_options, override
+from .tasks import find_task
 from ..core import ParameterError, atomic_path, fingerprint, load_plugins, need, one_of, resolve, safe_name, workspace
 from ..files import lock, visible
 from ..datasets import SPLIT_NAMES, copied_labels, describe_set, describe_shipped, is_described, list_labels, load_dataset
@@ -69,6 +70,8 @@ def for_dataset(config:TrainConfig, dataset:str, size:str="small", root="data") 
     "`config` as it is trained on a data set: unchanged on LLP, with the sizes above on the demo set."
     r = recipe(dataset, root)
     if config.task != r.task:
+        try: find_task(r.task)
+        except ParameterError as e: raise ParameterError(f"{dataset}/dataset.toml: {e}") from None
         raise ParameterError(f"preset {config.preset!r} is for the task {config.task!r}, and {dataset!r} is a set for {r.task!r}; "
                              f"choose one of {', '.join(presets_for(dataset, root))}")
     if not r.sizes: return replace(config, features=r.instead.get(config.features, config.features))
@@ -102,7 +105,7 @@ def prepare_demo(
             val, (weak, truth) = scored["val"], lists["val"]
             thresholds = h.tune(val, truth.select(val.ids), weak.select(val.ids), "demo validation")
         labels = concat(*(h.elaborate(x, lists[s][0].select(x.ids), thresholds) for s, x in scored.items()))
-        keep_labels(labels, f"{place}-harvested", root, dict(thresholds=thresholds.provenance, store=store.fingerprint))
+        keep_labels(labels, f"{place}-harvested", root, dict(thresholds=thresholds.provenance, store=store.fingerprint, home=place))
     return thresholds
 
 # %% ../../nbs/api/training/07_recipes.ipynb #fdef31e3

@@ -126,8 +126,11 @@ def make_fabric(
     "Lightning Fabric for a device; a GPU that is not there is an error."
     kind, _, number = str(device).partition(":")
     one_of("device", kind, ("auto", "cpu", "cuda"))
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ParameterError(f"device={device!r}, but no GPU can be used here; choose 'cpu' or 'auto'")
+    if number and not (kind == "cuda" and number.isdecimal()):
+        raise ParameterError(f"device={device!r} is not known: write cuda:1, or cpu alone")
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(number or 0) >= here:
+        raise ParameterError(f"device={device!r}, but {f'only {here}' if here else 'no'} GPU can be used here; choose 'cpu' or 'auto'")
     if kind == "auto": kind = "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "cpu" and precision == "16-mixed":
         raise ParameterError("precision '16-mixed' needs a GPU; on a CPU choose 'bf16-mixed' or '32-true'")

@@ -65,7 +65,7 @@ def _done(clips, who, root):
     for p in visible(resolve(root)/"marks", "*.json"):
         try: d = read_json(p, ("set", "who", "marks"))
         except ParameterError: continue
-        if d["who"] in who and (d["set"] == clips.name or d["set"].startswith(f"{clips.name}-")):
+        if d["who"] in who and d["set"] == (clips.home or clips.name):
             out |= {c for c, m in d["marks"].items() if isinstance(m, dict) and m.get("state") == "done"}
     return out
 
@@ -256,7 +256,8 @@ def _resolve(self, name:str="agreed"):
     a, b = self.both(ids)
     out = resolved_labels(a, b, one_of("rule", p.rule, RULES), self.of_clip, self.of_event)
     by_hand = [f"{clip}: {rule}" for clip, rule in self.of_clip.items()] + [f"{', '.join(k)}: {rule}" for k, rule in self.of_event.items()]
-    about = dict(resolved=[p.first, p.second], rule=p.rule, decided=by_hand) | (dict(dataset=c.name) if _own(self) is not None else {})
+    about = dict(resolved=[p.first, p.second], rule=p.rule, decided=by_hand)
+    if _own(self) is not None: about |= dict(dataset=c.name, home=c.home or c.name)
     save_labels(out, name, self.root, about)
     c.add(name, out, partial=True)
     self.player.names = list(dict.fromkeys([p.first, p.second, name]))

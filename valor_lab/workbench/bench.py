@@ -19,6 +19,7 @@ from ..harvest import estimated_thresholds
 from .page import read_view, show, static
 from .panel import ThresholdPanel
 from .player import Player
+from .sources import attempt
 from .table import Column, Table
 from .tuning import MODALITY, PRESETS_FOLDER, Tuning, explaining, fill_unknown
 
@@ -29,7 +30,11 @@ anywidget, traitlets, widgets = need("anywidget", "lab"), need("traitlets", "lab
 def show_bench(player:Player, clips=(), panel=None, words=None):
     "Show list(s), player and panel as one workbench; their stills go with it."
     lists = list(clips) if isinstance(clips, (list, tuple)) else [clips]
-    player.observe(lambda c: [setattr(x, "selected", c["new"]) for x in lists if c["new"] in x.place], "id")
+    def select(change=None):
+        for x in lists:
+            if player.id in x.place: x.selected, x.begins = player.id, None if change else player.id
+    player.observe(select, "id")
+    select()
     if lists and player.linked is None: link_views(player, lists[0])
     parts = [(widgets.Box([words, *lists] if words is not None else lists), "clips"), (player, "player"), (panel, "panel")]
     if panel is not None: parts = parts[1:] + parts[:1]      # as the eye goes: the first stop of the tab key is at the top
@@ -118,8 +123,10 @@ def _browse_update(self):
     if not c.truth or self.order == "uncertain":
         worth = uncertainty(c)
         if np.isfinite(worth).any(): frame["uncertain"] = 100*worth
-    if (marks := self.player.marks) is not None:
-        told = marks.frame(c.ids)
+    said, told = [], None
+    marks = self.player.marks
+    if marks is not None: told = attempt(marks.path.name, lambda: marks.frame(c.ids), said)      # a damaged file stops no page
+    if told is not None:
         state, noted = told.state.to_numpy(), told.get("note", pd.Series("", told.index)).to_numpy(object)
         if (noted != "").any(): frame["note"] = noted
         frame["done"] = np.select([state == "done", state == "doubtful"], ["✓", "?"], "–")
@@ -130,7 +137,7 @@ def _browse_update(self):
         t.columns = [vars(x) for x in _browse_columns(c, frame)]
         t.replace(frame, masks | clip_masks(frame, c))
         notes = [f"F: {score}, of each clip, percent."] * bool(score) + ([f"Differing segments: {pair[0]} and {pair[1]}."] if pair else [])
-        t.note = " ".join([*notes, *c.complaints])
+        t.note = " ".join([*notes, *c.complaints, *said])
 
 def _browse_columns(clips, frame):
     "Columns of the list: F of each labeling, differing segments, alignment, split."
@@ -151,7 +158,8 @@ def annotated(clips:Clips, folder="data/marks") -> tuple:
     for p in visible(resolve(folder), "*.json"):
         try: d = read_json(p, ("set", "marks"))
         except ParameterError: continue
-        if d["set"] == clips.name: done |= {c for c, m in d["marks"].items() if isinstance(m, dict) and m.get("state") == "done"}
+        if d["set"] != (clips.home or clips.name): continue
+        done |= {c for c, m in d["marks"].items() if isinstance(m, dict) and m.get("state") == "done"}
     known = {} if clips.scores is None else set(clips.scores.ids)
     best = max(clips.corrected, key=lambda n: sum(c in done and clips.knows(n, c) for c in clips.ids), default="")
     ids = [c for c in clips.ids if best and c in done and c in known and clips.knows(best, c)]
@@ -176,6 +184,7 @@ def begin_tuning(
     made = _making(clips, weak, scores) if clips.harvested in clips.labelings and whole(clips.harvested) else None
     split = f"{clips.split}: {len(done)} clips marked done in “{base}”, which are truth here" if done else clips.split
     out = Tuning(scores, truth, weak, made, split, predicted, gate, bags=_bags(clips, weak))
+    out.home = clips.home or clips.name
     out.begun = made.provenance["method"] if made else "the vocabulary's own thresholds"
     if preset: out.load(preset)
     return out

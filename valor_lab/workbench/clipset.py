@@ -43,6 +43,7 @@ class Clips:
     splits:dict = field(default_factory=dict, repr=False)   # clip id -> split
     split:str = ""                # what these clips are called
     name:str = ""                 # of the data set
+    home:str = ""                 # under which its labels and marks are kept: the name, and the size of a set that comes in sizes
     store:object = field(default=None, repr=False)          # the feature store that the scores come from
     made:dict = field(default_factory=dict, repr=False)     # where the harvested labels come from, as it is written beside them
     runs:tuple = ()               # which labelings are predictions of runs
@@ -382,8 +383,9 @@ def uncertainty(clips) -> np.ndarray:
         for m, t in clips.thresholds.items():
             x, t = getattr(clips.scores, m), np.asarray(t, float)
             spread = np.nanstd(np.where(np.isfinite(x), x, np.nan), (0, 1)) + 1e-9
-            doubt = np.exp(-np.abs(x - t)/spread)
-            if clips.weak is not None: doubt = doubt*clips.weak.select(clips.scores.ids).mask[:, None]     # the gate answers for the others
+            asked = np.ones(x[:, 0].shape, bool) if clips.weak is None else clips.weak.select(clips.scores.ids).mask
+            doubt, (n, c) = np.zeros(x.shape), np.nonzero(asked)                                   # the gate answers for the others
+            doubt[n, :, c] = np.exp(-np.abs(x[n, :, c] - np.broadcast_to(t, spread.shape)[c][:, None])/spread[c][:, None])
             near.append(doubt.reshape(len(x), -1))
         rows = np.concatenate(near, 1)
         rows = np.where(np.isfinite(rows), rows, 0)

@@ -428,7 +428,7 @@ def _compare_show(self):
     "The workbench."
     tables = [self.methods, self.records, self.events] if self.clips.truth else []
     box = widgets.Box(tables)
-    box.add_class("vl-tables")
+    box.add_class("vl-tables").add_class("vl-of-three")
     outer = widgets.Box([box])
     outer.add_class("vl-outer")
     show(widgets.VBox([self.choice, outer]), tables)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from .. import datasets, training
-from ..core import one_of, resolve
+from ..core import one_of, plugin_complaints, resolve
 from ..labels import Marks
 from .jobs import list_jobs
 from .page import static
@@ -68,15 +68,22 @@ def _looks(clips):
     if (n := len(clips.failures)): out.append(f"{several(n, 'clip')} could not be harvested whole. Browse lists them under “harvest”.")
     return [*clips.complaints, *out]
 
+def _changed(clips, dataset, size, root):
+    "When something of a data set was last written: its files, its labels, what corrects them, or who marked a clip; 0 where nothing is."
+    folder, root = datasets.dataset_folder(dataset, root, size), resolve(root)
+    files = [*(folder.iterdir() if folder.is_dir() else ()), Marks(training.place(dataset, size), folder=root/"marks").path]
+    files += [*(root/"overlays"/f"{n}.json" for n in clips.corrected), *(root/"labels"/n/"about.json" for n in clips.labelings)]
+    return max((p.stat().st_mtime for p in files if p.exists()), default=0)
+
 def home_facts(dataset:str="demo", size:str="small", root="data", runs="runs") -> Facts:
     "What the front door says about a data set, as the disk is now."
     said = []
     here = attempt(f"data set {dataset}", lambda: what_is_here(dataset, size, root), said) or []
     clips = attempt(f"data set {dataset}", lambda: load_clips(dataset, "all", size, root, runs), said)
     title = training.place(dataset, size)
-    if clips is None: return Facts(title, "nothing to look at yet", dict.fromkeys(PAGE_WORDS, ""), here, said)
-    folder = datasets.dataset_folder(dataset, root, size)
-    changed = max((p.stat().st_mtime for p in folder.iterdir()), default=0) if folder.is_dir() else 0
+    if clips is None:
+        return Facts(title, "nothing to look at yet", dict.fromkeys(PAGE_WORDS, ""), here, [*said, *plugin_complaints()])
+    changed = _changed(clips, dataset, size, root)
     truth = int(clips.knows(clips.truth).sum()) if clips.truth else 0
     line = [several(len(clips), "clip"), several(len(clips.vocab), "event"), f"truth for {truth:,}"]
     if changed: line.append(f"changed {datetime.datetime.fromtimestamp(changed):%Y-%m-%d %H:%M}")

@@ -118,15 +118,20 @@ def _refresh(self:Player):
     "Draw the lanes again, after labels or thresholds changed."
     c, shown = self.clips, occurring(self.clips, self.id, self.names)
     self.extra = [e for e in self.extra if e not in shown]
-    edited = self.overlay.name if self.editing and self.overlay is not None and self.overlay.name in c.labelings else None
-    names = list(c.labelings if self.names is None else self.names)
-    if edited and edited not in names: names.append(edited)
-    found = lanes(c, self.id, names, shown + self.extra, edited)
-    for k, lane in enumerate(l for l in found if l.get("editable")): lane["number"] = k + 1      # the key that paints it
-    self.lanes = found
+    names, self.lanes = _lanes_of(self, self.id, shown + self.extra)
     many = self.can_choose and len(c.labelings) > 1
     self.choices = [[n, n in names, s] for n, s in c.short.items()] if many else []
     self.others = [e for e in c.vocab.events if e not in shown and e not in self.extra]
+
+def _lanes_of(self, clip, events):
+    "The labelings that are lanes, and the lanes of a clip; those that can be painted are numbered."
+    c = self.clips
+    edited = self.overlay.name if self.editing and self.overlay is not None and self.overlay.name in c.labelings else None
+    names = list(c.labelings if self.names is None else self.names)
+    if edited and edited not in names: names.append(edited)
+    found = lanes(c, clip, names, events, edited)
+    for k, lane in enumerate(l for l in found if l.get("editable")): lane["number"] = k + 1      # the key that paints it
+    return names, found
 
 # %% ../../nbs/api/workbench/05_player.ipynb #4f6d5f26
 def _step(self:Player, by:int=1):
@@ -142,24 +147,30 @@ def _next_open(self:Player):
         if known.get(clip, {}).get("state") != "done": return self.show(clip)
     self.done = self.done | {"words": f"{self.done.get('words', '')}: nothing is left in this list"}
 
-def _mark(self:Player, state:str):
-    "Mark the clip in view as done or doubtful, or take the mark away."
-    if self.marks is None or not self.id: return
-    now = self.marks.all().get(self.id, {})
-    self.marks.set(self.id, "" if state == now.get("state") == "doubtful" else state, now.get("note", ""))
+def _mark(self:Player,
+    state:str,        # "done", "doubtful", or "": take the mark away
+    clip:str=None,    # None: the one in view
+):
+    "Mark a clip as done or doubtful."
+    clip = clip or self.id
+    if self.marks is None or not clip: return
+    now = self.marks.all().get(clip, {})
+    self.marks.set(clip, "" if state == now.get("state") == "doubtful" else state, now.get("note", ""))
     self.tell_marks()
     if self.marked: self.marked()
 
 def _tell_marks(self:Player):
     "How far one is, for the page."
     if self.marks is None: return
-    now = self.marks.all().get(self.id, {})
-    self.done = dict(state=now.get("state", ""), note=now.get("note", ""), words=self.marks.progress(self.clips.ids))
+    try: now, words = self.marks.all().get(self.id, {}), self.marks.progress(self.clips.ids)
+    except (ParameterError, OSError) as e: now, words = {}, f"the marks cannot be read: {e}"
+    self.done = dict(state=now.get("state", ""), note=now.get("note", ""), words=words)
 
-def _note(self:Player, text:str):
-    "Write a note to the clip in view."
-    if self.marks is None or not self.id: return
-    self.marks.set(self.id, self.marks.all().get(self.id, {}).get("state", ""), str(text).strip()[:1000])
+def _note(self:Player, text:str, clip:str=None):
+    "Write a note to a clip; to the one in view."
+    clip = clip or self.id
+    if self.marks is None or not clip: return
+    self.marks.set(clip, self.marks.all().get(clip, {}).get("state", ""), str(text).strip()[:1000])
     self.tell_marks()
     if self.marked: self.marked()
 
@@ -197,18 +208,28 @@ Player.playlist = property(lambda self: self.walk, _follow, doc="The clips that 
 def _asked(self, widget, message, buffers):
     "Answer one message from the browser."
     ask, do = message.get("ask"), message.get("do")
+    seen = str(message.get("clip"))                                                  # the clip that the hand saw, not what was opened since
+    if seen not in self.clips.place: seen = self.id
     if ask == "media": send_media(self, message["clip"], bool(message.get("again")))
     elif ask in ("pictures", "spectrogram"): self.hands.submit(send_pictures, self, message["clip"], ask)
     elif do == "step": self.step(int(message["by"]))
-    elif do == "mark" and message.get("state") in ("done", "doubtful", ""): self.mark(message["state"])
-    elif do == "note": self.note(message.get("text", ""))
-    elif do == "open_next": self.next_open()
-    elif do == "done_next": self.mark("done"), self.next_open()
+    elif do in ("mark", "note", "open_next", "done_next"): _marked(self, do, message, seen)
     elif do == "show_event": self.show_event(message["event"])
     elif do == "lanes": self.choose_lanes(message["names"])
     elif do == "paper": into_paper(self, message)
     elif do in ("link", "go"): follow_link(self, do, message)
-    elif do: _edit(self, do, message)
+    elif do: _edit(self, do, message | dict(clip=seen))
+
+def _marked(self, do, message, clip):
+    "One action on the marks; what is wrong with their file or the disk is said beside them, and the clip stays."
+    try:
+        if do == "mark" and message.get("state") in ("done", "doubtful", ""): self.mark(message["state"], clip)
+        elif do == "note": self.note(message.get("text", ""), clip)
+        elif do == "open_next": self.next_open()
+        elif do == "done_next":
+            self.mark("done", clip)
+            if clip == self.id: self.next_open()            # else the next one is open already
+    except (ParameterError, OSError) as e: self.done = self.done | dict(words=f"not marked: {e}")
 
 # %% ../../nbs/api/workbench/05_player.ipynb #6fc1650a
 def follow_link(self:Player, do:str, message:dict):
@@ -347,7 +368,7 @@ def _edit(self:Player, do:str, m:dict):
     "One action of the editor; what is wrong with it is said in the editor."
     try:
         if do == "correct": return self.correct(m["base"], m["name"], m["who"])
-        if do == "strike": return _strike(self, m["number"], m["at"], m["value"])
+        if do == "strike": return _strike(self, m["number"], m["at"], m["value"], m.get("clip", self.id))
         if do in ("take_left", "forget_left"):
             s = _of_left(self, m)
             if do == "take_left": self.correct(s["base"], s["name"], s["who"])
@@ -357,13 +378,29 @@ def _edit(self:Player, do:str, m:dict):
         if do == "save": return _save(self, m.get("name"), m.get("who"))
         o = self.overlay
         if do == "export": return self._corrected(f"written in the official format: {', '.join(p.name for p in export(o, self.folder))}")
-        if do == "paint": o.paint(self.id, m["event"], m["modality"], m["from"], m["to"], m["value"])
+        if do == "paint": o = _paint(self, m)
         elif do == "undo": o.undo()
         elif do == "redo": o.redo()
-        keep_strokes(o, self.folder)
-        self._corrected(f"{_strokes(o)}, {'not saved' if o.unsaved else 'saved'}" if len(o) or o.unsaved else NO_STROKE)
+        lost = _kept(o, self.folder)
+        where = f"; the last one is in {m['clip']}" if do == "paint" and m.get("clip", self.id) != self.id else ""
+        named = "" if o is self.overlay else f"{o.name}: "
+        words = f"{named}{_strokes(o)}, {'not saved' if o.unsaved else 'saved'}{where}" if len(o) or o.unsaved else NO_STROKE
+        self._corrected(words + lost)
     except (ValueError, KeyError, OSError) as e:
         self.correction = {**self.correction, "message": str(e.args[0] if isinstance(e, KeyError) else e)}
+
+def _kept(overlay, folder):
+    "Keep the strokes until they are saved; what is said where the disk does not take them: they are still here."
+    try: keep_strokes(overlay, folder)
+    except OSError as e: return f"; they are not on the disk ({e.strerror or e}) and live as long as this page"
+    return ""
+
+def _paint(self, m):
+    "One stroke, in the clip and the correction that the hand saw: another one may have been opened before the message came."
+    o = self.drawer.get(m.get("name"), self.overlay)
+    o.paint(m.get("clip", self.id), m["event"], m["modality"], m["from"], m["to"], m["value"])
+    if o is not self.overlay: self.clips.add(o.name, o.apply())
+    return o
 
 # %% ../../nbs/api/workbench/05_player.ipynb #b84d4e76
 def _save(self, name=None, who=None):
@@ -390,15 +427,16 @@ def _renamed(self, name, who):
     self.drawer[name] = self.overlay = new
     return new
 
-def _strike(self, number:int, at:int, value:bool):
+def _strike(self, number:int, at:int, value:bool, clip:str):
     "A number key: paint or erase one segment in the lane of that number. Where nothing is open yet, corrections are begun."
     if self.overlay is None or not self.editing:
         names = list(self.clips.labelings)
         base = next((n for n in (self.clips.truth, self.clips.harvested) if n in names), names[0])
         self.correct(base, self.overlay.name if self.overlay else "corrected", self.correction.get("who"))
-    lane = next((l for l in self.lanes if l.get("number") == number), None)
-    if lane is None: raise ParameterError(f"there is no lane {number}: there are {sum('number' in l for l in self.lanes)} to paint")
-    _edit(self, "paint", {"event": lane["event"], "modality": lane["modality"], "from": at, "to": at + 1, "value": value})
+    found = self.lanes if clip == self.id else _lanes_of(self, clip, occurring(self.clips, clip, self.names))[1]
+    lane = next((l for l in found if l.get("number") == number), None)
+    if lane is None: raise ParameterError(f"there is no lane {number}: there are {sum('number' in l for l in found)} to paint")
+    _edit(self, "paint", {"clip": clip, "event": lane["event"], "modality": lane["modality"], "from": at, "to": at + 1, "value": value})
 
 # %% ../../nbs/api/workbench/05_player.ipynb #6c197799
 def export(overlay:Overlay, folder="data/overlays") -> list:

@@ -18,6 +18,7 @@ import pandas as pd
 from .. import datasets, methods, models, training
 from ..grid import Grid, Window, labelled_seconds, rules_differ
 from ..core import ParameterError, fingerprint, one_of, plugin_complaints, resolve
+from ..files import read_json
 from ..labels import SegmentLabels, WeakLabels, audit, concat, length_findings
 from ..labels import list_overlays, open_overlay, overlay_base, overlay_clips
 from .clipset import Clips, implied_thresholds
@@ -39,29 +40,41 @@ def attempt(
 # %% ../../nbs/api/workbench/04_sources.ipynb #a15f71c1
 def saved_labelings(
     ids, vocab, root:str|Path="data",
-    own=None,              # of the labelings whose name begins as one of `others`, only those that begin so
-    others=("demo-",),
+    home:str="",           # under which what is made of this data set is kept, such as `demo-small`
+    others=(),             # the same of other data sets: what is kept under those is theirs
     complaints=None,       # as in `attempt`
 ) -> dict:                 # name -> SegmentLabels
     "Labelings under `data/labels` that know some of these clips."
-    names, ids, out = [n for n in datasets.list_labels(root) if not n.startswith(others) or own and n.startswith(own)], set(ids), {}
-    for name in names:
+    ids, out = set(ids), {}
+    for name in datasets.list_labels(root):
+        if _belongs(name, home, others, root) not in ("", home): continue
         labels = attempt(f"labels/{name}", lambda: datasets.load_labels(name, root), complaints)
         if labels is not None and ids & set(labels.ids) and labels.vocab.events == vocab.events: out[name] = labels
     return out
 
-# %% ../../nbs/api/workbench/04_sources.ipynb #0fe260af
-def run_labelings(weak:WeakLabels, splits, folder:str|Path="runs", complaints=None) -> dict:
-    "What finished runs predicted for these very clips with these weak labels, under the names of the runs."
-    return _of_runs(weak, splits, folder, "predictions/{}.npz", training.run_labels, complaints=complaints)
+def _belongs(name, home, others, root):
+    "Under which name the data set is kept that a labeling belongs to: as it was written beside it, else as its own name says; empty: any."
+    try: said = datasets.label_origin(name, root).get("home", "")
+    except (ParameterError, OSError): said = ""                                    # said where it is opened
+    if said: return said
+    made = [p for p in (home, *others) if p and (name == f"{p}-harvested" or "-" in p and name.startswith(f"{p}-"))]
+    return max(made, key=len, default="")
 
-def changed_labelings(weak:WeakLabels, splits, folder:str|Path="runs", complaints=None) -> dict:
+# %% ../../nbs/api/workbench/04_sources.ipynb #0fe260af
+def run_labelings(
+    weak:WeakLabels, splits, folder:str|Path="runs", complaints=None,
+    others=(),   # titles of other data sets: what runs on those say is not shown
+) -> dict:
+    "What finished runs predicted for these very clips with these weak labels, under the names of the runs."
+    return _of_runs(weak, splits, folder, "predictions/{}.npz", training.run_labels, "{}", complaints, others)
+
+def changed_labelings(weak:WeakLabels, splits, folder:str|Path="runs", complaints=None, others=()) -> dict:
     "The labels of these clips that a method made before or while it trained, under the name of the run and the split."
     read = lambda run, split: datasets.load_labels(split, run.path)
-    return _of_runs(weak, splits, folder, "labels/{}/about.json", read, "{} labels", complaints)
+    return _of_runs(weak, splits, folder, "labels/{}/about.json", read, "{} labels", complaints, others)
 
 # %% ../../nbs/api/workbench/04_sources.ipynb #c512796d
-def _of_runs(weak, splits, folder, pattern, read, name="{}", complaints=None):
+def _of_runs(weak, splits, folder, pattern, read, name="{}", complaints=None, others=()):
     "Name -> labels, all splits together, for every finished run with a file of this pattern that saw these clips and weak labels."
     if folder is None or not resolve(folder).is_dir(): return {}
     out, ids, bad = {}, set(weak.ids), set()
@@ -70,15 +83,15 @@ def _of_runs(weak, splits, folder, pattern, read, name="{}", complaints=None):
             home = resolve(folder)/path.relative_to(resolve(folder)).parts[0]
             if home in bad: continue
             count = len(complaints or ())
-            labels = attempt(f"runs/{home.name}", lambda: _labels_of(home, split, read, weak, ids), complaints)
+            labels = attempt(f"runs/{home.name}", lambda: _labels_of(home, split, read, weak, ids, others), complaints)
             if len(complaints or ()) > count: bad.add(home)
             elif labels is not None: out.setdefault(name.format(home.name), []).append(labels)
     return {n: concat(*parts) for n, parts in out.items()}
 
-def _labels_of(home, split, read, weak, ids):
+def _labels_of(home, split, read, weak, ids, others=()):
     "What a run says of these clips; None if it is not finished, or saw others."
     run = training.open_run(home)
-    if not run.finished: return None
+    if not run.finished or run.data.get("dataset") in others: return None
     labels = read(run, split)
     if not set(labels.ids) <= ids or labels.vocab.events != weak.vocab.events: return None
     return labels if run.data[split]["weak"] == fingerprint(weak.select(labels.ids).mask) else None
@@ -121,7 +134,8 @@ def load_clips(
     scores = _scores(store, weak, [s for *_, s in parts.values() if s is not None])
     folders = (where, *([own.media] if own else []))
     clips = Clips({}, weak, None, files, scores, findings=found, failures=_failed(store, weak.ids), folders=folders, partial=True,
-                  splits=place if len(splits) > 1 else {}, split=split.strip(), name=name, store=store)
+                  splits=place if len(splits) > 1 else {}, split=split.strip(), name=name, store=store,
+                  home=training.place(name, size))
     if own is not None and not own.weak: clips.weak = None                    # nobody has said which events the clips have
     _gather(clips, parts, root, size, runs_folder, weak)
     clips.complaints = (*plugged, *clips.complaints)
@@ -164,24 +178,28 @@ def _gather(clips, parts, root, size, runs_folder, weak=None):
     weak = clips.weak if weak is None else weak
     for kind, name in ((1, "truth"), (2, clips.harvested)):
         if some := [p[kind] for p in parts.values() if p[kind] is not None]: clips.add(name, concat(*some), True)
-    own, said = training.place(clips.name, size), []
-    others = tuple(f"{n}-" for n in _sized(root))     # the ids of a rendered set are the same in all its sizes
-    saved = saved_labelings(clips.ids, clips.vocab, root, f"{own}-", others, said)
+    own, said, others = training.place(clips.name, size), [], _places(root)   # one's clips may be another's: all sizes of a rendered set
+    titles = {t for p, t in others.items() if p != own} - {others.get(own)}
+    saved = saved_labelings(clips.ids, clips.vocab, root, own, [p for p in others if p != own], said)
     if clips.harvested in clips.labelings: clips.made = _made(f"{own}-harvested", root)
     saved.pop(f"{own}-harvested", None)
-    runs = run_labelings(weak, list(parts), runs_folder, said)
-    changed = changed_labelings(weak, list(parts), runs_folder, said)
+    runs = run_labelings(weak, list(parts), runs_folder, said, titles)
+    changed = changed_labelings(weak, list(parts), runs_folder, said, titles)
     clips.runs, clips.records = tuple(runs), {n: training.Run(resolve(runs_folder)/n) for n in runs}
     for name, labels in (saved | runs | changed).items(): attempt(f"labeling {name!r}", lambda: clips.add(name, labels, True), said)
     if not clips.labelings: clips.add(COPIED if clips.weak is not None else NOTHING, _copied(clips, weak, root, size))
-    _correct_all(clips, resolve(root)/"overlays", {"truth", clips.harvested, *runs}, lambda: _copied(clips, weak, root, size), said)
+    _correct_all(clips, resolve(root)/"overlays", {"truth", clips.harvested, *runs}, lambda: _copied(clips, weak, root, size), said, others)
     clips.complaints += tuple(dict.fromkeys([*said, *strangers(runs_folder)]))
 
-def _sized(root):
-    "The data sets that come in sizes."
-    def sizes(n): return datasets.describe_set(n, root).sizes
-    described = [n for n in (*datasets.list_shipped(), *datasets.list_descriptions(root)) if attempt(n, lambda: sizes(n), [])]
-    return [*described, *(n for n, r in training.RECIPES.items() if r.sizes)]
+def _places(root):
+    "Of every data set, in every size: under which name what is made of it is kept -> its title."
+    out = {}
+    for n in (*datasets.list_shipped(), *datasets.list_descriptions(root)):
+        d = attempt(n, lambda: datasets.describe_set(n, root), [])
+        for s in (d.sizes or [""] if d is not None else ()): out[f"{n}-{s}" if s else n] = f"{n} ({s})" if s else n
+    for n, r in training.RECIPES.items():
+        for s in r.sizes: out.setdefault(f"{n}-{s}", f"{n} ({s})")
+    return out
 
 def _made(name, root):
     "What is written beside labels; nothing where they are not kept by name."
@@ -196,10 +214,12 @@ def _copied(clips, weak, root, size):
         return replace(weak.copied(clips.n_segments), durations=np.array([_seconds(i, clips.files.get(i)) for i in clips.ids]))
     return datasets.copied_labels(clips.name, weak, root, size)
 
-def _correct_all(clips, folder, taken, copied, said):
+def _correct_all(clips, folder, taken, copied, said, others=()):
     "Add what overlays correct: those first whose labels are here, then those that correct them, and so on."
     waiting = {}
+    def theirs(name): return read_json(folder/f"{name}.json").get("vocabulary", "") in {*others} - {clips.vocab.name}
     for name in list_overlays(folder):
+        if attempt(name, lambda: theirs(name), []): continue                      # events of another data set, by its name
         base = attempt(f"overlays/{name}.json", lambda: overlay_base(name, folder), said)
         if base is not None and name != base and name not in taken: waiting[name] = base
     for name in (COPIED, NOTHING):

@@ -76,6 +76,7 @@ def _replace(self:Table,
 ):
     "Show other rows; the person's filters and order stay."
     self.frame, self.total = frame, len(frame)
+    self.columns = [_wide_enough(c, frame) for c in self.columns]
     if masks is not None:
         kept, self.masks = {f["name"]: f["value"] for f in self.filters}, masks
         self.filters = [dict(name=k, options=list(v), value=kept.get(k, "") if kept.get(k, "") in v else "") for k, v in masks.items()]
@@ -83,6 +84,13 @@ def _replace(self:Table,
     self.search = [w.lower() for w in words]
     self.place = {str(i): n for n, i in enumerate(frame.index)}
     self._arrange(None)
+
+def _wide_enough(column, frame):
+    "A column in which the longest of its numbers stands whole."
+    if column["words"] or column.get("drawn") or column["name"] not in frame: return column
+    v = pd.to_numeric(frame[column["name"]], errors="coerce").replace([np.inf, -np.inf], np.nan)
+    longest = max((len(f"{x:.{column['digits']}f}") for x in (v.min(), v.max()) if x == x), default=0) + column["signed"]
+    return {**column, "width": max(column["width"], round(8.5*longest) + 4)}
 
 # %% ../../nbs/api/workbench/06_table.ipynb #0c84d220
 def _passing(self:Table) -> np.ndarray:
@@ -156,9 +164,15 @@ def _table_asked(self, widget, message, buffers):
         self.send({"kind": "rows", "version": self.version, "from": start, "rows": self.rows(start, stop)})
     elif message.get("ask") == "pictures":
         for i in message["ids"]: self.hands.submit(self._send_picture, str(i))
-    elif message.get("do") == "move" and self.count: self.choose(int(message["to"]) if "to" in message else self.row() + int(message["by"]))
-    elif message.get("do") == "open" and self.opened: self.opened(message["id"])
+    elif message.get("do") == "move" and self.count: self.choose(_goal(self, message))
+    elif message.get("do") == "open" and self.opened:
+        self.begins = None
+        self.opened(message["id"])
     elif message.get("do") == "paper": into_paper(self, message)
+
+def _goal(self, message):
+    "The row that keys lead to; the first arrow in a list that nobody touched leads to its first row, also where that one is open."
+    return int(message["to"]) if "to" in message else (self.row() if self.selected != self.begins else -1) + int(message["by"])
 
 # %% ../../nbs/api/workbench/06_table.ipynb #f2e255fc
 def _row(self:Table) -> int:
@@ -170,7 +184,7 @@ def _row(self:Table) -> int:
 def _choose(self:Table, row:int):
     "Select a row of the view by its number, and open it."
     row = min(max(row, 0), self.count - 1)
-    self.selected = str(self.frame.index[self.order[row]])
+    self.selected, self.begins = str(self.frame.index[self.order[row]]), None
     self.send(dict(kind="row", row=row))
     if self.opened: self.opened(self.selected)
 
@@ -204,6 +218,7 @@ def _paper_table(self:Table,
 # %% ../../nbs/api/workbench/06_table.ipynb #d50cd372
 Table.replace, Table.passing, Table._arrange, Table.rows, Table.where, Table.switch = _replace, _passing, _arrange, _rows, _where, _switch
 Table.paper_table, Table.drawing, Table.paper_figure = _paper_table, None, lambda self: self.drawing()
+Table.begins = None   # what was marked before anybody touched the list
 Table.row, Table.choose, Table._asked, Table._send_picture = _row, _choose, _table_asked, _send_picture
 Table.view = property(lambda self: self.frame.iloc[self.order], doc="The rows that pass, in their order.")
 

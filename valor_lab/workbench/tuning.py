@@ -48,7 +48,7 @@ class Tuning:
         self.gate = one_of("gate", gate or (GATES[0] if weak is not None else GATES[2]), self.gates())
         self.score = self.reference = {m: _columns(getattr(scores, m)) for m in TEACHER}   # reference: what the saved set decided on
         self.truth = truth if truth is None or truth.ids == scores.ids else truth.select(scores.ids)
-        self.bags = bags
+        self.bags, self.home = bags, ""                 # home: under which what is made of the data set is kept
         self.bag = np.arange(len(scores)) if bags is None else np.unique(np.asarray(bags), return_inverse=True)[1]
         self.listed = None if weak is None else in_bags(weak.select(scores.ids).mask, self.bag).T                # [C,B]
         self.true = None if truth is None else {m: _columns(getattr(self.truth, m)) for m in TEACHER}
@@ -347,7 +347,8 @@ def save_with_labels(self:Tuning, name:str, folder=PRESETS_FOLDER):
     if name in list_labels(root) and "thresholds" not in label_origin(name, root):
         raise ParameterError(f"there are labels {name!r} already, which no thresholds made: choose another name")
     path, made = self.save(name, folder), self.thresholds.provenance
-    save_labels(self.labels, name, root, dict(thresholds={k: v for k, v in made.items() if k != "clips"}, split=self.split, gate=self.gate))
+    about = dict(thresholds={k: v for k, v in made.items() if k != "clips"}, split=self.split, gate=self.gate)
+    save_labels(self.labels, name, root, about | (dict(home=self.home) if self.home else {}))
     return path
 
 def adopt(self:Tuning, thresholds:Thresholds, name:str=""):

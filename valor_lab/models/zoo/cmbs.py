@@ -32,6 +32,7 @@ class CMBSConfig:
     def __post_init__(self):
         one_of("supervision", self.supervision, ("weak", "full"))
         for name in ("n_events", "d_audio", "d_visual", "d_model"): at_least(name, getattr(self, name), 1)
+        if self.d_model % 4: raise ParameterError(f"d_model={self.d_model} cannot be divided among 4 heads")
     def of(self, name:str, full, weak):
         "An option, or its usual value under full or weak supervision."
         return getattr(self, name) if getattr(self, name) is not None else full if self.supervision == "full" else weak

@@ -32,6 +32,9 @@ class CMRANConfig:
     def __post_init__(self):
         one_of("supervision", self.supervision, ("weak", "full"))
         for name in ("n_events", "d_audio", "d_visual", "d_model", "d_ff"): at_least(name, getattr(self, name), 1)
+        if self.interaction_heads is not None: at_least("interaction_heads", self.interaction_heads, 1)
+        for heads in (4, self.interaction_heads or 1):
+            if self.d_model % heads: raise ParameterError(f"d_model={self.d_model} cannot be divided among {heads} heads")
 
 # %% ../../../nbs/api/models/zoo/13_cmran.ipynb #c38faf95
 class ChannelPlaces(nn.Module):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ...core import ParameterError, need
 from ..options import at_least, make_config
+from ..han import check_finite
 from typing import NamedTuple
 
 torch = need("torch", "models")
@@ -47,6 +48,7 @@ class EMMIL(nn.Module):
         for name, x, d in (("rgb", rgb, self.config.d_rgb), ("flow", flow, self.config.d_flow)):
             if x.ndim != 3 or x.shape[-1] != d or x.shape[:2] != rgb.shape[:2]:
                 raise ParameterError(f"{name} features of shape {list(x.shape)}: expected [B,T,{d}], the same T in both streams")
+        check_finite(self, rgb=rgb, flow=flow)
         run = lambda conv, tail, x: tail(conv(x.mT).mT).float()                            # [B,T,n]
         keys = torch.cat([run(self.key_rgb, self.key_tail_rgb, rgb), run(self.key_flow, self.key_tail_flow, flow)], -1)
         return KeyOutput(torch.stack([run(self.cls_rgb, self.cls_tail_rgb, rgb), run(self.cls_flow, self.cls_tail_flow, flow)], 2), keys)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...core import ParameterError, need
 from ..options import HANConfig, at_least, make_config
-from ..han import HANLayer, over_time
+from ..han import HANLayer, check_finite, over_time
 
 torch = need("torch", "models")
 nn, F = torch.nn, torch.nn.functional
@@ -40,6 +40,7 @@ def check_streams(model, audio, visual, motion):
         raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {[len(audio), frames*t, c.d_visual]}, "
                              f"{frames} frames for each segment, not pooled: it bends them before it averages. Features of kind "
                              "'frames' are not pooled; with frames=1 it is built for pooled ones, and is not the paper's network")
+    check_finite(model, audio=audio, visual=visual, motion=motion)
 
 def refuse_mask(model, mask):
     "These networks cannot leave segments out."

@@ -86,7 +86,11 @@ class LEAP(nn.Module):
 
     def set_labels(self, embeddings):
         "Give the network the word vectors of its events [C,D]."
-        e = torch.as_tensor(_rows(embeddings), dtype=torch.float32)
+        try: e = torch.as_tensor(_rows(embeddings), dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ParameterError(f"label embeddings {embeddings!r:.60}: expected numbers [C,{self.config.d_label}], an array, a tensor or "
+                                 "a dict of vectors by name") from error
+        if not torch.isfinite(e).all(): raise ParameterError("label embeddings hold NaN or infinite values")
         if e.shape != self.label_embeddings.shape:
             raise ParameterError(f"label embeddings of shape {list(e.shape)}: expected {list(self.label_embeddings.shape)}, events and "
                                  "d_label")

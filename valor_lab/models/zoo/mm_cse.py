@@ -71,7 +71,7 @@ class Among(nn.Module):
         self.attn = nn.MultiheadAttention(k, n_heads, dropout, batch_first=True)
     def forward(self, q, o):                                                              # [B,T,C,k] each
         y, m = self.attn(q.flatten(0, 1), o.flatten(0, 1), o.flatten(0, 1))
-        return q + y.view_as(q), m.view(*q.shape[:3], -1)                                 # [B,T,C,k] [B,T,C,C]
+        return q + y.view_as(q), m.view(*q.shape[:3], o.shape[2])                                 # [B,T,C,k] [B,T,C,C]
 
 def drawn(n, g, mask=None):                                                               # [B,T,C,k] each
     "The clip's mean of `g`, weighted by how like each segment of `n` is to it."

@@ -56,7 +56,8 @@ class RawAttention(nn.Module):
 
     def forward(self, query, source, seen=None):                                        # seen [N,S] or [B,N,S] bool
         scores = self.scores(query, source)
-        if seen is not None: scores = scores.masked_fill(~(seen if seen.ndim == 2 else seen[:, None]), -1e9)
+        low = max(-1e9, torch.finfo(scores.dtype).min)                                  # -1e9 in the release; half precision ends before
+        if seen is not None: scores = scores.masked_fill(~(seen if seen.ndim == 2 else seen[:, None]), low)
         x = self.drop(scores.softmax(-1)) @ self.heads(source, 2)                       # [B,h,N,d/h]
         return self.linears[3](x.transpose(1, 2).flatten(2))                            # [B,N,d]
 
@@ -218,8 +219,8 @@ def pyramid_config(state, **more) -> dict:
     levels = {k.split(".")[3] for k in state if k.startswith("MMP.capture.msa.")}
     return dict(d_audio=size("fc_a.weight")[1], d_visual=size("fc_v.weight")[1], d_motion=size("fc_st.weight")[1],
                 d_model=size("fc_a.weight")[0],
-                d_ff=size("MMP.capture.feedforward.w_1.weight")[0], n_levels=len(levels), **more)
+                d_ff=size("MMP.capture.feedforward.w_1.weight")[0], n_levels=len(levels)) | more
 
 def published(state, **more) -> tuple:
     "(network, weights under our names) of a released MM-Pyramid."
-    return MMPyramid(n_events=len(state["fc_prob.bias"]), **pyramid_config(state, **more)), pyramid_weights(state)
+    return MMPyramid(**dict(n_events=len(state["fc_prob.bias"])) | pyramid_config(state, **more)), pyramid_weights(state)

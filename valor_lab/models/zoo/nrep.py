@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ...core import ParameterError, need
 from ..options import HANConfig, at_least, make_config
-from ..han import HANOutput, over_time
+from ..han import HANOutput, check_finite, over_time
 from .evidence import Elu, Encoder, Leaky, encoder_sizes, pooled, refuse_mask, renamed
 
 torch = need("torch", "models")
@@ -68,14 +68,17 @@ class NREP(nn.Module):
     def project(self, audio, visual, motion):                                             # -> [B,T,d] each
         "Both streams to the width of the network: [B,T,d] each."
         c, name = self.config, "NREP"
-        t = c.n_segments if audio.shape[1] == 64 else audio.shape[1]
+        tokens = audio.shape[1] == 64 and (motion is None or motion.shape[1] != 64)        # a clip may have 64 segments
+        t = c.n_segments if tokens else audio.shape[1]
         if motion is None or list(motion.shape) != [len(audio), t, c.d_motion]:
             raise ParameterError(f"{name} needs motion features [B,{t},{c.d_motion}]")
-        if visual.shape[1] not in (t, 8*t):
-            raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {t} segments or {8*t} frames")
+        if len(visual) != len(audio) or visual.shape[1] not in (t, 8*t):
+            raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {t} segments or {8*t} frames of "
+                                 f"{len(audio)} clips")
         for what, x, d in (("audio", audio, c.d_audio), ("visual", visual, c.d_visual)):
             if x.shape[-1] != d: raise ParameterError(f"{what} features of shape {list(x.shape)}: expected {d} numbers each")
-        a = stretched(self.fc_a[0](audio), t) if audio.shape[1] == 64 else self.fc_a(audio)
+        check_finite(self, audio=audio, visual=visual, motion=motion)
+        a = stretched(self.fc_a[0](audio), t) if tokens else self.fc_a(audio)
         v = pooled(self.fc_v(visual), t)                                                  # a mean over one or eight
         return a, self.fc_fusion(torch.cat([v, self.fc_st(motion)], -1))
 

@@ -9,6 +9,7 @@ __all__ = ['torch', 'nn', 'PlaceOutput', 'check_places', 'weighed', 'linears']
 from typing import NamedTuple
 
 from ...core import ParameterError, need
+from ..han import check_finite
 
 torch = need("torch", "models")
 nn = torch.nn
@@ -33,6 +34,7 @@ def check_places(model, audio, visual):
     if list(visual.shape) != want:
         raise ParameterError(f"visual features of shape {list(visual.shape)}: {name} expects {want}, a map of 7 × 7 places for each "
                              "second; pooled features hold no places")
+    check_finite(model, audio=audio, visual=visual)
     return visual.flatten(2, 3)
 
 def weighed(weight, places):                                             # [B,T,49] [B,T,49,D] -> [B,T,D]

@@ -51,11 +51,34 @@ function sized(canvas, width, height) {
   return g;
 }
 
-// While a pointer is held down on `el`: what its moves do, and what happens when it is let go. Returns what ends the listening.
-function dragging(el, move, up) {
-  const each = how => { el[how]("pointermove", move); el[how]("pointerup", up); el[how]("pointercancel", up); };
-  each("addEventListener");
-  return () => each("removeEventListener");
+// From a press until it is let go: what its moves do, what happens at its end, and what if the browser took it away, as for scrolling.
+// The window listens, because what was pressed may be drawn anew meanwhile. Returns what ends the listening.
+function dragging(down, move, up, gone = up) {
+  const own = f => e => { if (e.pointerId === down.pointerId) f(e); };
+  const all = { pointermove: own(move), pointerup: own(up), pointercancel: own(gone) };
+  for (const k in all) window.addEventListener(k, all[k], true);
+  return () => { for (const k in all) window.removeEventListener(k, all[k], true); };
+}
+
+// A button or row that is drawn anew between press and release gets no click from the browser. What bears its name now is clicked.
+function keepPresses(el) {
+  const kind = "button, .vl-line", near = (b, e) => e.clientX >= b.left && e.clientX <= b.right && e.clientY >= b.top && e.clientY <= b.bottom;
+  const called = e => {
+    const { state, ...named } = e.dataset, label = e.getAttribute("aria-label");
+    return JSON.stringify([e.className, label, named, label || Object.keys(named).length ? "" : e.textContent]);
+  };
+  let pressed = null;
+  el.addEventListener("pointerdown", e => {
+    const node = e.button ? null : e.target.closest(kind);
+    pressed = node && { node, name: called(node), box: node.getBoundingClientRect() };
+  }, true);
+  el.addEventListener("pointerup", e => {
+    const was = pressed;
+    pressed = null;
+    if (!was || was.node.isConnected || !near(was.box, e)) return;
+    const now = [...el.querySelectorAll(kind)].find(x => called(x) === was.name);
+    if (now) now.click(); else el.dispatchEvent(new CustomEvent("vl-pressed", { detail: { ...was.node.dataset } }));
+  });
 }
 
 // The pieces of one bench know each other by the box around them: a list may start the player beside it.
@@ -139,8 +162,9 @@ function paperTools(model, what) {
   return { bar: h("span", { class: "vl-paper" }, ...parts, said), took };
 }
 
-// Keys pressed inside a widget are the widget's: JupyterLab must not cut a cell because someone pressed "x".
+// Keys and buttons pressed inside a widget are the widget's: JupyterLab must not cut a cell because someone pressed "x".
 function ownKeys(el, handler) {
+  keepPresses(el);
   el.setAttribute("data-lm-suppress-shortcuts", "true");
   el.addEventListener("keydown", e => {
     const done = el.dataset.gone !== "true" && handler(e);

@@ -8,7 +8,8 @@ function render({ model, el }) {
   // what is asked for
   const preset = select("vl-preset", get("presets")), labels = select("vl-labels", get("labels")), device = select("vl-device", get("devices"));
   const epochs = h("input", { class: "vl-epochs", type: "number", min: 0, step: 1, placeholder: "preset's" });
-  const seeds = h("input", { class: "vl-seeds", value: "0" }), overrides = h("input", { class: "vl-overrides", placeholder: "lr = 3e-4" });
+  const seeds = h("input", { class: "vl-seeds", value: "0" }), overrides = h("input", { class: "vl-overrides", placeholder: "lr = 3e-4; dropout = 0.2",
+    title: "options of the record as TOML, a semicolon between two" });
   const engine = h("input", { class: "vl-engine", placeholder: "here", title: "where the runs are trained: local:processes=2, ray, ray:HOST:PORT, slurm:partition=NAME" });
   const asked = () => ({ preset: preset.value, labels: labels.value, device: device.value, epochs: epochs.value === "" ? null : +epochs.value,
     seeds: seeds.value, overrides: overrides.value, engine: engine.value.trim() });

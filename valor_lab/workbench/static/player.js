@@ -15,16 +15,24 @@ function render({ model, el }) {
     p.forth.disabled = !p.after();
     p.counted.textContent = row < 0 ? "not in the list" : `${(row + 1).toLocaleString("en")} of ${of.toLocaleString("en")}`;
   }
+  // what is said of a clip bears its name: Python may have opened another one that is not drawn yet
+  p.markAs = (what, state) => model.send({ do: what, state, clip: p.clip().id });
+  let noteOf = null, kept = "";
+  p.noted = () => { if (p.note.value !== kept) model.send({ do: "note", text: kept = p.note.value, clip: noteOf }); };
   function marks() {                                     // how far a person is, where that is kept
-    const { state, note, words } = get("done") || {};
+    const { state, note, words } = get("done") || {}, { id } = p.clip();
+    if (noteOf !== id) {
+      if (noteOf) p.noted();                             // typed and not entered when another clip was opened
+      [noteOf, kept, p.note.value] = [id, note || "", note || ""];
+    } else if (document.activeElement !== p.note) kept = p.note.value = note || "";
     p.marks.hidden = !words;
     p.far.textContent = [state && `this one is ${state}`, words].filter(Boolean).join(" · ");
     p.doubt.setAttribute("aria-pressed", state === "doubtful");
     p.root.dataset.state = state || "";
-    if (document.activeElement !== p.note) p.note.value = note || "";
   }
   function newClip() {
     const c = p.clip();
+    p.letGo?.();                                         // a stroke that is being drawn ends where it is, in its own clip
     p.now = get("time");
     p.title.textContent = c.id || "no clip";
     p.root.setAttribute("aria-label", `clip player, ${c.id || "no clip"}`);
@@ -32,6 +40,7 @@ function render({ model, el }) {
     p.look(0, 1);
     p.announce();
     p.renewMedia();
+    marks();
     p.said.textContent = `clip ${c.id}`;
   }
   const see = () => {

@@ -8,8 +8,9 @@ function editingOf(p) {
   p.editable = (track, lane) => {
     const n = lane.cells.length, cell = f => clamp(Math.floor(f * n), 0, n - 1);
     const filled = i => i >= 0 && i < n && !".mx".includes(lane.cells[i]);
+    const seen = p.clip().id;                            // the stroke is this clip's, whichever is open when it is done
     const change = (from, to, value) => {
-      if (to > from) model.send({ do: "paint", event: lane.event, modality: lane.modality, from, to, value });
+      if (to > from) model.send({ do: "paint", clip: seen, name: lane.name, event: lane.event, modality: lane.modality, from, to, value });
     };
     const border = f => {
       const b = Math.round(f * n), near = Math.abs(f * n - b) * track.clientWidth * p.zoom / n < 6;
@@ -22,6 +23,7 @@ function editingOf(p) {
       e.preventDefault();
       track.focus({ preventScroll: true });
       track.setPointerCapture(e.pointerId);
+      p.drawing = true;                                  // lanes that come meanwhile wait until the hand lets go
       const f0 = p.fraction(e), b0 = border(f0), first = cell(f0), on = !filled(first), draft = h("i", { class: "vl-draft" });
       let todo = null;
       const move = m => {
@@ -36,8 +38,9 @@ function editingOf(p) {
         draft.style.setProperty("--a", todo[0] / n);
         draft.style.setProperty("--b", todo[1] / n);
       };
-      const up = () => { stop(); draft.remove(); change(...todo); };
-      const stop = dragging(track, move, up);
+      const end = () => { stop(); draft.remove(); p.drawing = p.letGo = null; p.drawLanes(); };
+      p.letGo = () => { change(...todo); end(); };
+      const stop = dragging(e, move, p.letGo, end);
       track.append(draft);
       move(e);
     });
@@ -53,7 +56,10 @@ function editingOf(p) {
   // what is open, under which name, and whether it is safe
   p.asks = what => model.send(what === "save" && fields ? { do: what, name: fields.name.value, who: fields.who.value } : { do: what });
   p.strike = (number, value) => {                        // a number key: the segment under the playhead, in the lane of that number
-    model.send({ do: "strike", number, at: clamp(Math.floor(p.now / p.segment() + 1e-6), 0, p.clip().n_segments - 1), value });
+    const at = clamp(Math.floor(p.now / p.segment() + 1e-6), 0, p.clip().n_segments - 1), clip = p.clip().id;
+    const lane = get("editing") && get("lanes").find(l => l.number === number);
+    if (!lane) return model.send({ do: "strike", number, at, value, clip });
+    model.send({ do: "paint", clip, name: lane.name, event: lane.event, modality: lane.modality, from: at, to: at + 1, value });
   };
   function build(s) {
     const field = (label, input) => h("label", {}, label, input);

@@ -31,7 +31,7 @@ function handOf(p) {
       put("span", drag.map(x => Math.round(x * d * 100) / 100));
       p.seek(drag[0] * d);
     };
-    const stop = dragging(axis, move, up);
+    const stop = dragging(e, move, up, () => { stop(); p.drawSpan(); });
   });
   p.ticks.addEventListener("dblclick", () => p.look(0, 1));
   axis.addEventListener("wheel", e => {
@@ -59,7 +59,7 @@ function keysOf(p) {
   const plain = {
     ArrowRight: arrows(1), ArrowLeft: arrows(-1), Home: () => p.seek(0), End: () => p.seek(p.seconds()),
     ",": () => frame(-1), ".": () => frame(1), n: () => get("done")?.words ? model.send({ do: "open_next" }) : step(1), p: () => step(-1),
-    d: () => model.send({ do: "done_next" }), D: () => model.send({ do: "mark", state: "doubtful" }), s: () => speed(1), S: () => speed(-1),
+    d: () => p.markAs("done_next"), D: () => p.markAs("mark", "doubtful"), s: () => speed(1), S: () => speed(-1),
     l: () => put("span", null), m: () => put("muted", !get("muted")),
     "+": () => p.zoomBy(2), "=": () => p.zoomBy(2), "-": () => p.zoomBy(1 / 2), "−": () => p.zoomBy(1 / 2), 0: () => p.look(0, 1),
     e: () => { if (!p.edit.disabled) put("editing", !get("editing")); },

@@ -56,7 +56,10 @@ function lanesOf(p) {
     }
     return out;
   }
+  let late = false;
+  p.drawLanes = () => { if (late) draw(); };
   function draw() {
+    if ((late = Boolean(p.drawing))) return;             // a stroke is being drawn
     const held = document.activeElement?.closest?.(".vl-edit"), all = groups(), others = get("others");
     const kept = held && p.root.contains(held) ? [held.dataset.event, held.dataset.modality] : null;
     const group = ([m, lanes]) => h("div", { class: "vl-group", "data-hue": m }, h("div", { class: "vl-hue", text: NAMES[m] || "" }),

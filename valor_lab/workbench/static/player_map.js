@@ -32,7 +32,7 @@ function mapOf(p) {
     const b = mapTrack.getBoundingClientRect(), go = m => p.look((m.clientX - b.left) / b.width - .5 / p.zoom, p.zoom);
     e.preventDefault();
     mapTrack.setPointerCapture(e.pointerId);
-    const stop = dragging(mapTrack, go, () => stop());
+    const stop = dragging(e, go, () => stop());
     go(e);
   });
   p.listen.push(["change:lanes", () => { if (!p.mapRow.hidden) p.drawMap(); }]);

@@ -20,12 +20,11 @@ function stageOf(p) {
   p.back = button("vl-previous", "previous clip", () => model.send({ do: "step", by: -1 }));
   p.forth = button("vl-next", "next clip", () => model.send({ do: "step", by: 1 }));
   p.counted = h("span", { class: "vl-quiet vl-counted" });
-  p.doneNext = button("vl-done", "done, next (d)", () => model.send({ do: "done_next" }));
-  p.doubt = button("vl-doubt", "doubtful (D)", () => model.send({ do: "mark", state: "doubtful" }));
+  p.doneNext = button("vl-done", "done, next (d)", () => p.markAs("done_next"));
+  p.doubt = button("vl-doubt", "doubtful (D)", () => p.markAs("mark", "doubtful"));
   p.far = h("span", { class: "vl-quiet vl-far", role: "status" });
-  const noted = () => model.send({ do: "note", text: p.note.value });
   p.note = h("input", { class: "vl-clip-note", placeholder: "note", maxlength: 1000, "aria-label": "note to this clip",
-    onchange: noted, onkeydown: e => { if (e.key === "Enter") noted(); } });
+    onchange: () => p.noted(), onkeydown: e => { if (e.key === "Enter") p.noted(); } });
   p.marks = h("span", { class: "vl-marks" }, p.doneNext, p.doubt, p.note, p.far);
   p.loop = button("vl-loop", "", () => put("span", null));
   p.edit = button("vl-edit-button", "edit labels", () => put("editing", !get("editing")));

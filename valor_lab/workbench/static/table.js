@@ -60,13 +60,21 @@ function render({ model, el }) {
     bar.style.width = `${100 * (done || 0) / (of || 1)}%`;
     far.textContent = words || "";
   }
+  const half = new Set();                                // columns that are in view in part: what is cut off is not read as a number
+  function blank() {
+    for (const e of list.querySelectorAll("[data-of], [data-cell]")) e.classList.toggle("vl-half", half.has(e.dataset.of ?? e.dataset.cell));
+  }
   function edges() {                                     // which columns are out of view, on which side
     const seen = list.getBoundingClientRect(), fixed = headings.querySelector(".vl-main").getBoundingClientRect().right;
-    const out = [[], []];
+    const out = [[], []], end = seen.left + list.clientWidth;
+    half.clear();
     for (const e of headings.querySelectorAll("[data-of]:not(.vl-main)")) {
       const b = e.getBoundingClientRect(), name = columns().find(c => c.name === e.dataset.of)?.label;
-      if (b.right > seen.left + list.clientWidth + 2) out[1].push(name); else if (b.left < fixed - 2) out[0].push(name);
+      const after = b.right > end + 2, before = b.left < fixed - 2;
+      if (after) out[1].push(name); else if (before) out[0].push(name);
+      if ((after && b.left < end || before && b.right > fixed) && b.width < end - fixed) half.add(e.dataset.of);
     }
+    blank();
     const words = (n, arrow) => `${n} column${n > 1 ? "s" : ""} ${arrow}`;
     left.hidden = !out[0].length; right.hidden = !out[1].length;
     left.textContent = "← " + words(out[0].length, ""); right.textContent = words(out[1].length, "→");
@@ -122,6 +130,8 @@ function render({ model, el }) {
     ask(from, to);
     for (const [i, e] of drawn) if (i < from || i >= to) { e.remove(); drawn.delete(i); }
     for (let i = from; i < to; i++) if (!drawn.has(i) && rows.has(i)) { const e = line(i, rows.get(i)); drawn.set(i, e); sizer.append(e); }
+    blank();
+    active();
     list.setAttribute("aria-rowcount", get("count"));
     nothing.hidden = get("count") > 0;
     nothing.textContent = get("empty");
@@ -149,29 +159,28 @@ function render({ model, el }) {
       if (c.drawn) return h("div", more, v ? interval(c, v) : null);
       return h("div", { ...more, title: c.words ? v || "" : c.label, text: said(c, v) });
     };
-    if (on) list.setAttribute("aria-activedescendant", id);
     return h("div", { class: "vl-line", role: "row", id, "aria-rowindex": i + 1, "aria-selected": on, "data-id": row.id,
       style: `top:${i * rowHeight()}px;height:${rowHeight()}px`, onclick: () => choose(row.id, i) },
       get("pictures") ? h("span", { class: "vl-fixed vl-picture-place" }, image(row.id)) : null, main, ...columns().map(cell));
   }
   function again() { for (const e of drawn.values()) e.remove(); drawn.clear(); draw(); }
-  function choose(id, i) {
+  function choose(id, i = null) {
     put("selected", id);
     model.send({ do: "open", id });
-    bring(i);
+    if (i !== null) bring(i);
     toPlayer(root, "see");                               // what is opened must be in view
   }
   function bring(i) {
     const hgt = rowHeight(), y = i * hgt, room = list.clientHeight - high();
     if (y < list.scrollTop) list.scrollTop = y; else if (y + hgt > list.scrollTop + room) list.scrollTop = y + hgt - room;
   }
+  function active() {                                    // a row that is not drawn cannot be pointed at
+    const on = [...drawn.values()].find(e => e.dataset.id === get("selected"));
+    if (on) list.setAttribute("aria-activedescendant", on.id); else list.removeAttribute("aria-activedescendant");
+  }
   function select() {
-    list.removeAttribute("aria-activedescendant");
-    for (const e of drawn.values()) {
-      const on = e.dataset.id === get("selected");
-      e.setAttribute("aria-selected", on);
-      if (on) list.setAttribute("aria-activedescendant", e.id);
-    }
+    for (const e of drawn.values()) e.setAttribute("aria-selected", e.dataset.id === get("selected"));
+    active();
   }
   function askPictures() {
     const [from, to] = inView(), ids = [];
@@ -216,6 +225,7 @@ function render({ model, el }) {
     model.send(to === undefined ? { do: "move", by } : { do: "move", to });   // Python knows what is selected, however fast the keys come
     return true;
   });
+  root.addEventListener("vl-pressed", e => { if (e.detail.id) choose(e.detail.id); });   // a row that was sorted away under the hand
   list.addEventListener("scroll", () => requestAnimationFrame(() => { draw(); edges(); }), { passive: true });
 
   const shaped = () => { head(); drawControls(); again(); };
