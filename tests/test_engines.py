@@ -1,5 +1,5 @@
 "Engines: pieces of work go where they are told, come back in order, survive their processes, and refuse in one sentence."
-import json, os, stat, subprocess, sys, time
+import json, os, signal, stat, subprocess, sys, time
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,9 @@ def work(tmp_path, monkeypatch):
         "def fail(n):\n"
         "    if n == 1: raise ZeroDivisionError('by one')\n"
         "    return n\n"
-        "def threads(n): return os.environ['OMP_NUM_THREADS']\n")
+        "def threads(n): return os.environ['OMP_NUM_THREADS']\n"
+        "def nap(folder, n):\n"
+        "    (pathlib.Path(folder)/f'{n}-{os.getpid()}').touch(); __import__('time').sleep(600)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(HERE.parent)]))
     return tmp_path
@@ -50,6 +52,42 @@ def test_what_a_killed_process_had_in_hand_is_done_again(work):
 
 def test_work_that_always_kills_its_process_fails_alone(work):
     with pytest.raises(WorkFailed, match="was killed 3 times"): run_all("piece_of_work:die", [dict(n=0)], "local:processes=1")
+
+
+def test_a_worker_that_cannot_even_begin_is_said_however_much_it_was_to_be_told(work, monkeypatch):
+    dead = lambda cpus: subprocess.Popen([sys.executable, "-c", ""], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    monkeypatch.setattr(engines, "_worker", dead)
+    with pytest.raises(WorkFailed, match="was killed 3 times"): run_all("piece_of_work:square", [dict(n="x"*1_000_000)], "local:processes=1")
+
+
+def test_ctrl_c_ends_the_workers_and_no_work_is_begun_again(work):
+    psutil = pytest.importorskip("psutil")
+    code = f"import sys; from valor_lab.engines import run_all; run_all('piece_of_work:nap', [dict(folder={str(work)!r}, n=n) for n in range(5)], 'local:processes=2')"
+    p = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while len(begun := list(work.glob("[0-9]-*"))) < 2 and p.poll() is None: time.sleep(.05)
+    os.killpg(p.pid, signal.SIGINT)                                                # as a terminal does: to all of them
+    said = p.communicate(timeout=120)[1]
+    assert said.count("Traceback") == 1 and "KeyboardInterrupt" in said.splitlines()[-1], said
+    assert list(work.glob("[0-9]-*")) == begun
+    alive = lambda pid: psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    assert not [q for q in begun if alive(int(q.name[2:]))]
+
+
+def test_jobs_that_are_stopped_by_hand_are_taken_back(work, monkeypatch):
+    submitit = pytest.importorskip("submitit")
+    def stop(job): raise KeyboardInterrupt
+    monkeypatch.setattr(engines, "_result_of", stop)
+    taken = []
+    monkeypatch.setattr(submitit.local.debug.DebugJob, "cancel", lambda self, check=True: taken.append(self.job_id))
+    with pytest.raises(KeyboardInterrupt): run_all("piece_of_work:square", [dict(n=n) for n in range(3)], "slurm:cluster=debug", work/"logs")
+    assert len(taken) == 2 and not list(work.glob("logs/*/*.pkl"))                  # one had ended
+
+
+def test_work_done_here_leaves_this_process_as_it_was(work, monkeypatch):
+    monkeypatch.delenv("VALOR_ROOT", raising=False)
+    for engine in ("local", "slurm:cluster=debug") if engines.importlib.util.find_spec("submitit") else ("local",):
+        run_all("piece_of_work:square", [dict(n=2)], engine, work/"logs")
+        assert "VALOR_ROOT" not in os.environ
 
 
 def test_one_failure_takes_no_other_work_with_it_and_is_named(work):
@@ -77,8 +115,7 @@ def test_a_wrong_engine_of_a_workspace_is_said_with_its_file(tmp_path, monkeypat
     assert find_engine().here
 
 
-def test_what_is_not_there_is_said_within_seconds(monkeypatch):
-    start = time.monotonic()
+def test_what_is_not_there_is_said(monkeypatch):
     with pytest.raises(ParameterError, match="no cluster answers at 127.0.0.1:9"): check_engine("ray:127.0.0.1:9")
     with pytest.raises(ParameterError, match="expected HOST:PORT"): check_engine("ray:somewhere")
     monkeypatch.setenv("PATH", "/nowhere")
@@ -86,7 +123,6 @@ def test_what_is_not_there_is_said_within_seconds(monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     for name in ("ray", "slurm"):
         with pytest.raises(ParameterError, match=r"pip install 'valor_lab\[cluster\]'"): check_engine(name)
-    assert time.monotonic() - start < 10
 
 
 def test_work_that_is_no_name_is_refused_before_it_starts():

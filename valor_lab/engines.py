@@ -7,7 +7,7 @@ __all__ = ['OPTIONS', 'TRIES', 'Engine', 'find_engine', 'check_engine', 'call', 
            'ray_cluster', 'ready_engine', 'private_folder', 'slurm_parameters', 'run_all', 'stream']
 
 # %% ../nbs/api/05_engines.ipynb #66071d15
-import contextlib, importlib, importlib.util, json, os, secrets, shutil, socket, stat, subprocess, sys
+import contextlib, importlib, importlib.util, json, os, secrets, shutil, signal, socket, stat, subprocess, sys
 import threading, time, traceback
 from collections import deque
 from dataclasses import dataclass, field
@@ -112,6 +112,7 @@ def packed(arguments:dict) -> str:
 
 def answer(function:str, text:str) -> str:
     "Do one piece of work; never raises."
+    ours = "VALOR_ROOT" in os.environ
     try:
         told = json.loads(text)
         os.environ.setdefault("VALOR_ROOT", told["root"])
@@ -121,6 +122,8 @@ def answer(function:str, text:str) -> str:
         plain = isinstance(e, (ParameterError, OSError, ImportError))
         said = str(e) if plain else f"{type(e).__name__}: {e}"
         return json.dumps(dict(fault=" ".join(said.split())[:2000], trace="" if plain else traceback.format_exc()[-3000:]))
+    finally:
+        if not ours: os.environ.pop("VALOR_ROOT", None)                         # the process may be the caller's own
 
 class WorkFailed(ParameterError):
     "Some pieces of work failed; the others are done."
@@ -152,6 +155,7 @@ def serve():
     "A worker: read a line, do what it says, answer with a line. Ends when nobody is left to ask."
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)                                          # what the work prints is no answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)           # Ctrl-C is said to whoever asks, and that one ends its workers
     for line in sys.stdin: print(answer(*json.loads(line)), file=out, flush=True)
 
 # %% ../nbs/api/05_engines.ipynb #a7b2d9c2
@@ -165,28 +169,39 @@ def _ask(worker, function, text):
 
 def _in_processes(function, texts, engine, told):
     "Each text to a worker, as workers are free."
-    todo, answers, workers = deque(enumerate(texts)), [None]*len(texts), {}
+    todo, answers, workers, going, one = deque(enumerate(texts)), [None]*len(texts), {}, [True], threading.Lock()
+    def worker(me):
+        "A worker that lives; None when it is over."
+        with one:
+            if going and me in workers and workers[me].poll() is not None: _close(workers.pop(me))
+            if going and me not in workers: workers[me] = _worker(engine.cpus)
+            return workers[me] if going else None
     def work(me):
         while todo:
             try: k, text = todo.popleft()
             except IndexError: return
             for _ in range(TRIES):
-                if me not in workers or workers[me].poll() is not None: workers[me] = _worker(engine.cpus)
-                if said := _ask(workers[me], function, text): break
-                workers[me].wait()
+                if not (p := worker(me)): return
+                if said := _ask(p, function, text): break
+                p.wait()
             answers[k] = said or _fault(f"the process that did it was killed {TRIES} times")
             told(1)
     threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(min(engine.processes, len(texts)))]
     try:
         for t in threads: t.start()
         for t in threads: t.join()
-    except BaseException:                                  # stopped by hand: so are they
-        todo.clear()
+    except BaseException:                                  # stopped by hand: so are they, and no thread begins another
+        with one: going.clear()
         for p in workers.values(): p.kill()
         raise
     finally:
-        for p in workers.values(): p.stdin.close(), p.wait(), p.stdout.close()
+        for p in workers.values(): _close(p)
     return answers
+
+def _close(worker):
+    "Wait for the end of a worker, which comes when nobody can ask it any more."
+    with contextlib.suppress(OSError): worker.stdin.close()            # what a dead one was not told in full cannot be told any more
+    worker.wait(), worker.stdout.close()
 
 # %% ../nbs/api/05_engines.ipynb #51ccb0d6
 @contextlib.contextmanager
@@ -266,9 +281,11 @@ def _on_slurm(function, texts, engine, folder, told):
         executor = submitit.AutoExecutor(logs, cluster=engine.cluster)
         executor.update_parameters(**slurm_parameters(engine, len(left)))
         jobs, said = dict(zip(left, executor.map_array(answer, [function]*len(left), [texts[k] for k in left]))), {}
-        while jobs:
-            for k in [k for k, job in jobs.items() if job.done()]: said[k] = _result_of(jobs.pop(k))
-            time.sleep(.2 if engine.cluster != "slurm" else 5)
+        try:
+            while jobs:
+                for k in [k for k, job in jobs.items() if job.done()]: said[k] = _result_of(jobs.pop(k))
+                time.sleep(.2 if engine.cluster != "slurm" else 5)
+        except BaseException: _give_up(jobs.values(), logs); raise                    # stopped by hand: so are they
         for k, (found, _) in said.items(): answers[k] = found
         told(sum(found is not None for found, _ in said.values()))
         lacks = next((why for _, why in said.values() if "No module named" in why), "")
@@ -278,6 +295,12 @@ def _on_slurm(function, texts, engine, folder, told):
     told(len(left))
     for p in logs.glob("*.pkl"): p.unlink()
     return answers
+
+def _give_up(jobs, logs):
+    "Take jobs back, and what they exchange."
+    for job in jobs:
+        with contextlib.suppress(Exception): job.cancel(check=False)
+    for p in logs.glob("*.pkl"): p.unlink(missing_ok=True)
 
 def _result_of(job):
     "`(answer, '')`, or `(None, why)` of a job that ended without."
