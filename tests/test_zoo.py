@@ -242,3 +242,14 @@ def test_what_is_no_weights_is_told_in_words(tmp_path):
     leap = make_model("leap", **SMALL["leap"])
     for odd, says in (("glove", "expected numbers"), (torch.full((25, 7), float("nan")), "NaN"), (torch.ones(25, 6), "shape")):
         with pytest.raises(ParameterError, match=says): leap.set_labels(odd)
+
+@pytest.mark.parametrize("name", ["han", "ppl", "mm-pyramid", "mm-cse", "leap"])
+def test_a_mask_that_cannot_be_meant_is_refused_in_words(name):
+    "A clip without a segment had NaN for an answer."
+    model = make_model(name, **SMALL.get(name, dict(d_audio=5, d_visual=6, d_motion=4, d_model=16))).eval()
+    if hasattr(model, "set_labels"): model.set_labels(torch.randn(model.config.n_events, model.config.d_label))
+    x = [torch.randn(2, 10, getattr(model.config, f"d_{m}")) for m in ("audio", "visual", "motion") if getattr(model.config, f"d_{m}")]
+    mask = torch.ones(2, 10, dtype=torch.bool)
+    assert torch.isfinite(model(*x, mask=mask).video_prob).all()
+    for odd, says in ((mask.float(), "float32: expected .2, 10. of bool"), (mask[:1], "shape .1, 10."), (torch.tensor([[True], [False]]).expand(2, 10), "clip 1 of the batch has no segment")):
+        with pytest.raises(ParameterError, match=says): model(*x, mask=odd)

@@ -150,7 +150,7 @@ class HAN(nn.Module):
     # cross_attention: None as configured, else True or False for this call; mask [B,T]: False at padding
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
-        check_features(self, audio, visual, motion)
+        check_features(self, audio, visual, motion, mask=mask)
         a, v = self.project(audio, visual, motion)                           # [B,T,d] each
         inputs = torch.stack([a, v], 2)                                      # [B,T,2,d]
         a, v = self.attend(a, v, self.config.cross_attention if cross_attention is None else cross_attention, mask)
@@ -167,8 +167,9 @@ def check_features(
     visual,       # [B,T,d_visual]
     motion=None,  # [B,T,d_motion]; None where the model has no motion stream
     finite=None,  # look for NaN and inf; None: only while evaluating, outside compiled code
+    mask=None,    # [B,T] bool, False at padding
 ):
-    "Raise `ParameterError` unless the features are what `model` expects: same B and T, right sizes, all finite."
+    "Raise `ParameterError` unless the features are what `model` expects: same B and T, right sizes, all finite, a segment in each clip."
     c, given = model.config, dict(audio=audio, visual=visual, motion=motion)
     if (motion is None) != (c.d_motion == 0):
         said = f"missing: expected [B,T,{c.d_motion}]" if c.d_motion else "given, but the model has d_motion=0"
@@ -180,6 +181,12 @@ def check_features(
             raise ParameterError(f"{name} features of shape {list(x.shape)}: expected {want if audio.ndim == 3 else '[B,T,D]'}"
             " (clips, segments, features; pool_frames and pool_clap_tokens bring raw features to segments)")
     check_finite(model, finite, **given)
+    if mask is None: return
+    if mask.dtype != torch.bool or mask.shape != audio.shape[:2]:
+        raise ParameterError(f"mask of shape {list(mask.shape)}, {mask.dtype}: expected {list(audio.shape[:2])} of bool, False at padding")
+    if _may_wait(model) and not (some := mask.any(1)).all():
+        raise ParameterError(f"clip {int((~some).nonzero()[0])} of the batch has no segment that the mask leaves: take it out")
+
 
 # %% ../../nbs/api/models/02_han.ipynb #7cddadc3
 def _may_wait(model):

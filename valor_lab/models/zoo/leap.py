@@ -99,7 +99,7 @@ class LEAP(nn.Module):
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
-        check_features(self, audio, visual, motion)
+        check_features(self, audio, visual, motion, mask=mask)
         if cross_attention is False: raise ParameterError("LEAP cannot be run without cross-attention: its encoder mixes both streams")
         if not self.label_embeddings.any():
             raise ParameterError("LEAP needs the embeddings of its events' names: give label_embeddings [C,d_label], or call set_labels")

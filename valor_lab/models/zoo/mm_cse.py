@@ -149,7 +149,7 @@ class MMCSE(nn.Module):
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
-        check_features(self, audio, visual, motion)
+        check_features(self, audio, visual, motion, mask=mask)
         if cross_attention is False: raise ParameterError("MM-CSE cannot be run without cross-attention: its layers add both streams")
         a, v = self.fc_a(audio), self.fc_fusion(torch.cat([self.fc_v(visual), self.fc_st(motion)], -1))          # [B,T,d]
         e = self.apart(a, v)

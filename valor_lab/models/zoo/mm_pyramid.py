@@ -196,7 +196,7 @@ class MMPyramid(nn.Module):
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
-        check_features(self, audio, visual, motion)
+        check_features(self, audio, visual, motion, mask=mask)
         if cross_attention is False: raise ParameterError("MM-Pyramid cannot be run without cross-attention: its levels mix both streams")
         a, v, inputs = self.encode(audio, visual, motion, mask)
         x = torch.stack([v, a] if self.config.streams == "published" else [a, v], 2)    # [B,T,2,d]

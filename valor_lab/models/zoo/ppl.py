@@ -65,7 +65,7 @@ class PPLNet(nn.Module):
 
     def forward(self, audio, visual, motion=None, *, cross_attention=None, mask=None):
         "`audio` [B,T,d_audio], `visual` [B,T,d_visual], `motion` [B,T,d_motion] or None, `mask` [B,T]: a `HANOutput`."
-        check_features(self, audio, visual, motion)
+        check_features(self, audio, visual, motion, mask=mask)
         cross = self.config.cross_attention if cross_attention is None else cross_attention
         a, v = self.audio_in(audio), self.visual_in(visual if motion is None else torch.cat([visual, motion], -1))   # [B,T,d] each
         f, g = a + bare_attention(a, a, mask), v + bare_attention(v, v, mask)                                       # [B,T,d] each
