@@ -2,14 +2,15 @@
 
 Hypothesis and others install a callback of the collector; with CPython 3.11's `ast` and threads that once broke `numpy.load`. Here the callback lets other
 threads go on, collections are frequent, and threads change places at once. About two to three times as slow as without."""
-import gc, sys, time
+import gc, sys
 from contextlib import contextmanager
+from time import sleep                                                             # its own: a test may put another in its place
 
 SEEN = [0]
 
 def callback(phase, info):
     SEEN[0] += 1
-    time.sleep(0)                                                                  # the lock of the interpreter goes to another thread
+    sleep(0)                                                                       # the lock of the interpreter goes to another thread
 
 @contextmanager
 def storm(*thresholds, interval=1e-6):
