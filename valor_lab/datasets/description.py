@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import ParameterError, one_of, read_settings, resolve, safe_name, shipped, workspace
+from .tables import legal_event
 from ..files import parse_toml, read_toml
 from ..vocab import AVE, LLP, VOCABS, Vocab
 
@@ -156,7 +157,7 @@ def _ways(x): return {k: _word(x, k, "") for k in _table(x, "get")}
 # %% ../../nbs/api/datasets/02_description.ipynb #99c94234
 def checked_event(name:str) -> str:
     "The name of an event, if a list can hold it."
-    if name == name.strip() and 0 < len(name) <= 200 and not re.search(r"[\x00-\x1f\x7f]", name): return name
+    if name == name.strip() and legal_event(name): return name
     raise ParameterError(f"event {name!r:.80}: a name has 1 to 200 letters, no line end or tab, and no space around it")
 
 def _events(d, name):

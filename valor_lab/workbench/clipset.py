@@ -374,9 +374,8 @@ def alignment(labels:SegmentLabels) -> np.ndarray:
 
 # %% ../../nbs/api/workbench/03_clipset.ipynb #786908c2
 def uncertainty(clips) -> np.ndarray:
-    """[N] how much a clip is worth a look, 0 to 1: how near its scores lie to the thresholds, and how much its labelings differ; NaN
-    without
-    either."""
+    """[N] how much a clip is worth a look, 0 to 1: how near its scores lie to the thresholds, and how much its labelings differ;
+    NaN without either."""
     parts, rows = [], None
     if clips.scores is not None and clips.thresholds:
         near = []
