@@ -110,21 +110,25 @@ class Kernels(AsyncMappingKernelManager):
 
     async def start_kernel(self, *, kernel_id=None, path=None, **kw):
         "A kernel for a visitor: the warm one, if it is ready, else a new one, if there is room."
-        self._gate = self.__dict__.get("_gate") or asyncio.Lock()
-        async with self._gate:
-            if (found := self.__dict__.pop("warm", None)) in self:
+        async with self._door():
+            if found := await self._place():
                 try: await asyncio.wait_for(self._run(found, f"import os; os.environ.update({_news(kw.get('env'))!r})"), 10)
-                except Exception: await self.shutdown_kernel(found, now=True)
-            if found not in self:
-                await self._make_room()
-                found = await super().start_kernel(kernel_id=kernel_id, path=path, **kw)
+                except Exception: found = await self.shutdown_kernel(found, now=True)                  # None: it says nothing
+            found = found or await super().start_kernel(kernel_id=kernel_id, path=path, **kw)
         asyncio.ensure_future(self._warm_up(path, kw))
         return found
 
-    async def _make_room(self, seconds=20):
-        "End the kernels that nobody looks at, the oldest first, until one more may start."
+    def _door(self):
+        "One kernel begins at a time: who counts before another is there lets in one too many."
+        self._lock = self.__dict__.get("_lock") or asyncio.Lock()
+        return self._lock
+
+    async def _place(self, seconds=20):
+        "The warm kernel, else None as soon as one more may start; those that nobody looks at end for it, the oldest first."
         until = time.monotonic() + seconds
-        while len(self) >= self.most:
+        while True:
+            if (found := self.__dict__.pop("warm", None)) in self: return found
+            if len(self) < self.most: return None
             if idle := self.unwatched(5): await self.shutdown_kernel(idle[0], now=True)
             elif time.monotonic() > until:
                 raise tornado.web.HTTPError(503, f"{len(self)} visitors use all there is room for: close a page, or try again later")
@@ -144,13 +148,17 @@ class Kernels(AsyncMappingKernelManager):
     async def _warm_up(self, path, kw, pause=3.):
         "Keep one kernel ready, if that leaves room for others; a visitor who has just come goes first."
         await asyncio.sleep(pause)
-        if self.__dict__.get("warm") or self.__dict__.get("warming") or len(self) >= self.most: return
-        self.warming = True
+        if self.__dict__.get("warming"): return
+        self.warming, found = True, None
         try:
-            found = await super().start_kernel(path=path, **kw)
+            async with self._door():
+                if self.__dict__.get("warm") in self or len(self) >= self.most: return
+                found = await super().start_kernel(path=path, **kw)
             await self._run(found, WARM + getattr(self.parent, "rehearsal", ""))
             self.warm = found
-        except Exception as e: self.log.warning("no kernel could be warmed up: %s", e)
+        except Exception as e:
+            self.log.warning("no kernel could be warmed up: %s", e)
+            if found in self: await self.shutdown_kernel(found, now=True)
         finally: self.warming = False
 
     async def _run(self, kernel, source):
