@@ -184,6 +184,12 @@ def test_a_run_killed_at_any_moment_is_continued_to_the_same_set(few, tmp_path):
     assert digest(out) == digest(few)
     assert json.loads((out/"manifest.json").read_text())["version"] == demo.VERSION
 
+def test_sets_of_two_sizes_under_one_name_are_two_sets_in_one_process(tmp_path, monkeypatch):
+    for n in (1, 2):
+        monkeypatch.setitem(demo.SIZES, "tiny", dict(train=n, val=1, test=1, pixels=32, fps=2, rate=8_000))
+        out = render_demo(tmp_path/str(n), "tiny", workers=1, progress=False)
+        assert len(read_weak(out/"AVVP_train.csv").ids) == n and len(list(out.glob("videos/*.mp4"))) == n + 2
+
 def parent(stat):
     "The parent's id in a file /proc/ID/stat, None if the process has ended meanwhile."
     try: return int(stat.read_text().rsplit(")", 1)[1].split()[1])

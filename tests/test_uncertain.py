@@ -54,6 +54,38 @@ def test_missing_scores_are_no_doubt_and_without_scores_and_labelings_nothing_is
     assert np.isnan(uncertainty(Clips({}, clips.weak, name="kitchen"))).all()
 
 
+@pytest.mark.parametrize("listed", (True, False))
+def test_it_is_the_mean_of_the_ten_most_doubtful_answers_and_of_the_claims_that_not_all_make(listed):
+    "Against every score of every clip, one by one; scores that are missing, thresholds that are unknown."
+    rng, n = np.random.default_rng(3), 30
+    mask = rng.random((n, 2)) < .6
+    ids, vocab = [f"c{i:02d}" for i in range(n)], VOCAB
+    a, v = rng.normal(5, 2, (2, n, 4, 2))
+    a[rng.random(a.shape) < .1], v[rng.random(v.shape) < .1] = np.nan, np.nan
+    y = rng.random((3, 2, n, 4, 2)) < .4
+    said = {f"m{k}": SegmentLabels(ids, *y[k], vocab) for k in range(3)}
+    t = dict(audio=np.array([4.5, np.nan]), visual=np.array([5., 6.]))
+    clips = Clips(said, WeakLabels(ids, mask, vocab), scores=Scores(ids, a, v, vocab, np.full(n, 4.)), thresholds=t, name="kitchen")
+    if not listed: clips.weak = None
+    expected = []
+    for i in range(n):
+        doubts = []
+        for m, x in (("audio", a), ("visual", v)):
+            for c in range(2):
+                spread = np.std(x[:, :, c][np.isfinite(x[:, :, c])])
+                for s in range(4):
+                    known = np.isfinite(x[i, s, c]) and np.isfinite(t[m][c]) and (not listed or mask[i, c])
+                    doubts.append(np.exp(-abs(x[i, s, c] - t[m][c])/spread) if known else 0)
+        claims = y[:, :, i].reshape(3, -1).sum(0)
+        expected.append((np.mean(sorted(doubts)[-10:]) + np.mean(claims[claims > 0] < 3))/2)
+    for _ in range(2): assert uncertainty(clips) == pytest.approx(expected, rel=1e-6)
+    clips.thresholds = dict(t, audio=np.array([0., 3.]))                              # moved: nothing kept from before counts
+    assert np.abs(uncertainty(clips) - expected).max() > .01
+    clips.scores = Scores(ids, a + 3, v + 3, vocab, np.full(n, 4.))
+    clips.thresholds = {m: x + 3 for m, x in t.items()}
+    assert uncertainty(clips) == pytest.approx(expected, rel=1e-6)
+
+
 def test_browse_sorts_by_it():
     clips = clips_of([8, 0, 2], labelings=dict(harvested=np.ones((2, 3, 4, 2), bool)))
     bench = BrowseBench(clips, order="uncertain")

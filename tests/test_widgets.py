@@ -275,6 +275,22 @@ def test_a_table_keeps_a_filter_that_is_still_there_and_drops_one_that_is_not():
     assert t.count == 1                                            # sorted by what is gone: the list's own order
 
 
+def test_a_table_searches_the_names_and_words_of_the_rows_that_are_there_now():
+    frame = pd.DataFrame(dict(F=[1., 2.], weak=["Dog", "Rain"]), index=["a", "b"])
+    t = w.Table(frame, [w.Column("F")], subtitle="weak")
+    found = lambda text: (setattr(t, "text", text), list(t.view.index))[1]
+    assert found("dog") == ["a"]
+    t.replace(frame.assign(F=[5., 3.]))                            # other numbers, the same names
+    assert found("dog") == ["a"] and t.frame.F["a"] == 5 and t.place == dict(a=0, b=1)
+    t.replace(frame.assign(weak=["Rain", "Dog"]))                  # other words under the same names
+    assert found("dog") == ["b"]
+    t.replace(frame.iloc[::-1])                                    # another order of the rows
+    assert found("dog") == ["a"] and t.place == dict(b=0, a=1)
+    frame.index = ["c", "d"]                                       # and other names
+    t.replace(frame)
+    assert found("c") == ["c"] and t.place == dict(c=0, d=1)
+
+
 def test_the_launcher_offers_what_the_data_set_can_be_trained_with(tmp_path):
     assert "valor" in w.Launcher(out=tmp_path, root=tmp_path).presets
     desk = w.Launcher(out=tmp_path, root=tmp_path)

@@ -114,7 +114,10 @@ def _sweep(out, clips):
         sweep(folder if folder == out else folder.parent)
 
 # %% ../../nbs/api/demo/09_render.ipynb #955569b4
-_planned = cache(plan_demo)   # one plan a process: it takes longer than to see that a set is finished
+@cache
+def _planned(size, seed, clips):
+    "The plan of so many clips, made once in a process: it takes longer than to see that a set is finished."
+    return plan_demo(size, seed)
 
 def render_demo(
     out=None,                # folder; None: data/demo/SIZE
@@ -126,7 +129,7 @@ def render_demo(
     "Render a demo set: videos, official lists, simple features. Finishes what a killed run began; recognises a finished set at once."
     check_plan(size, seed)
     if workers is not None and workers < 1: raise ParameterError(f"workers={workers}; at least 1")
-    out, plan = resolve(out or f"data/demo/{size}"), _planned(size, seed)
+    out, plan = resolve(out or f"data/demo/{size}"), _planned(size, seed, tuple(SIZES[size][s] for s in SPLITS))
     manifest, how = _manifest(size, seed, plan), [SIZES[size][k] for k in ("pixels", "fps", "rate")]
     jobs = [(out, clip, p.truth.audio[n], p.truth.visual[n], int(seed), *how) for p in plan.values() for n, clip in enumerate(p.truth.ids)]
     todo = _unfinished(out, jobs)

@@ -376,27 +376,33 @@ def alignment(labels:SegmentLabels) -> np.ndarray:
 def uncertainty(clips) -> np.ndarray:
     """[N] how much a clip is worth a look, 0 to 1: how near its scores lie to the thresholds, and how much its labelings differ;
     NaN without either."""
-    parts, rows = [], None
+    parts = []
     if clips.scores is not None and clips.thresholds:
-        near = []
-        for m, t in clips.thresholds.items():
-            x, t = getattr(clips.scores, m), np.asarray(t, float)
-            spread = np.nanstd(np.where(np.isfinite(x), x, np.nan), (0, 1)) + 1e-9
-            asked = np.ones(x[:, 0].shape, bool) if clips.weak is None else clips.weak.select(clips.scores.ids).mask
-            doubt, (n, c) = np.zeros(x.shape), np.nonzero(asked)                                   # the gate answers for the others
-            doubt[n, :, c] = np.exp(-np.abs(x[n, :, c] - np.broadcast_to(t, spread.shape)[c][:, None])/spread[c][:, None])
-            near.append(doubt.reshape(len(x), -1))
-        rows = np.concatenate(near, 1)
-        rows = np.where(np.isfinite(rows), rows, 0)
-        rows = np.partition(rows, max(rows.shape[1] - 10, 0), 1)[:, -10:].mean(1)              # its ten most doubtful answers
-        place = {c: n for n, c in enumerate(clips.scores.ids)}
+        x = clips.scores.audio
+        asked = np.ones(x[:, 0].shape, bool) if clips.weak is None else clips.weak.select(clips.scores.ids).mask
+        rows = np.concatenate([_doubts(clips, m, np.asarray(t, float), asked) for m, t in clips.thresholds.items()], 1)
+        top = np.partition(rows, max(rows.shape[1] - 10, 0), 1)[:, -10:].sum(1)                # its ten most doubtful answers
+        rows, place = top/min(10, len(clips.thresholds)*x[0].size), {c: n for n, c in enumerate(clips.scores.ids)}
         parts.append(np.array([rows[place[c]] if c in place else np.nan for c in clips.ids]))
     said = [n for n in clips.labelings if n != clips.truth and n not in clips.corrected and n not in ("weak label, copied", "nothing yet")]
     if len(said) > 1:
-        y = np.stack([np.concatenate([clips.labelings[n].audio, clips.labelings[n].visual], 2) for n in said]).mean(0)
-        any_ = ((y > 0) & (y < 1)).sum((1, 2))/np.maximum((y > 0).sum((1, 2)), 1)             # of the claimed segments, those not all claim
-        parts.append(any_)
+        some, every = 0, np.zeros(len(clips), int)                             # claims of at least one labeling, and of all
+        for y in zip(*[(y.audio, y.visual) for y in map(clips.labelings.get, said)]):
+            some, every = some + np.logical_or.reduce(y).sum((1, 2)), every + np.logical_and.reduce(y).sum((1, 2))
+        parts.append((some - every)/np.maximum(some, 1))
     return np.nanmean(np.stack(parts), 0) if parts else np.full(len(clips), np.nan)
+
+def _doubts(clips, modality, threshold, asked):
+    "[N,K*T] how near the scores of a clip's K events lie to the threshold, against the event's spread: 0 far, 1 upon it."
+    x, known = getattr(clips.scores, modality), clips.__dict__.setdefault("_ranges", {})
+    if known.get(modality, (None,))[0] is not x:
+        known[modality] = x, np.nanstd(np.where(np.isfinite(x), x, np.nan), (0, 1)) + 1e-9     # no threshold changes it
+    (n, c), spread = np.nonzero(asked), known[modality][1]
+    count = asked.sum(1)
+    out = np.zeros((len(x), count.max(initial=0), x.shape[1]))
+    near = np.exp(-np.abs(x[n, :, c] - np.broadcast_to(threshold, spread.shape)[c][:, None])/spread[c][:, None])
+    out[n, np.arange(len(n)) - np.repeat(count.cumsum() - count, count)] = np.where(np.isfinite(near), near, 0)
+    return out.reshape(len(x), -1)
 
 def disagreement(a:SegmentLabels, b:SegmentLabels) -> np.ndarray:
     "[N] how many (segment, event, modality) two labelings mark differently."
