@@ -155,6 +155,52 @@ def test_a_kernel_that_does_not_answer_is_not_kept(house):
     assert got != warm and list(kernels._kernels) == [got]
 
 
+class Line:
+    "A kernel's client whose kernel says what is planned: one list of what comes for every question."
+    def __new__(cls, *turns, alive=True):
+        from queue import Empty
+        from valor_lab.workbench.gate import PromptClient
+        say = lambda kind, asked, **content: dict(parent_header=dict(msg_id=asked), msg_type=kind, content=content)
+        class Scripted(PromptClient):
+            asked, shell, iopub, replies = 0, [], [], []
+            def kernel_info(self):
+                self.asked += 1
+                for word in turns[min(self.asked, len(turns)) - 1].split():
+                    kind, _, back = word.partition("-")
+                    asked = f"q{self.asked - int(back or 0)}"
+                    if kind == "reply": self.shell.append(say("kernel_info_reply", asked, n=self.asked))
+                    elif kind == "print": self.iopub.append(say("stream", "page"))
+                    else: self.iopub.append(say("status", asked, execution_state=kind))
+                return f"q{self.asked}"
+            async def get_shell_msg(self, timeout): return self.shell.pop(0) if self.shell else cls.none(Empty)
+            async def get_iopub_msg(self, timeout): return self.iopub.pop(0) if self.iopub else cls.none(Empty)
+            async def is_alive(self): return alive
+            def _handle_kernel_info_reply(self, reply): self.replies.append(reply["content"]["n"])
+        return Scripted()
+    @staticmethod
+    def none(kind): raise kind
+
+
+@pytest.mark.parametrize("turns, questions", [
+    (["print busy reply idle"], 1),                    # what was printed before is not left for the page
+    (["reply", "busy reply idle"], 2),                 # its first broadcast was lost: the page would have waited for it for ever
+    (["", "reply-1 reply idle-1 busy idle"], 2),       # it was slow: its answer to the first question is no answer to the second
+    (["busy reply", "idle-1 busy reply idle"], 2)])
+def test_a_kernel_is_ready_when_its_answer_and_the_end_of_it_have_come(turns, questions):
+    import asyncio
+    line = Line(*turns)
+    asyncio.run(line.wait_for_ready(5))
+    assert line.asked == questions == line.replies[-1] and line.iopub == line.shell == []
+
+
+def test_a_kernel_that_has_ended_or_never_answers_is_not_waited_for():
+    import asyncio
+    with pytest.raises(RuntimeError, match="ended before it answered"): asyncio.run(Line("", alive=False).wait_for_ready(5))
+    class Mute(type(Line(""))):
+        async def get_shell_msg(self, timeout): await asyncio.sleep(9)
+    with pytest.raises(RuntimeError, match="not answer within 0.05 s"): asyncio.run(Mute().wait_for_ready(.05))
+
+
 def test_a_page_asks_no_other_server_for_anything_and_has_a_language_a_title_and_a_landmark(served):
     port = served[0]
     status, _, text = ask(port, "/voila/render/browse.ipynb", **dict(Cookie=cookie(port)))

@@ -75,6 +75,7 @@ def command(
     if kernels < 1: raise ParameterError(f"kernels={kernels}, expected at least 1")
     options = ["--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.port_retries=0", f"--Kernels.most={kernels}",
                "--VoilaConfiguration.multi_kernel_manager_class=valor_lab.workbench.gate.Kernels",
+               "--AsyncKernelManager.client_class=valor_lab.workbench.gate.PromptClient",
                *(f"--VoilaConfiguration.extension_allowlist={e}" for e in EXTENSIONS),
                f"--theme={one_of('theme', theme, ('light', 'dark'))}",
                "--VoilaConfiguration.strip_sources=True", f"--Pages.dataset={dataset}", f"--Pages.size={size}"]
