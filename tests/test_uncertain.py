@@ -133,3 +133,19 @@ def test_tuning_takes_them_for_truth_and_says_so(marked):
     tuning = begin_tuning(clips)
     assert len(tuning.scores) == 21 and (tuning.truth.select(tuning.scores.ids).audio == clips.labelings["mended"].audio[:21]).all()
     assert "21 clips marked done" in tuning.split and "mended" in tuning.split
+
+
+def test_after_a_move_numbers_and_lanes_go_out_before_the_lists_are_made(monkeypatch):
+    "The thread that sends needs a moment in which nothing is computed."
+    from valor_lab.workbench import TuneBench, bench as room
+    clips = clips_of([1, -1, .5])
+    tune, order = TuneBench(clips, begin_tuning(clips), folder="no/such/folder"), []
+    monkeypatch.setattr(room.time, "sleep", lambda s: order.append("moment") if s > 0 else None)
+    monkeypatch.setattr(tune.player, "refresh", lambda: order.append("lanes"))
+    for name in ("table", "flips"): monkeypatch.setattr(getattr(tune, name), "replace", lambda *a, name=name: order.append(name))
+    event = tune.tuning.vocab.events[0]
+    tune.tuning.move(event, "clip", 4., False)
+    tune.panel.update(False)
+    assert order == ["lanes"] and tune.panel.numbers["serial"] > 0                # while the hand moves, no lists
+    tune.panel.update(True)
+    assert order == ["lanes", "lanes", "moment", "table", "flips"]

@@ -7,6 +7,7 @@ __all__ = ['anywidget', 'traitlets', 'widgets', 'FIRST_LANES', 'ENOUGH', 'show_b
            'spoken_score', 'BrowseBench', 'annotated', 'begin_tuning', 'TuneBench', 'flip_frame']
 
 # %% ../../nbs/api/workbench/08_bench.ipynb #b1790aa7
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -249,6 +250,7 @@ def _moved(self, settled):
     self._share()
     self.player.refresh()
     if settled:
+        time.sleep(.005)                                                       # what was said so far goes out before the lists are made
         self.table.replace(self.frame(), self.masks())
         self.flips.replace(flip_frame(self.tuning))
 
