@@ -1,6 +1,6 @@
 """What the tests of the workbench share: JupyterLab on loopback, Debian's Chromium, and how to wait for what a page shows."""
-import json, os, shutil, socket, subprocess, sys, time, urllib.error, urllib.request
-from contextlib import contextmanager
+import json, os, secrets, shutil, socket, subprocess, sys, time, urllib.error, urllib.request
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,12 @@ def notebook(cells):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    "A port that nobody has, and that the system gives to nobody who asks for any, until a server takes it some seconds later."
+    for port in secrets.SystemRandom().sample(range(10_000, 32_000), 200):
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port")
 
 
 def server_environment(project, **more):
@@ -47,7 +50,7 @@ def server_environment(project, **more):
 def serving(command, url, env, cwd, log):
     "A server, until it is no longer needed; what it says is in `log`."
     with open(log, "w") as out: p = subprocess.Popen(command, env=env, cwd=cwd, stdout=out, stderr=out)
-    for _ in range(900):
+    for _ in range(3000):
         try: urllib.request.urlopen(url, timeout=2); break
         except urllib.error.HTTPError: break                                    # it answers, and asks for a token
         except OSError: time.sleep(.2)
@@ -56,8 +59,8 @@ def serving(command, url, env, cwd, log):
     try: yield p
     finally:
         p.terminate()
-        try: p.wait(20)
-        except subprocess.TimeoutExpired: p.kill()
+        try: p.wait(60)
+        except subprocess.TimeoutExpired: p.kill(), p.wait()
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def chromium():
 
 def pytest_runtest_protocol(item, nextitem):
     "A real browser on a busy machine now and then misses a beat: a browser test that fails is run once more, and says so."
-    if not item.path.name.startswith("test_browser"): return None
+    if not (item.path.name.startswith("test_browser") or "chromium" in getattr(item, "fixturenames", ())): return None
     from _pytest.runner import runtestprotocol
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = runtestprotocol(item, nextitem=nextitem, log=False)

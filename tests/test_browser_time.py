@@ -36,7 +36,7 @@ def staircase(ids):
 def shown_at(page, player, t):
     "`(video, strip, lanes)` in seconds with the playhead at `t`."
     player.time = float(t)
-    page.wait_for_function("t => { const v = document.querySelector('video'); return !v.seeking && v.readyState > 1 && Math.abs(Number(document.querySelector('.vl-player').dataset.now ?? t) - t) < .02 }", arg=t)
+    page.wait_for_function("t => { const v = document.querySelector('video'); return !v.seeking && v.readyState > 1 && Math.abs(document.querySelector('.vl-ticks').getAttribute('aria-valuenow') - t) < .02 }", arg=t)
     page.wait_for_timeout(120)
     page.wait_for_function("() => { const v = document.querySelector('video'); return !v.seeking && v.readyState > 1 }")
     px = page.evaluate(VIDEO)

@@ -204,7 +204,7 @@ def test_workers_end_when_the_run_is_killed(tmp_path):
     assert len(children) >= 2
     job.send_signal(signal.SIGKILL)
     job.wait()
-    for _ in range(500):
+    for _ in range(6000):
         if not any(p.exists() for p in children): break
         time.sleep(.02)
     assert not any(p.exists() for p in children)

@@ -177,7 +177,8 @@ def test_jomold_sets_removed_targets_to_exactly_zero_and_judges_without_cross_at
 def test_the_two_way_soft_label_and_its_hard_limit():
     assert D.prototype_label(.8, .6).item() == pytest.approx(1/(1+math.exp(-2))) and D.prototype_label(.8, .6, tau=.05).item() == pytest.approx(1/(1+math.exp(-4)))
     assert D.prototype_label(.9, .1, weak=0.) == 0
-    s, b = torch.rand(500)*2-1, torch.rand(500)*2-1
+    g = torch.Generator().manual_seed(1)
+    s, b = torch.rand(500, generator=g)*2-1, torch.rand(500, generator=g)*2-1
     assert torch.equal(D.prototype_label(s, b, tau=1e-7), D.prototype_label(s, b, tau=0)) and set(D.prototype_label(s, b, tau=0).tolist()) == {0, 1}
     with pytest.raises(ParameterError): D.prototype_label(s, b, tau=-1)
 

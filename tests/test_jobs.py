@@ -1,5 +1,5 @@
 """Jobs wait for their turn, live without their starter, end when told to, and say how they ended."""
-import json, os, signal, subprocess, sys, time
+import contextlib, json, os, signal, subprocess, sys, time
 
 import nbformat
 import pandas as pd
@@ -35,6 +35,23 @@ def until(what, seconds=120):
     end = time.monotonic() + seconds
     while not (found := what()) and time.monotonic() < end: time.sleep(.1)
     return found
+
+
+def commands(job):
+    "The commands of a job's processes, as far as they have not just ended."
+    for p in members(job):
+        with contextlib.suppress(jobs.psutil.Error): yield p.cmdline()
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_none(monkeypatch):
+    class Gone:
+        pid = -1
+        def environ(self): return {jobs.TOKEN: "t"}
+        def status(self): raise jobs.psutil.NoSuchProcess(self.pid)
+    class Here(Gone):
+        def status(self): return jobs.psutil.STATUS_RUNNING
+    monkeypatch.setattr(jobs.psutil, "process_iter", lambda: [Gone(), Here(), Gone()])
+    assert [type(p) for p in jobs.family("t", "u")["t"]] == [Here]
 
 
 def test_a_job_outlives_its_starter_is_found_again_and_stopped(nap, tmp_path):
@@ -104,7 +121,7 @@ def test_with_gpus_each_job_has_its_own(asleep, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     made = [launch(asleep, dict(seconds=n), f"j{n}", tmp_path/"jobs") for n in range(3)]
     assert [j.state for j in made] == ["running", "running", "waiting"]
-    assert [members(j)[0].environ()["CUDA_VISIBLE_DEVICES"] for j in made[:2]] == ["3", "5"]
+    assert [until(lambda: members(j))[0].environ()["CUDA_VISIBLE_DEVICES"] for j in made[:2]] == ["3", "5"]
     made[0].stop()
     assert until(lambda: members(made[2])) and members(made[2])[0].environ()["CUDA_VISIBLE_DEVICES"] == "3"
 
@@ -153,7 +170,7 @@ def test_a_guardian_that_was_started_twice_runs_the_job_once(nap, tmp_path):
     job = launch(nap, dict(seconds=600), "a", tmp_path/"jobs")
     assert until(lambda: len(members(job)) >= 3)
     again = subprocess.run([sys.executable, "-m", "valor_lab.workbench.jobs", str(job.path)], timeout=120)
-    assert again.returncode == 0 and job.state == "running" and len([p for p in members(job) if "papermill" in p.cmdline()]) == 1
+    assert again.returncode == 0 and job.state == "running" and until(lambda: sum("papermill" in c for c in commands(job)) == 1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"notebook": 1, "parameters": {}, "started": 7}', '{"notebook": "x", "parameters": [], "started": "2026-01-01"}', "[" * 5000, '{"notebook": "x", "parameters": {}, "started": "2026-01-01", "pid": "x", "number": "y", "end": 3}'])

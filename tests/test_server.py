@@ -1,8 +1,10 @@
 """Who may open the pages: those with the address and its token, from these pages, and never more kernels than the cap."""
-import http.client, json, os, re, signal, socket, subprocess, sys, time
+import contextlib, http.client, os, re, signal, socket, subprocess, time
 
 import nbformat
 import pytest
+
+from browser import free_port
 
 pytest.importorskip("voila")
 psutil = pytest.importorskip("psutil")
@@ -15,7 +17,7 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     python = dict(name="python3", display_name="Python 3", language="python")
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('seen by ' + 'a visitor')")], metadata=dict(kernelspec=python)), folder/"browse.ipynb")
-    with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+    port = free_port()
     from valor_lab.workbench import app
     env = {k: v for k, v in os.environ.items() if k != "IN_TEST"} | dict(VALOR_TOKEN=TOKEN, VALOR_HOSTS="lab.example")
     with open(folder/"log", "w") as log: p = subprocess.Popen(app.command(folder, port, browser=False, dataset="demo", size="tiny", kernels=CAP), cwd=folder, env=env, stdout=log, stderr=log)
@@ -29,7 +31,8 @@ def served(tmp_path_factory):
     p.send_signal(signal.SIGTERM)
     try: p.wait(30)
     except subprocess.TimeoutExpired: p.kill()
-    for q in psutil.wait_procs(family, 10)[1]: q.kill()
+    for q in psutil.wait_procs(family, 30)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess): q.kill()
 
 
 def ask(port, path="/", method="GET", **headers):
@@ -84,7 +87,7 @@ def test_twenty_visitors_who_leave_at_once_leave_no_more_kernels_than_the_cap(se
     good, seen, most = dict(Cookie=cookie(port)), [], 0
     def kernels():
         out = []
-        for q in psutil.Process(p.pid).children(recursive=True):
+        for q in psutil.Process(p.pid).children():                                # a kernel's own child is none
             try: out += [q] if "ipykernel_launcher" in " ".join(q.cmdline()) else []
             except psutil.NoSuchProcess: pass                                  # it ended while it was looked at
         return out
@@ -114,7 +117,9 @@ def house(monkeypatch):
     async def shut(self, key, now=False): del self._kernels[key]
     async def run(self, kernel, source):
         await asyncio.sleep(.02)
-        if log.get("deaf"): raise TimeoutError("it says nothing")
+        if log.get("deaf"):
+            if log.get("swept"): self._kernels.pop(kernel)                     # the sweep was faster
+            raise TimeoutError("it says nothing")
     monkeypatch.setattr(AsyncMappingKernelManager, "start_kernel", start)
     monkeypatch.setattr(AsyncMappingKernelManager, "shutdown_kernel", shut)
     monkeypatch.setattr(Kernels, "_run", run)
@@ -141,9 +146,11 @@ def test_four_who_come_at_once_into_a_house_of_three_wait_for_one_that_is_left(h
     got = asyncio.run(story())
     assert log["most"] == CAP and got == ["k0", "k1", "k2", "k3"] and sorted(kernels._kernels) == ["k1", "k2", "k3"]
 
-def test_a_kernel_that_does_not_answer_is_not_kept(house):
+@pytest.mark.parametrize("swept", (False, True))
+def test_a_kernel_that_does_not_answer_is_not_kept(house, swept):
     import asyncio
     kernels, log = house
+    log["swept"] = swept
     async def story():
         await kernels._warm_up("", {}, 0)
         warm = kernels.warm
@@ -153,6 +160,53 @@ def test_a_kernel_that_does_not_answer_is_not_kept(house):
         return warm, got
     warm, got = asyncio.run(story())
     assert got != warm and list(kernels._kernels) == [got]
+
+
+def test_who_waited_behind_others_at_a_full_house_is_not_told_to_wait_again(house, monkeypatch):
+    import asyncio
+    from types import SimpleNamespace
+    from tornado.web import HTTPError
+    from valor_lab.workbench import gate
+    kernels, log = house
+    clock = [0.]
+    monkeypatch.setattr(gate, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
+    async def story():
+        for _ in range(CAP): await kernels.start_kernel()
+        asyncio.get_running_loop().call_later(.1, clock.__setitem__, 0, 21.)   # so late it is, and will be for all of them
+        return await asyncio.wait_for(asyncio.gather(*(kernels.start_kernel() for _ in range(4)), return_exceptions=True), 60)
+    answers = asyncio.run(story())
+    assert all(isinstance(a, HTTPError) and a.status_code == 503 and f"room for {CAP}" in str(a) for a in answers)
+
+
+def test_only_kernels_that_are_idle_and_known_to_be_left_count_as_left():
+    from datetime import datetime, timedelta, timezone
+    from types import SimpleNamespace
+    from traitlets import TraitError
+    from valor_lab.workbench.gate import Kernels
+    ago = lambda s, **kw: SimpleNamespace(last_activity=datetime.now(timezone.utc) - timedelta(seconds=s), execution_state="idle", **kw)
+    class Begun:
+        execution_state = "idle"
+        @property
+        def last_activity(self): raise TraitError("not yet")
+    kernels = Kernels(most=CAP)
+    kernels._kernels.update(old=ago(99), older=ago(200), warm=ago(500), given=ago(500), seen=ago(500), young=ago(1), begun=Begun())
+    kernels._kernels["busy"] = SimpleNamespace(last_activity=ago(500).last_activity, execution_state="busy")
+    kernels._kernel_connections["seen"] = 1
+    kernels.warm, kernels.given = "warm", "given"
+    assert kernels.unwatched(5) == ["older", "old"]
+
+
+def test_a_kernel_that_dies_of_what_every_page_needs_makes_room(house, monkeypatch):
+    import asyncio
+    from types import SimpleNamespace
+    from valor_lab.workbench.gate import Kernels
+    kernels, log = house
+    async def run(self, kernel, source):
+        self._kernels[kernel] = SimpleNamespace(provisioner=SimpleNamespace(pid=2))      # Jupyter has started it again
+        await asyncio.sleep(600)                                                        # and nobody answers what the first was asked
+    monkeypatch.setattr(Kernels, "_run", run)
+    asyncio.run(asyncio.wait_for(kernels._warm_up("", {}, 0), 60))
+    assert len(kernels) == 0 and not kernels.warming and not hasattr(kernels, "warm")
 
 
 class Line:

@@ -18,7 +18,7 @@ def run(*command, **options):
 def wheel(tmp_path_factory):
     "Built from a copy without what git ignores, as a fresh clone would."
     source, out = tmp_path_factory.mktemp("source")/"valor_lab", tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv", "data", "runs", "reports", "build", "dist", "site", "*.egg-info", "__pycache__", "test-artifacts", ".ipynb_checkpoints"))
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".hypothesis", ".pytest_cache", ".venv", "data", "runs", "reports", "build", "dist", "site", "*.egg-info", "__pycache__", "test-artifacts", ".ipynb_checkpoints"))
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "-w", out, source, cwd=out)
     return next(out.glob("*.whl"))
 
@@ -52,7 +52,7 @@ def test_wheel_and_source_say_what_a_package_index_wants_to_know(wheel, tmp_path
     import tarfile
     pytest.importorskip("twine"), pytest.importorskip("build")
     source = tmp_path/"valor_lab"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv", "data", "runs", "reports", "build", "dist", "site", "*.egg-info", "__pycache__", "test-artifacts", ".ipynb_checkpoints"))
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".hypothesis", ".pytest_cache", ".venv", "data", "runs", "reports", "build", "dist", "site", "*.egg-info", "__pycache__", "test-artifacts", ".ipynb_checkpoints"))
     run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path/"dist", source, cwd=tmp_path)
     packed = next((tmp_path/"dist").glob("*.tar.gz"))
     run(sys.executable, "-m", "twine", "check", "--strict", packed, wheel)

@@ -289,6 +289,9 @@ def test_a_table_searches_the_names_and_words_of_the_rows_that_are_there_now():
     frame.index = ["c", "d"]                                       # and other names
     t.replace(frame)
     assert found("c") == ["c"] and t.place == dict(c=0, d=1)
+    frame["weak"] = ["Cat", "Car"]                                 # changed in place, while it is shown
+    t.replace(frame)
+    assert found("cat") == ["c"]
 
 
 def test_the_launcher_offers_what_the_data_set_can_be_trained_with(tmp_path):

@@ -179,7 +179,7 @@ def test_words_are_typed_and_a_result_opens_its_clip_at_that_second(chromium, ho
         box.fill("green trees"), page.keyboard.press("Enter")
         page.locator(".vl-words-found button").first.wait_for()
         page.locator(".vl-words-said", has_text="“green trees” heard or seen, best first").wait_for()
-        assert "Not heard" in page.inner_text(".vl-words-doubt")               # the other teacher does not know the word
+        page.locator(".vl-words-doubt", has_text="Not heard").wait_for()       # the other teacher does not know the word
         rows = page.locator(".vl-words-found button")
         assert [(r.get_attribute("data-clip"), float(r.get_attribute("data-at"))) for r in rows.all()] == [(r["clip"], r["at"]) for r in bench.search.found]
 

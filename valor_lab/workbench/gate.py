@@ -9,6 +9,7 @@ __all__ = ['LOCAL', 'WARM', 'FRAME', 'Gate', 'Refused', 'Welcome', 'Guarded', 'P
 # %% ../../nbs/api/workbench/12_gate.ipynb #0a1ad43a
 import asyncio, hashlib, hmac, os, time, webbrowser
 from queue import Empty
+from contextlib import suppress
 from importlib.resources import files
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -20,7 +21,7 @@ from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jinja2 import BytecodeCache, meta
 from nbformat import v4, validate
-from traitlets import Float, Int
+from traitlets import Float, Int, TraitError
 from voila import notebook_renderer
 from voila.app import Voila
 from voila.execute import VoilaExecutor
@@ -132,10 +133,13 @@ class Kernels(AsyncMappingKernelManager):
 
     async def start_kernel(self, *, kernel_id=None, path=None, **kw):
         "A kernel for a visitor: the warm one, if it is ready, else a new one, if there is room."
+        until = time.monotonic() + 20                                              # who waits behind others has waited, too
         async with self._door():
-            if found := await self._place():
+            if found := await self._place(until):
+                self.given = found                                                 # nobody looks at it yet, and yet it is not left
                 try: await asyncio.wait_for(self._run(found, f"import os; os.environ.update({_news(kw.get('env'))!r})"), 10)
-                except Exception: found = await self.shutdown_kernel(found, now=True)                  # None: it says nothing
+                except Exception: found = await self._end(found)                   # None: it says nothing
+                finally: self.given = None
             found = found or await super().start_kernel(kernel_id=kernel_id, path=path, **kw)
         asyncio.ensure_future(self._warm_up(path, kw))
         return found
@@ -145,15 +149,17 @@ class Kernels(AsyncMappingKernelManager):
         self._lock = self.__dict__.get("_lock") or asyncio.Lock()
         return self._lock
 
-    async def _place(self, seconds=20):
+    async def _end(self, kernel):
+        if kernel in self: await self.shutdown_kernel(kernel, now=True)
+
+    async def _place(self, until):
         "The warm kernel, else None as soon as one more may start; those that nobody looks at end for it, the oldest first."
-        until = time.monotonic() + seconds
         while True:
             if (found := self.__dict__.pop("warm", None)) in self: return found
             if len(self) < self.most: return None
-            if idle := self.unwatched(5): await self.shutdown_kernel(idle[0], now=True)
+            if idle := self.unwatched(5): await self._end(idle[0])
             elif time.monotonic() > until:
-                raise tornado.web.HTTPError(503, f"{len(self)} visitors use all there is room for: close a page, or try again later")
+                raise tornado.web.HTTPError(503, f"there is room for {self.most}, and all are in use: close a page, or try again later")
             else: await asyncio.sleep(.5)
 
     def unwatched(self, seconds) -> list:
@@ -161,9 +167,10 @@ class Kernels(AsyncMappingKernelManager):
         now, out = time.time(), []
         for k in self.list_kernel_ids():
             model = self._kernels[k]
-            last = getattr(model, "last_activity", None)
+            last = None
+            with suppress(AttributeError, TraitError): last = model.last_activity          # one that has just begun has none
             quiet = now - last.timestamp() if last else 0.
-            alone = not self._kernel_connections.get(k) and k != self.__dict__.get("warm")
+            alone = not self._kernel_connections.get(k) and k not in (self.__dict__.get("warm"), self.__dict__.get("given"))
             if alone and getattr(model, "execution_state", "") == "idle" and quiet >= seconds: out.append((quiet, k))
         return [k for _, k in sorted(out, reverse=True)]
 
@@ -176,12 +183,22 @@ class Kernels(AsyncMappingKernelManager):
             async with self._door():
                 if self.__dict__.get("warm") in self or len(self) >= self.most: return
                 found = await super().start_kernel(path=path, **kw)
-            await self._run(found, WARM + getattr(self.parent, "rehearsal", ""))
+            await self._prepare(found)
             self.warm = found
         except Exception as e:
             self.log.warning("no kernel could be warmed up: %s", e)
-            if found in self: await self.shutdown_kernel(found, now=True)
+            await self._end(found)
         finally: self.warming = False
+
+    async def _prepare(self, kernel):
+        "Let a kernel do what every page needs; an error if it dies of it, which Jupyter answers with another process."
+        process = lambda: getattr(getattr(self.get_kernel(kernel), "provisioner", None), "pid", None)
+        first, work = process(), asyncio.ensure_future(self._run(kernel, WARM + getattr(self.parent, "rehearsal", "")))
+        try:
+            while not (await asyncio.wait([work], timeout=1))[0]:
+                if process() != first: raise RuntimeError("it died of what every page needs")
+            work.result()
+        finally: work.cancel()
 
     async def _run(self, kernel, source):
         "Execute a line in a kernel, without a word."
@@ -196,9 +213,9 @@ class Kernels(AsyncMappingKernelManager):
         "End what visitors left behind."
         while True:
             await asyncio.sleep(every)
-            for k in self.unwatched(self.left):
-                try: await self.shutdown_kernel(k, now=True)
-                except Exception as e: self.log.warning("kernel %s: %s", k, e)
+            try:
+                for k in self.unwatched(self.left): await self._end(k)
+            except Exception as e: self.log.warning("a kernel that was left could not be ended: %s", e)
 
 def _news(env): return {k: v for k, v in (env or {}).items() if os.environ.get(k) != v}   # what the request adds to the environment
 

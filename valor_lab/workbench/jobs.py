@@ -57,9 +57,9 @@ def family(*tokens) -> dict:
     "Token -> the processes that carry it in their environment, whoever their parents are by now."
     out = {t: [] for t in tokens if t}
     for p in psutil.process_iter() if out else ():
-        try: token = p.environ().get(TOKEN)
-        except (psutil.Error, OSError): continue
-        if token in out and p.status() != psutil.STATUS_ZOMBIE and p.pid != os.getpid(): out[token].append(p)
+        try: ours = (token := p.environ().get(TOKEN)) in out and p.pid != os.getpid() and p.status() != psutil.STATUS_ZOMBIE
+        except (psutil.Error, OSError): continue                               # another user's, or it has just ended
+        if ours: out[token].append(p)
     return out
 
 # %% ../../nbs/api/workbench/01_jobs.ipynb #706a42d4

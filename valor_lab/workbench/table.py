@@ -75,21 +75,23 @@ def _replace(self:Table,
     masks=None,           # filter -> option -> [N] bool; None: as before
 ):
     "Show other rows; the person's filters and order stay."
-    same = _same_names(self.__dict__.get("frame"), frame, self.sub)
+    named = frame.index, None if self.sub is None else frame[self.sub].copy()
+    same = _same_names(self.__dict__.get("named"), named)
     self.frame, self.total = frame, len(frame)
     self.columns = [_wide_enough(c, frame) for c in self.columns]
     if masks is not None:
         kept, self.masks = {f["name"]: f["value"] for f in self.filters}, masks
         self.filters = [dict(name=k, options=list(v), value=kept.get(k, "") if kept.get(k, "") in v else "") for k, v in masks.items()]
     if not same:
+        self.named = named
         words = frame.index.astype(str) if self.sub is None else frame.index.astype(str) + " " + frame[self.sub].astype(str)
         self.search = [w.lower() for w in words]
         self.place = {str(i): n for n, i in enumerate(frame.index)}
     self._arrange(None)
 
-def _same_names(old, new, sub):
+def _same_names(old, new):
     "Whether the rows are called as before, so that only their numbers are new."
-    return old is not None and old is not new and old.index.equals(new.index) and (sub is None or old[sub].equals(new[sub]))
+    return old is not None and old[0].equals(new[0]) and (new[1] is None or old[1].equals(new[1]))
 
 def _wide_enough(column, frame):
     "A column in which the longest of its numbers stands whole."
