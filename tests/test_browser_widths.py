@@ -81,7 +81,7 @@ def test_strokes_are_opened_painted_refused_and_saved_at_every_width(chromium, h
         page.click(".vl-edit-button")
         for width in widths(page):
             opens(page, f"mine-{width}")
-            page.wait_for_selector(".vl-edit")
+            page.wait_for_selector(f".vl-edit[data-name='mine-{width}']")          # not the lanes of the width before
             paints(page, 3)
             page.wait_for_function("() => document.querySelector('.vl-safe').textContent === 'not saved'")
             assert page.evaluate(asks)

@@ -242,9 +242,21 @@ class Line:
     (["busy reply", "idle-1 busy reply idle"], 2)])
 def test_a_kernel_is_ready_when_its_answer_and_the_end_of_it_have_come(turns, questions):
     import asyncio
+    from types import SimpleNamespace
     line = Line(*turns)
+    type(line).parent = SimpleNamespace(execution_state="starting")
     asyncio.run(line.wait_for_ready(5))
     assert line.asked == questions == line.replies[-1] and line.iopub == line.shell == []
+    assert line.parent.execution_state == "idle"       # else a page whose cells are done before Jupyter's watcher hears would never be left
+
+
+def test_a_kernel_that_works_is_not_called_idle():
+    import asyncio
+    from types import SimpleNamespace
+    line = Line("busy reply idle")
+    type(line).parent = SimpleNamespace(execution_state="busy")
+    asyncio.run(line.wait_for_ready(5))
+    assert line.parent.execution_state == "busy"
 
 
 def test_a_kernel_that_has_ended_or_never_answers_is_not_waited_for():

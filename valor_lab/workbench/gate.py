@@ -119,6 +119,7 @@ class PromptClient(AsyncKernelClient):
             try:
                 while (answer := await self.get_shell_msg(timeout=1))["parent_header"].get("msg_id") != asked: pass
                 while not _ends(await self.get_iopub_msg(timeout=.2), asked): pass     # nothing from before is left in the queue
+                if getattr(self.parent, "execution_state", "") == "starting": self.parent.execution_state = "idle"   # unheard by its watcher
                 return self._handle_kernel_info_reply(answer)
             except Empty: pass                                                       # not there, or not connected yet: asked again
             if not await self.is_alive(): raise RuntimeError("the kernel ended before it answered")
