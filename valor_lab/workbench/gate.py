@@ -109,7 +109,8 @@ from valor_lab.labels import Marks
 class PromptClient(AsyncKernelClient):
     "A kernel's client that knows at once that the kernel is ready."
     async def wait_for_ready(self, timeout=None):
-        "Until the answer to a question and the broadcast of its end are here; Jupyter's own waits for a fifth of a second of silence, too."
+        """Until the answer to a question and the broadcast of its end are here; Jupyter's own waits for a fifth of a second of silence, too.
+        The kernel's manager knows then that it is idle: who watches it for Jupyter may not hear yet."""
         try: await asyncio.wait_for(self._answer(), limit := timeout or 60)
         except asyncio.TimeoutError: raise RuntimeError(f"the kernel did not answer within {limit:g} seconds") from None
 
@@ -119,7 +120,7 @@ class PromptClient(AsyncKernelClient):
             try:
                 while (answer := await self.get_shell_msg(timeout=1))["parent_header"].get("msg_id") != asked: pass
                 while not _ends(await self.get_iopub_msg(timeout=.2), asked): pass     # nothing from before is left in the queue
-                if getattr(self.parent, "execution_state", "") == "starting": self.parent.execution_state = "idle"   # unheard by its watcher
+                if getattr(self.parent, "execution_state", "") == "starting": self.parent.execution_state = "idle"
                 return self._handle_kernel_info_reply(answer)
             except Empty: pass                                                       # not there, or not connected yet: asked again
             if not await self.is_alive(): raise RuntimeError("the kernel ended before it answered")
