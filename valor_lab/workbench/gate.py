@@ -109,7 +109,7 @@ from valor_lab.labels import Marks
 class PromptClient(AsyncKernelClient):
     "A kernel's client that knows at once that the kernel is ready."
     async def wait_for_ready(self, timeout=None):
-        """Until the answer to a question and the broadcast of its end are here; Jupyter's own waits for a fifth of a second of silence, too.
+        """Until the answer to a question and the broadcast of its end are here; Jupyter's own waits for 0.2 s of silence, too.
         The kernel's manager knows then that it is idle: who watches it for Jupyter may not hear yet."""
         try: await asyncio.wait_for(self._answer(), limit := timeout or 60)
         except asyncio.TimeoutError: raise RuntimeError(f"the kernel did not answer within {limit:g} seconds") from None
