@@ -244,9 +244,10 @@ def test_a_kernel_is_ready_when_its_answer_and_the_end_of_it_have_come(turns, qu
     import asyncio
     from types import SimpleNamespace
     line = Line(*turns)
-    type(line).parent = SimpleNamespace(execution_state="starting")
+    type(line).parent = SimpleNamespace(execution_state="starting", last_activity=None)
     asyncio.run(line.wait_for_ready(5))
     assert line.asked == questions == line.replies[-1] and line.iopub == line.shell == []
+    assert time.time() - line.parent.last_activity.timestamp() < 60                # its beginning, however long, is no time for which it was left
     assert line.parent.execution_state == "idle"       # else a page whose cells are done before Jupyter's watcher hears would never be left
 
 

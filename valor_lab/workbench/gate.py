@@ -10,6 +10,7 @@ __all__ = ['LOCAL', 'WARM', 'FRAME', 'Gate', 'Refused', 'Welcome', 'Guarded', 'P
 import asyncio, hashlib, hmac, os, time, webbrowser
 from queue import Empty
 from contextlib import suppress
+from datetime import datetime, timezone
 from importlib.resources import files
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -120,7 +121,8 @@ class PromptClient(AsyncKernelClient):
             try:
                 while (answer := await self.get_shell_msg(timeout=1))["parent_header"].get("msg_id") != asked: pass
                 while not _ends(await self.get_iopub_msg(timeout=.2), asked): pass     # nothing from before is left in the queue
-                if getattr(self.parent, "execution_state", "") == "starting": self.parent.execution_state = "idle"
+                if getattr(self.parent, "execution_state", "") == "starting":          # idle since now, however long it took to begin
+                    self.parent.execution_state, self.parent.last_activity = "idle", datetime.now(timezone.utc)
                 return self._handle_kernel_info_reply(answer)
             except Empty: pass                                                       # not there, or not connected yet: asked again
             if not await self.is_alive(): raise RuntimeError("the kernel ended before it answered")
