@@ -124,6 +124,14 @@ def opened(chromium, lab, name, width=1400, height=1100, wait=".vl", run=True):
     finally: page.close()
 
 
+def fill(page, field, text):
+    "Type into a field. What is typed goes where the focus is, and JupyterLab may take that away just then; so it is looked at."
+    for _ in range(5):
+        page.fill(field, text)
+        if page.input_value(field) == text: return
+    assert page.input_value(field) == text
+
+
 def shot(page, name):
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=str(SHOTS/f"{name}.png"))

@@ -60,7 +60,8 @@ def pytest_runtest_protocol(item, nextitem):
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = runtestprotocol(item, nextitem=nextitem, log=False)
     if any(r.failed for r in reports):
-        print(f"\n{item.nodeid} failed and is run once more:\n" + "\n".join(str(r.longrepr)[-1500:] for r in reports if r.failed))
+        why = "\n".join(str(r.longrepr)[-1500:] for r in reports if r.failed)
+        item.warn(pytest.PytestWarning(f"the first try failed:\n{why}"))                 # shown at the end of the run, whatever the second does
         item._initrequest()
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
     for r in reports: item.ihook.pytest_runtest_logreport(report=r)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .core import ParameterError, load_plugins, one_of, read_settings, workspace
-from .nodes import QUIET, check_nodes, loopback, ray_node, worker_environment
+from .nodes import QUIET, check_nodes, loopback, open_ray, ray_node, worker_environment
 
 # %% ../nbs/api/05_engines.ipynb #c16033fd
 OPTIONS = {   # engine -> its options and what they are without a word
@@ -216,9 +216,8 @@ def ray_cluster(said="ray"):
             before = {k: os.environ.get(k) for k in env}
             stack.callback(lambda: [os.environ.pop(k, None) if v is None else os.environ.update({k: v}) for k, v in before.items()])
             os.environ.update(env)                                              # before Ray is imported
-            opened = lambda: importlib.import_module("ray")
-            if not address: address, _ = stack.enter_context(ray_node(env=env, cpus=engine.cpus, meanwhile=opened, **many))
-        ray = importlib.import_module("ray")
+            if not address: address, _ = stack.enter_context(ray_node(env=env, cpus=engine.cpus, meanwhile=open_ray, **many))
+        ray = open_ray()
         if not already:
             try: ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
             except (ConnectionError, RuntimeError, OSError) as e:
