@@ -85,6 +85,54 @@ def test_what_cannot_work_is_refused_at_once_and_a_job_says_what_it_is_and_how_f
         assert [p.name for p in (home/"runs/jobs").iterdir() if p.is_dir()] == ["valor-lr-3e-3"] and not page.evaluate("() => window.hacked")
 
 
+def test_what_is_typed_and_pointed_at_in_the_launcher_stays_while_jobs_go_on(chromium, home):
+    """The page asks every second; nothing of what it hears may take a field, a choice, a value under the hand, or a place in the log."""
+    job(home, "going", "failed", "0", "".join(f"line {n}\n" for n in range(300)))
+    desk = Launcher(size="tiny", root=str(home/"data"), out=str(home/"runs"))
+    desk.now = lambda: None                                                  # only the test says what is new
+    told = lambda n: dict(jobs=[dict(name=f"job-{k}", title=f"job {k}", state="running", started="", seconds=n) for k in range(n)], selected="job-0",
+                          labels=["", "suggested", *[f"l{k}" for k in range(n)]], left=f"epoch {n} of 9", log="".join(f"line {k}\n" for k in range(200 + n)),
+                          curves=[dict(title="loss", lines=[dict(name="s0", x=list(range(1, n + 1)), y=[1 / e for e in range(1, n + 1)])])],
+                          runs=[dict(name="r", title="r", path="", epochs=n, of=9, best=None, score=None, by="")])
+    def hear(n):
+        with desk.hold_sync():
+            for k, v in told(n).items(): setattr(desk, k, v)
+        page.locator(".vl-left", has_text=f"epoch {n} of 9").wait_for()
+    with bare(chromium, desk) as page:
+        page.wait_for_selector(".vl-launcher")
+        hear(3)
+        page.select_option(".vl-labels", "suggested")
+        typed = ""
+        for n, letter in enumerate("lr = 3e-3", 4):
+            page.focus(".vl-overrides") if n == 4 else None
+            page.keyboard.type(letter)
+            typed += letter
+            hear(n)
+            assert page.input_value(".vl-overrides") == typed and page.evaluate("() => document.activeElement.className") == "vl-overrides"
+        assert page.input_value(".vl-labels") == "suggested"
+        # the curve under the hand, and the line of the log that is read
+        curve = page.locator(".vl-curve")
+        curve.focus(), page.keyboard.press("ArrowRight"), page.keyboard.press("ArrowRight")
+        page.evaluate("() => { document.querySelector('.vl-log').scrollTop = 40 }")
+        hear(13)
+        assert page.inner_text(".vl-hover:not([hidden])").startswith("epoch 2") and page.evaluate("() => document.activeElement.className") == "vl-curve"
+        assert page.evaluate("() => document.querySelector('.vl-log').scrollTop") == 40
+        page.evaluate("() => { const e = document.querySelector('.vl-log'); e.scrollTop = e.scrollHeight }")
+        hear(14)
+        page.wait_for_function("() => { const e = document.querySelector('.vl-log'); return e.scrollTop + e.clientHeight >= e.scrollHeight - 2 && e.textContent.includes('line 213') }")
+        # labels that are gone are not exchanged for others; a number that is none is not the preset's own
+        desk.labels = ["", "l1"]
+        page.wait_for_function("() => document.querySelector('.vl-labels').length === 3")
+        assert page.input_value(".vl-labels") == "suggested"
+        asked = len(page.desk.heard)
+        page.click(".vl-start")
+        page.locator(".vl-message", has_text="labels='suggested' are not among those that this page offers").wait_for()
+        page.focus(".vl-epochs"), page.keyboard.type("1e"), page.click(".vl-start")
+        page.locator(".vl-message", has_text="epochs: expected a whole number").wait_for()
+        assert sum(m.get("do") == "start" for m in page.desk.heard[asked:]) == 1
+    assert [p.name for p in (home/"runs/jobs").iterdir() if p.is_dir()] == ["going"]
+
+
 # ---- the reviewer's table: one row a method, the difference to a base, what differs between two records, and the clips behind a row
 
 def reviewed(home, n=60):

@@ -8,6 +8,7 @@ pytest.importorskip("lance"), pytest.importorskip("av")
 from toy_teachers import TOY, Ear, Eye, same_store, toy_set
 
 from valor_lab.core import ParameterError
+from valor_lab.engines import find_engine
 from valor_lab.grid import Window
 from valor_lab.harvest import harvest, pipeline
 
@@ -34,6 +35,17 @@ def test_processes_side_by_side_make_the_store_of_one_process(videos, tmp_path):
     both = harvest(videos, named(Eye), named(Ear), tmp_path/"both", engine="local:processes=2", **how)
     assert len(both.ids) == len(set(both.ids)) == 7 and same_store(both.select(alone.ids), alone.select(alone.ids))
     assert sorted(both.failures["id"]) == sorted(alone.failures["id"])
+
+
+def test_the_bar_of_a_harvest_in_parts_ends_at_the_number_of_clips(tmp_path, monkeypatch):
+    from tqdm import tqdm
+    clips, seen = [pipeline._Task(f"clip{n}", None) for n in range(5)], []
+    def run_all(function, calls, engine, folder, told):
+        for _ in calls: told(1), seen.append(bar.n)
+    monkeypatch.setattr(pipeline, "run_all", run_all)
+    with tqdm(total=5, file=open(os.devnull, "w")) as bar:
+        pipeline._in_parts(clips, dict(out=str(tmp_path), batch=2, shard=1, workers=1), find_engine("local:processes=2"), bar)
+    assert seen == [4, 5]                                                        # the second part is the smaller one
 
 
 def test_what_ray_is_given_makes_the_rows_of_one_process(videos, tmp_path, monkeypatch):

@@ -100,7 +100,8 @@ def test_one_failure_takes_no_other_work_with_it_and_is_named(work):
 
 @pytest.mark.parametrize("said,why", [
     ("rya", "engine='rya' is not known"), ("local:procesess=2", "is not known"), ("local:processes=many", "expected a whole number"),
-    ("local:processes=-1", "expected 0 or more"), ("slurm:cpus=0", "expected 1 or more"), ("slurm:cluster=moon", "is not known")])
+    ("local:processes=-1", "expected 0 or more"), ("slurm:cpus=0", "expected 1 or more"), ("slurm:cluster=moon", "is not known"),
+    ("local:processes=2,processes=3", "processes stands there twice"), ("ray:here:1,address=there:1", "address stands there twice")])
 def test_a_wrong_engine_is_refused_in_one_sentence(said, why):
     with pytest.raises(ParameterError, match=why) as e: find_engine(said)
     assert "\n" not in str(e.value)

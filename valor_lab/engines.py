@@ -49,6 +49,7 @@ def find_engine(
     for pair in filter(None, (p.strip() for p in rest.split(","))):
         key, _, value = pair.partition("=")
         kind = type(known[one_of(f"option of engine {name!r}", key.strip(), known)])
+        if key.strip() in options: raise ParameterError(f"engine {name!r}: {key.strip()} stands there twice")
         try: options[key.strip()] = kind(value)
         except ValueError: raise ParameterError(f"engine {name!r}: {key}={value!r}, expected a whole number") from None
     one_of("cluster", options.get("cluster", "slurm"), ("slurm", "local", "debug"))

@@ -306,7 +306,7 @@ def _in_parts(todo, recipe, engine, bar):
     parts = [_in_words(p) for p in _chunks(todo, size)]
     recipe = recipe | dict(workers=min(recipe["workers"], engine.cpus))
     run_all("valor_lab.harvest.pipeline:harvest_part", [dict(recipe=recipe, rows=p) for p in parts], engine,
-            Path(recipe["out"])/".slurm", told=lambda k: bar.update(k*size))
+            Path(recipe["out"])/".slurm", told=lambda k: bar.update(min(k*size, len(todo) - bar.n)))
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #a405f7da
 def decode_batch(shared:dict, batch:list) -> list:
