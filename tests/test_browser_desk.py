@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bare import bare
-from browser import CHROMIUM, MISSING, settled, sync_playwright
+from browser import CHROMIUM, MISSING, in_view, settled, sync_playwright
 from test_browser_trust import labelings, table, texts, tuning
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
@@ -61,8 +61,7 @@ def test_what_cannot_work_is_refused_at_once_and_a_job_says_what_it_is_and_how_f
         assert page.inner_text(".vl-left") == "epoch 19 of 24"
         # values under the pointer, smoothing, a log axis, both runs in one plot
         curve = page.locator(".vl-curve").first
-        curve.scroll_into_view_if_needed()
-        b = curve.bounding_box()
+        b = in_view(curve)
         page.mouse.move(b["x"] + 46 + (b["width"] - 54) * 3 / 11, b["y"] + 90)
         page.wait_for_function("() => document.querySelector('.vl-hover:not([hidden])')?.textContent.startsWith('epoch 4')")
         assert "0.25" in page.inner_text(".vl-hover:not([hidden])") and page.inner_text(".vl-hover:not([hidden])").count("\n") == 2
