@@ -104,7 +104,7 @@ def at_rest(locator):
 
 def no_overflow(page):
     "Wait until nothing of the workbench is wider than its box."
-    page.wait_for_function("() => [...document.querySelectorAll('.vl')].every(e => e.scrollWidth - e.clientWidth <= 1)", timeout=30_000)
+    page.wait_for_function("() => [...document.querySelectorAll('.vl')].every(e => e.scrollWidth - e.clientWidth <= 1)")
 
 
 def _labs_own(error):

@@ -258,6 +258,7 @@ def test_a_shared_page_plays_from_a_disk_and_text_with_html_stays_text(chromium,
     late = read_clip(home/"page/clips/clip-002.mp4", 2, "centres", length=10.)            # the window's own second 0
     assert abs(late.frames[0].mean() - 156) < 12 and np.abs(late.sound(10.)[4800:]).max() < .05
     page = chromium.new_page(viewport=dict(width=1440, height=1000))
+    page.set_default_timeout(60_000)
     faults, asked = [], []
     page.on("pageerror", lambda e: faults.append(str(e))), page.on("console", lambda m: m.type == "error" and faults.append(m.text))
     page.on("request", lambda r: asked.append(r.url))
