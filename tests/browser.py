@@ -85,6 +85,14 @@ def settled(page):
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
+def at_rest(page, locator):
+    "The box of an element that has stopped moving: for ten frames nothing above it has grown. A hand that drags needs that, as playwright's own clicks do."
+    locator.evaluate("""e => new Promise(done => { let was = '', same = 0;
+        const look = () => { const { x, y, width } = e.getBoundingClientRect(), now = [x, y, width].join(); same = now === was ? same + 1 : 0; was = now; same < 10 && e.isConnected ? requestAnimationFrame(look) : done() };
+        look() })""")
+    return locator.bounding_box()
+
+
 def no_overflow(page):
     "Wait until nothing of the workbench is wider than its box."
     page.wait_for_function("() => [...document.querySelectorAll('.vl')].every(e => e.scrollWidth - e.clientWidth <= 1)", timeout=30_000)

@@ -5,7 +5,7 @@ import json, os, re, shutil, subprocess, sys
 
 import numpy as np, pytest
 
-from browser import CHROMIUM, FLAGS, MISSING, REPO, WAIT, both_themes, fill, free_port, idle, no_overflow, notebook, opened, running_lab, server_environment, serving, settled, shot, sync_playwright
+from browser import CHROMIUM, FLAGS, MISSING, REPO, WAIT, at_rest, both_themes, fill, free_port, idle, no_overflow, notebook, opened, running_lab, server_environment, serving, settled, shot, sync_playwright
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
 SMALL = dict(browse=dict(size="tiny"), tune=dict(size="tiny"), compare=dict(size="tiny"), train=dict(size="tiny", preset="han", epochs=2, device="cpu"))
@@ -387,11 +387,11 @@ def test_tune_moves_thresholds_and_shows_what_python_computes(chromium, lab, pro
         assert page.locator(f".vl-player [data-event='{event}'] .vl-heat u").count() == 2          # the threshold in both strips of scores
         flip = page.locator(".vl-table").nth(1).locator(".vl-line").first
         flip.click()                                                   # a flipped segment
+        page.wait_for_function("() => document.querySelectorAll('.vl-table')[1].querySelector('.vl-line')?.innerText.includes(document.querySelector('.vl-player h3').textContent)")
         at(page, float(flip.locator(".vl-cell").inner_text()))
-        assert title(page) in flip.inner_text()
         histogram = page.locator(f'.vl-tr[data-event="{event}"] .vl-hist[data-teacher=clap]')
         histogram.scroll_into_view_if_needed()                         # the lists above have grown
-        b = histogram.bounding_box()
+        b = at_rest(page, histogram)
         done = page.get_attribute(".vl-panel", "data-done")
         drag(page, (b["x"] + 5, b["y"] + 10), (b["x"] + .3 * b["width"], b["y"] + 10), (b["x"] + .45 * b["width"], b["y"] + 10))      # the handle by mouse
         page.wait_for_function("d => document.querySelector('.vl-panel').dataset.done !== d", arg=done)
