@@ -12,6 +12,7 @@ from test_browser_trust import labelings, table, texts, tuning
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
 pytest.importorskip("anywidget")
 from valor_lab.labels import SegmentLabels
+from valor_lab.workbench import compare as compare_room
 from valor_lab.training import Run, override, preset as named, to_toml
 from valor_lab.workbench import CompareBench, Launcher, TuneBench
 
@@ -168,6 +169,19 @@ def test_two_runs_show_what_differs_in_their_records_also_where_the_base_was_not
     assert bench.records.frame.loc["labels"].tolist() == ["suggested", "tuned"]
     bench.choice.chosen = ["harvested", "valor · tuned"]
     assert bench.records.total == 0 and "choose two methods that are runs" in bench.records.empty
+
+
+def test_events_come_together_with_the_name_of_their_difference_and_are_counted_once(home, monkeypatch):
+    bench, sent, counted = CompareBench(reviewed(home), ["harvested", "valor · tuned", "valor · suggested"], n=20, base="harvested"), [], []
+    count = compare_room.event_frame
+    monkeypatch.setattr(compare_room, "event_frame", lambda *a, **k: counted.append(1) or count(*a, **k))
+    bench.events.send_state = lambda key=None: sent.append({key} if isinstance(key, str) else set(key))
+    bench.choice.base = "valor · suggested"
+    assert bench.events.switch("difference").endswith("suggested") and counted == [1]
+    assert [s for s in sent if "switches" in s] == [s for s in sent if {"switches", "version"} <= s] != []
+    bench.events.switches = [{**s, "value": s["options"][-1]} for s in bench.events.switches]
+    bench.choice.chosen = ["valor · tuned", "valor · suggested"]
+    assert bench.events.switch("difference") == "valor · tuned − valor · suggested" and [c["name"] for c in bench.events.columns][:2] == ["difference", "interval"]
 
 
 def test_the_reviewers_table_pools_seeds_and_judges_against_a_base(chromium, home):

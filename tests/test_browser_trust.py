@@ -404,6 +404,9 @@ def test_what_is_typed_stays_while_what_is_around_it_is_drawn_anew(chromium, hom
         for text in ("", "999", "999"):
             field.fill(text), page.keyboard.press("Tab")
             assert float(field.input_value()) == pytest.approx(float(knob.get_attribute("aria-valuenow")), abs=.06), text
+        page.focus('[data-gate="weak label"]'), page.keyboard.press("Enter")
+        page.wait_for_selector('[data-gate="weak label"][aria-pressed="true"]')
+        assert page.evaluate("() => document.activeElement.dataset.gate") == "weak label"        # a key that chose stays where it was
         # a preset that was loaded can be loaded again
         page.fill(".vl-preset-name", "mine"), page.focus(".vl-keep .vl-save"), page.keyboard.press("Enter")
         page.wait_for_function("() => document.querySelector('.vl-panel .vl-message').textContent.includes('saved as mine')")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import valor_lab
 from valor_lab import core
 from valor_lab.cli import TARGETS, file_arguments, main, valor, write_workspace
 from valor_lab.core import ParameterError, Settings, load_plugins, read_settings, shipped, workspace
@@ -37,6 +38,12 @@ print([m for m in ("torch", "pandas", "av", "matplotlib", "pyarrow", "open_clip"
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_explains_itself(name, capsys):
     assert main([name, "--help"]) == 0 and f"Usage: valor {name}" in capsys.readouterr().out
+
+def test_the_version_is_told_in_any_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--version"]) == 0
+    out = capsys.readouterr()
+    assert out.out == f"valor_lab {valor_lab.__version__}\n" == "valor_lab 0.2.0\n" and out.err == ""
 
 def test_what_can_be_fetched_is_what_the_library_fetches():
     from valor_lab.datasets import RELEASES

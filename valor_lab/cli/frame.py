@@ -8,9 +8,11 @@ __all__ = ['valor', 'group', 'say', 'done', 'command', 'open_rooms', 'main', 'fi
 # %% ../../nbs/api/cli/00_frame.ipynb #60ecfee1
 import contextlib, functools, importlib, importlib.util, pkgutil, signal, sys, threading, warnings
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+import valor_lab
 from ..core import WORKSPACE_FILE, FetchError, ParameterError, load_plugins, workspace
 from ..files import read_text
 
@@ -19,6 +21,14 @@ from ..files import read_text
 valor = typer.Typer(name="valor", add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
                     help="A workbench for weakly-supervised audio-visual video parsing.")
 _GROUPS = {}
+
+def _version(asked):
+    if not asked: return
+    print(f"valor_lab {valor_lab.__version__}")
+    raise typer.Exit()
+
+@valor.callback()
+def _whole(version:Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False): pass
 
 def group(
     name:str,  # e.g. "labels"
