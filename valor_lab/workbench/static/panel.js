@@ -119,8 +119,9 @@ function render({ model, el }) {
     if (!moving && !next) get("events").forEach((e, i) => Object.keys(TEACHERS).forEach(t => setHandle(i, t, value(i, t))));
   }
   function drawGates() {
-    const g = get("gate");
+    const g = get("gate"), held = gates.contains(document.activeElement) ? document.activeElement.dataset.gate : null;
     gates.replaceChildren(h("span", { class: "vl-quiet", text: "gate" }), ...get("gates").map(x => h("button", { text: x.name, "data-gate": x.name, "aria-pressed": x.name === g, disabled: !x.can, title: x.says, onclick: () => put("gate", x.name) })));
+    if (held) gates.querySelector(`[data-gate="${CSS.escape(held)}"]`)?.focus();
   }
   const name = h("input", { class: "vl-preset-name", "aria-label": "name of the preset" });
   const load = h("select", { class: "vl-preset", "aria-label": "load a preset", onchange: () => { if (load.value) send({ do: "load", name: load.value }); load.value = ""; } });   // the same one can be loaded again
