@@ -96,7 +96,7 @@ def test_two_annotators_in_a_browser_disagreement_found_resolved_exported(chromi
         assert cell("kappa") == f"{row.kappa:.2f}".replace("-", "−") and cell("F") == f"{row.F:.1f}" and cell("first") == "5"
         page.locator(".vl-pair-over").select_option(KNOWN_TO_BOTH)
         clips.locator(".vl-line").nth(5).wait_for()
-        assert [e.get_attribute("data-id") for e in clips.locator(".vl-line").all()][:3] == ["c", "b", "a"]
+        assert clips.locator(".vl-line").evaluate_all("all => all.map(e => e.dataset.id)")[:3] == ["c", "b", "a"]
         page.wait_for_function("() => document.querySelector('.vl-player h3').textContent === 'c'")
         found.locator('.vl-line[data-id="Dog, audio"]').click()              # an event lists the clips in which it differs
         page.wait_for_function("() => [...document.querySelectorAll('.vl-table h3')].some(e => e.textContent.startsWith('Clips, by Dog, audio 2'))")
@@ -104,9 +104,9 @@ def test_two_annotators_in_a_browser_disagreement_found_resolved_exported(chromi
         clips.locator('.vl-line[data-id="b"]').click()
         page.wait_for_function("() => document.querySelector('.vl-player h3').textContent === 'b'")
         here = table("In b")
-        here.locator(".vl-line").first.wait_for()
+        here.locator(".vl-line", has_text="0 to 6 s").wait_for()              # no row of the clip before
         assert here.locator(".vl-line .vl-cell").all_inner_texts() == ["0 to 4 s", "0 to 6 s", "both"]
-        lanes = {e.get_attribute("data-name"): e.get_attribute("data-cells") for e in page.locator('.vl-lane[data-event="Dog"][data-modality="audio"]').all()}
+        lanes = page.locator('.vl-lane[data-event="Dog"][data-modality="audio"]').evaluate_all("all => Object.fromEntries(all.map(e => [e.dataset.name, e.dataset.cells]))")
         assert lanes == {"ada": "oooo......", "ben": "oooooo...."}
         # resolved: this clip as Ben says, the rest by the rule, by keys
         page.locator('[data-take="second"]').focus(), page.keyboard.press("Enter")

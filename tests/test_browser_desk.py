@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 
 from bare import bare
-from browser import CHROMIUM, MISSING, settled, sync_playwright
+from browser import CHROMIUM, MISSING, in_view, settled, sync_playwright
 from test_browser_trust import labelings, table, texts, tuning
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
 pytest.importorskip("anywidget")
 from valor_lab.labels import SegmentLabels
+from valor_lab.workbench import compare as compare_room
 from valor_lab.training import Run, override, preset as named, to_toml
 from valor_lab.workbench import CompareBench, Launcher, TuneBench
 
@@ -61,8 +62,7 @@ def test_what_cannot_work_is_refused_at_once_and_a_job_says_what_it_is_and_how_f
         assert page.inner_text(".vl-left") == "epoch 19 of 24"
         # values under the pointer, smoothing, a log axis, both runs in one plot
         curve = page.locator(".vl-curve").first
-        curve.scroll_into_view_if_needed()
-        b = curve.bounding_box()
+        b = in_view(curve)
         page.mouse.move(b["x"] + 46 + (b["width"] - 54) * 3 / 11, b["y"] + 90)
         page.wait_for_function("() => document.querySelector('.vl-hover:not([hidden])')?.textContent.startsWith('epoch 4')")
         assert "0.25" in page.inner_text(".vl-hover:not([hidden])") and page.inner_text(".vl-hover:not([hidden])").count("\n") == 2
@@ -83,6 +83,54 @@ def test_what_cannot_work_is_refused_at_once_and_a_job_says_what_it_is_and_how_f
             page.wait_for_function("w => document.querySelector('.vl-message').textContent.includes(w)", arg=why)
             page.fill(field, was)
         assert [p.name for p in (home/"runs/jobs").iterdir() if p.is_dir()] == ["valor-lr-3e-3"] and not page.evaluate("() => window.hacked")
+
+
+def test_what_is_typed_and_pointed_at_in_the_launcher_stays_while_jobs_go_on(chromium, home):
+    """The page asks every second; nothing of what it hears may take a field, a choice, a value under the hand, or a place in the log."""
+    job(home, "going", "failed", "0", "".join(f"line {n}\n" for n in range(300)))
+    desk = Launcher(size="tiny", root=str(home/"data"), out=str(home/"runs"))
+    desk.now = lambda: None                                                  # only the test says what is new
+    told = lambda n: dict(jobs=[dict(name=f"job-{k}", title=f"job {k}", state="running", started="", seconds=n) for k in range(n)], selected="job-0",
+                          labels=["", "suggested", *[f"l{k}" for k in range(n)]], left=f"epoch {n} of 9", log="".join(f"line {k}\n" for k in range(200 + n)),
+                          curves=[dict(title="loss", lines=[dict(name="s0", x=list(range(1, n + 1)), y=[1 / e for e in range(1, n + 1)])])],
+                          runs=[dict(name="r", title="r", path="", epochs=n, of=9, best=None, score=None, by="")])
+    def hear(n):
+        with desk.hold_sync():
+            for k, v in told(n).items(): setattr(desk, k, v)
+        page.locator(".vl-left", has_text=f"epoch {n} of 9").wait_for()
+    with bare(chromium, desk) as page:
+        page.wait_for_selector(".vl-launcher")
+        hear(3)
+        page.select_option(".vl-labels", "suggested")
+        typed = ""
+        for n, letter in enumerate("lr = 3e-3", 4):
+            page.focus(".vl-overrides") if n == 4 else None
+            page.keyboard.type(letter)
+            typed += letter
+            hear(n)
+            assert page.input_value(".vl-overrides") == typed and page.evaluate("() => document.activeElement.className") == "vl-overrides"
+        assert page.input_value(".vl-labels") == "suggested"
+        # the curve under the hand, and the line of the log that is read
+        curve = page.locator(".vl-curve")
+        curve.focus(), page.keyboard.press("ArrowRight"), page.keyboard.press("ArrowRight")
+        page.evaluate("() => { document.querySelector('.vl-log').scrollTop = 40 }")
+        hear(13)
+        assert page.inner_text(".vl-hover:not([hidden])").startswith("epoch 2") and page.evaluate("() => document.activeElement.className") == "vl-curve"
+        assert page.evaluate("() => document.querySelector('.vl-log').scrollTop") == 40
+        page.evaluate("() => { const e = document.querySelector('.vl-log'); e.scrollTop = e.scrollHeight }")
+        hear(14)
+        page.wait_for_function("() => { const e = document.querySelector('.vl-log'); return e.scrollTop + e.clientHeight >= e.scrollHeight - 2 && e.textContent.includes('line 213') }")
+        # labels that are gone are not exchanged for others; a number that is none is not the preset's own
+        desk.labels = ["", "l1"]
+        page.wait_for_function("() => document.querySelector('.vl-labels').length === 3")
+        assert page.input_value(".vl-labels") == "suggested"
+        asked = len(page.desk.heard)
+        page.click(".vl-start")
+        page.locator(".vl-message", has_text="labels='suggested' are not among those that this page offers").wait_for()
+        page.focus(".vl-epochs"), page.keyboard.type("1e"), page.click(".vl-start")
+        page.locator(".vl-message", has_text="epochs: expected a whole number").wait_for()
+        assert sum(m.get("do") == "start" for m in page.desk.heard[asked:]) == 1
+    assert [p.name for p in (home/"runs/jobs").iterdir() if p.is_dir()] == ["going"]
 
 
 # ---- the reviewer's table: one row a method, the difference to a base, what differs between two records, and the clips behind a row
@@ -121,6 +169,19 @@ def test_two_runs_show_what_differs_in_their_records_also_where_the_base_was_not
     assert bench.records.frame.loc["labels"].tolist() == ["suggested", "tuned"]
     bench.choice.chosen = ["harvested", "valor · tuned"]
     assert bench.records.total == 0 and "choose two methods that are runs" in bench.records.empty
+
+
+def test_events_come_together_with_the_name_of_their_difference_and_are_counted_once(home, monkeypatch):
+    bench, sent, counted = CompareBench(reviewed(home), ["harvested", "valor · tuned", "valor · suggested"], n=20, base="harvested"), [], []
+    count = compare_room.event_frame
+    monkeypatch.setattr(compare_room, "event_frame", lambda *a, **k: counted.append(1) or count(*a, **k))
+    bench.events.send_state = lambda key=None: sent.append({key} if isinstance(key, str) else set(key))
+    bench.choice.base = "valor · suggested"
+    assert bench.events.switch("difference").endswith("suggested") and counted == [1]
+    assert [s for s in sent if "switches" in s] == [s for s in sent if {"switches", "version"} <= s] != []
+    bench.events.switches = [{**s, "value": s["options"][-1]} for s in bench.events.switches]
+    bench.choice.chosen = ["valor · tuned", "valor · suggested"]
+    assert bench.events.switch("difference") == "valor · tuned − valor · suggested" and [c["name"] for c in bench.events.columns][:2] == ["difference", "interval"]
 
 
 def test_the_reviewers_table_pools_seeds_and_judges_against_a_base(chromium, home):
@@ -211,6 +272,7 @@ def test_a_shared_page_plays_from_a_disk_and_text_with_html_stays_text(chromium,
     late = read_clip(home/"page/clips/clip-002.mp4", 2, "centres", length=10.)            # the window's own second 0
     assert abs(late.frames[0].mean() - 156) < 12 and np.abs(late.sound(10.)[4800:]).max() < .05
     page = chromium.new_page(viewport=dict(width=1440, height=1000))
+    page.set_default_timeout(60_000)
     faults, asked = [], []
     page.on("pageerror", lambda e: faults.append(str(e))), page.on("console", lambda m: m.type == "error" and faults.append(m.text))
     page.on("request", lambda r: asked.append(r.url))

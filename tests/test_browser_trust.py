@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bare import bare
-from browser import CHROMIUM, FLAGS, MISSING, settled, sync_playwright
+from browser import CHROMIUM, FLAGS, MISSING, in_view, settled, sync_playwright
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
 pytest.importorskip("anywidget")
@@ -90,6 +90,19 @@ def test_columns_that_do_not_fit_are_scrolled_to_and_a_mark_says_so(chromium, wi
         page.focus(".vl-scroll")
         for _ in range(40): page.keyboard.press("ArrowLeft")
         page.wait_for_selector('.vl-table[data-left="0"]')                # by keys, too
+
+
+@pytest.mark.parametrize("pictures", (False, True))
+def test_a_phone_shows_one_column_of_a_table_whole(chromium, pictures):
+    frame = pd.DataFrame({"F": [14.3, 33.3], "differing": [3., 4.]}, index=["demo0000027_0_10", "demo0000150_0_10"])
+    shown = Table(frame, [Column("F", label="F harvested, %", digits=1), Column("differing")], title="Clips", picture=(lambda row: None) if pictures else None)
+    with bare(chromium, shown, width=390, height=840) as page:
+        page.wait_for_selector(".vl-line")
+        box = page.locator(".vl-scroll").bounding_box()
+        for part in ('.vl-line [data-cell="F"]', '[role=columnheader][data-of="F"]'):
+            cell = page.locator(part).first.bounding_box()
+            assert cell["x"] + cell["width"] <= box["x"] + box["width"], part
+        assert page.locator(".vl-line .vl-main").first.bounding_box()["width"] >= 90
 
 
 def test_no_number_is_seen_in_part(chromium):
@@ -180,8 +193,7 @@ def opens(page, name):
 def paints(page, segment):
     "Turn one segment of the first lane that can be painted; its cells afterwards."
     lane = page.locator(".vl-edit").first
-    lane.scroll_into_view_if_needed()
-    was, b = lane.get_attribute("data-cells"), lane.bounding_box()
+    was, b = lane.get_attribute("data-cells"), in_view(lane)
     page.mouse.click(b["x"] + b["width"] * (segment + .5) / len(was), b["y"] + b["height"] / 2)
     page.wait_for_function("w => document.querySelector('.vl-edit').dataset.cells !== w", arg=was)
     return page.locator(".vl-edit").first.get_attribute("data-cells")
@@ -253,8 +265,7 @@ def test_opening_another_name_keeps_the_strokes_that_wait_and_the_browser_asks_b
 def grasp(page, segment, number=0):
     "Press the hand down on a segment of a lane that can be painted; where that is."
     lane = page.locator(".vl-edit").nth(number)
-    lane.scroll_into_view_if_needed()
-    b, n = lane.bounding_box(), len(lane.get_attribute("data-cells"))
+    b, n = in_view(lane), len(lane.get_attribute("data-cells"))
     at = lambda s: (b["x"] + b["width"] * (s + .5) / n, b["y"] + b["height"] / 2)
     page.mouse.move(*at(segment)), page.mouse.down()
     return at
@@ -373,6 +384,62 @@ def test_a_caption_scored_again_keeps_undo_and_what_was_saved(chromium, home):
         page.wait_for_function("([e, v]) => document.querySelector(`.vl-tr[data-event='${e}'] [data-teacher=clip] [role=slider]`).getAttribute('aria-valuenow') === v", arg=["Event_1", was])
         page.fill(".vl-preset-name", "with-zebra"), page.click(".vl-keep .vl-save")
         page.wait_for_function("() => document.querySelector('.vl-panel .vl-message').textContent.includes('training cannot use it')")
+
+
+def test_what_is_typed_stays_while_what_is_around_it_is_drawn_anew(chromium, home):
+    clips = labelings(more=0)
+    bench = TuneBench(clips, tuning(clips), rescore=lambda vocab: None, folder=str(home/"presets"))
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-tr")
+        page.locator('.vl-tr[data-event="Event_0"] .vl-name').click()
+        page.fill(".vl-clip-caption", "a long sentence"), page.fill(".vl-new-event", "Zebra"), page.fill(".vl-preset-name", "mine")
+        page.focus(".vl-clip-caption")
+        bench.panel.gate, bench.panel.presets, bench.panel.selected = "none", ["another"], "Event_1"     # other histograms, presets, curves
+        page.locator('.vl-detail h4', has_text="Event_1").wait_for()
+        page.locator('.vl-tr[data-event="Event_0"] .vl-name').click()
+        page.locator('.vl-detail h4', has_text="Event_0").wait_for()
+        assert page.input_value(".vl-clip-caption") == "a long sentence" and page.input_value(".vl-new-event") == "Zebra" and page.input_value(".vl-preset-name") == "mine"
+        # a threshold that is no number, or lies beyond the axis, is not what the field goes on showing
+        field, knob = page.locator('.vl-tr[data-event="Event_2"] input').first, page.locator('.vl-tr[data-event="Event_2"] [role=slider]').first
+        for text in ("", "999", "999"):
+            field.fill(text), page.keyboard.press("Tab")
+            assert float(field.input_value()) == pytest.approx(float(knob.get_attribute("aria-valuenow")), abs=.06), text
+        page.focus('[data-gate="weak label"]'), page.keyboard.press("Enter")
+        page.wait_for_selector('[data-gate="weak label"][aria-pressed="true"]')
+        assert page.evaluate("() => document.activeElement.dataset.gate") == "weak label"        # a key that chose stays where it was
+        # a preset that was loaded can be loaded again
+        page.fill(".vl-preset-name", "mine"), page.focus(".vl-keep .vl-save"), page.keyboard.press("Enter")
+        page.wait_for_function("() => document.querySelector('.vl-panel .vl-message').textContent.includes('saved as mine')")
+        assert page.evaluate("() => document.activeElement.className") == "vl-save"
+        kept = knob.get_attribute("aria-valuenow")
+        for _ in range(2):
+            knob.focus(), page.keyboard.press("Home")
+            page.wait_for_function("v => document.querySelector('.vl-tr[data-event=Event_2] [role=slider]').getAttribute('aria-valuenow') !== v", arg=kept)
+            page.select_option("select.vl-preset", "mine")
+            page.wait_for_function("v => document.querySelector('.vl-tr[data-event=Event_2] [role=slider]').getAttribute('aria-valuenow') === v", arg=kept)
+
+
+def test_a_list_of_choices_that_is_open_is_not_drawn_anew_with_the_rows(chromium):
+    bench = BrowseBench(labelings())
+    nodes = "() => [...document.querySelectorAll('.vl-table .vl-controls select, .vl-table .vl-controls option')]"
+    with bare(chromium, bench) as page:
+        page.wait_for_selector(".vl-line")
+        page.focus('[data-filter="event"]')
+        page.evaluate(f"() => {{ window.held = ({nodes})() }}")
+        version = bench.table.version
+        bench.table.replace(bench.table.frame)                                # as when somebody marks a clip: other rows, the same choices
+        page.wait_for_function("v => +document.querySelector('.vl-table').dataset.ready > v", arg=version)
+        assert bench.table.version > version
+        assert page.evaluate(f"() => {{ const now = ({nodes})(); return now.length > 5 && now.length === window.held.length && now.every((e, k) => e === window.held[k]) }}")
+        assert page.evaluate("() => document.activeElement.dataset.filter") == "event"
+        version = bench.table.version
+        page.select_option('[data-filter="event"]', "Event_1")
+        page.wait_for_function("v => +document.querySelector('.vl-table').dataset.ready > v", arg=version)
+        assert page.input_value('[data-filter="event"]') == "Event_1" and page.evaluate("() => document.activeElement.dataset.filter") == "event"
+        # a word that was typed and not yet searched is not taken back by rows that come
+        page.locator("input[type=search]").first.evaluate("e => { e.focus(); e.value = 'clip00'; e.dispatchEvent(new Event('input', { bubbles: true })); e.blur(); const m = Object.values(window.desk.models).find(m => m.model.get('total') === 40); m.fire('change:version') }")
+        page.wait_for_function("() => { const all = [...document.querySelectorAll('.vl-line')]; return all.length && all.every(e => e.dataset.id.startsWith('clip00')) }")
+        assert bench.table.text == "clip00" == page.locator("input[type=search]").first.input_value()
 
 
 def test_a_preset_with_an_added_event_is_not_offered_to_a_training_that_cannot_use_it(home):
@@ -551,8 +618,7 @@ def test_a_clicked_flip_opens_its_clip_in_view_and_the_first_tab_is_at_the_top_a
         page.wait_for_function("() => document.querySelectorAll('.vl-sums b')[3].textContent !== '0'")
         assert abs(top() - before) < 1                                     # only the numbers changed
         flip = table(page, "Flips").locator(".vl-line").first
-        flip.scroll_into_view_if_needed()
-        flip.click()
+        in_view(flip), flip.click()
         page.wait_for_function("() => { const b = document.querySelector('.vl-player h3').getBoundingClientRect(); return b.top >= -60 && b.bottom <= window.innerHeight }")
 
 

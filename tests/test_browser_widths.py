@@ -182,3 +182,17 @@ def test_browse_begins_with_the_worst_and_forced_colours_keep_the_marks_apart_at
         for width in widths(page):
             kinds = page.evaluate("""() => ['right', 'false', 'missed'].map(k => { const e = document.querySelector(`.vl-events .vl-${k}`); if (!e) return k; const c = getComputedStyle(e); return [c.backgroundImage, c.backgroundColor, c.borderStyle].join('|') })""")
             assert len(set(kinds)) == 3, kinds
+
+
+def test_what_a_field_says_while_it_is_empty_can_be_read_whole(chromium, home):
+    from valor_lab.workbench import WordSearch
+    bench = BrowseBench(labelings())
+    bench.search = WordSearch(bench.clips, bench.player.show)
+    cut = """() => [...document.querySelectorAll('input[placeholder]')].filter(e => e.offsetParent).filter(e => { const c = getComputedStyle(e), g = document.createElement('canvas').getContext('2d');
+        g.font = `${c.fontSize} ${c.fontFamily}`; return g.measureText(e.placeholder).width > e.clientWidth - parseFloat(c.paddingLeft) - parseFloat(c.paddingRight) - (e.list ? 22 : 0) }).map(e => e.placeholder)"""
+    with bare(chromium, bench, Launcher(size="tiny", root=str(home/"data"), out=str(home/"runs"))) as page:
+        page.wait_for_selector(".vl-line"), page.wait_for_selector(".vl-words-text")
+        for width in (*WIDTHS, 390):
+            page.set_viewport_size(dict(width=width, height=1000))
+            settled(page), settled(page)
+            assert page.evaluate(cut) == [], width

@@ -282,6 +282,17 @@ def test_a_table_without_headings_that_says_when_is_known_by_its_cells(tmp_path)
         assert [(r.clip, *r.events, r.onset, r.offset) for r in sheet.rows] == [("a.wav", "Dog", 0, 2), ("b.wav", "Rain", 1, 2.5)]
 
 
+@pytest.mark.parametrize("above", ["My labels;;;\n", "# exported 2026\n", "Project: kitchen\nMade by,somebody\n\n"])
+@pytest.mark.parametrize("rows", ["clip;label;start;end\na;Dog;0;1\n", "filename,event,onset,offset\na,Dog,0,1\n"])
+def test_lines_above_the_headings_are_named_and_make_no_event(tmp_path, above, rows):
+    (tmp_path/"x.csv").write_text(above + rows)
+    for events in (None, ["Dog"]):
+        sheet = read_sheet(tmp_path/"x.csv", events, lambda c: c == "a")
+        assert sheet.events == ["Dog"] and not sheet.odd and sheet.timed and len(sheet.rows) == 1
+        line = above.count("\n") + 1
+        assert sheet.rows[0].line == line + 1 and f"headings in line {line}" in " · ".join(sheet.taken) and above.split("\n")[0].rstrip(";") in " ".join(sheet.taken)
+
+
 @pytest.mark.parametrize("raw, why", [
     (b'file,label\na,"Dog\nb,Rain\n', "line 2: a quotation mark"), (b'file,label\na,"Dog\nb,"Rain"\n', "line 2"), (b"PK\x03\x04xyz", "workbook"), (b"<html><table>", "HTML"),
     (b"file,label\na,Do\x00g\n", "line 2: a zero byte"), (b"file,Dog,Rain\na,90%,1\n", "line 2: '90%' under 'Dog'"), (b"file,label,start frame,end frame\na,Dog,1,2\n", "counts"), (b"", "empty")])
@@ -466,6 +477,90 @@ def test_a_damaged_file_of_labels_is_named_and_an_unknown_kind_too(tmp_path, nam
     (tmp_path/name).write_text(text)
     with pytest.raises(ParameterError, match="x\\."): import_labels([tmp_path/name], ["film"], LLP, 10)
     with pytest.raises(ParameterError, match="'foo' is not known"): import_labels([tmp_path/name], ["film"], LLP, 10, kind="foo")
+
+
+ELAN = """<?xml version="1.0" encoding="UTF-8"?>
+<ANNOTATION_DOCUMENT AUTHOR="" DATE="2024-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0"
+ xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">
+<HEADER MEDIA_FILE="" TIME_UNITS="milliseconds"/><TIME_ORDER>{}</TIME_ORDER><TIER TIER_ID="{}" LINGUISTIC_TYPE_REF="default-lt">{}</TIER>
+<LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="default-lt" TIME_ALIGNABLE="true"/></ANNOTATION_DOCUMENT>"""
+
+def elan(path, times, tier, *values):
+    "A file of ELAN in which each annotation ends where the next one begins; None: a place in time that nobody has set."
+    slots = "".join(f'<TIME_SLOT TIME_SLOT_ID="ts{n}"' + (f' TIME_VALUE="{t}"/>' if t is not None else "/>") for n, t in enumerate(times))
+    made = "".join(f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a{n}" TIME_SLOT_REF1="ts{n}" TIME_SLOT_REF2="ts{n + 1}"><ANNOTATION_VALUE>{v}'
+                   "</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>" for n, v in enumerate(values))
+    path.write_text(ELAN.format(slots, tier, made))
+    return path
+
+
+def test_annotations_of_elan_whose_borders_nobody_has_set_share_the_time_between_those_that_are_set(tmp_path):
+    pytest.importorskip("pympi")
+    labels, odd, _ = import_labels([elan(tmp_path/"film.eaf", [0, None, None, 9000], "audio", "Dog", "Cat", "Dog")], ["film"], LLP, 10)
+    assert not odd and np.flatnonzero(labels.audio[0, :, LLP.index("Dog")]).tolist() == [0, 1, 2, 6, 7, 8]
+    assert np.flatnonzero(labels.audio[0, :, LLP.index("Cat")]).tolist() == [3, 4, 5] and not labels.visual.any()
+
+
+@pytest.mark.parametrize("label", ["seen well", "a comment", "heard nothing"])
+def test_a_note_that_begins_with_a_word_for_a_stream_is_named_as_it_stands(tmp_path, label):
+    (tmp_path/"film.txt").write_text(f"0\t1\t{label}\n1\t2\theard Dog\n")
+    labels, odd, _ = import_labels([tmp_path/"film.txt"], ["film"], LLP, 10)
+    assert len(odd) == 1 and repr(label) in odd[0] and labels.audio.sum() == 1 and not labels.visual.any()
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("name, text", [
+    ("x.csv", "Datei;Klasse;Beginn;Ende\nKüche;Dog;0,5;2,0\n"), ("x.tsv", "Datei\tKlasse\tBeginn\tEnde\nKüche\tDog\t0,5\t2,0\n"), ("x.tsv", "Küche.wav\t0.5\t2.0\tDog\n"),
+    ("x.tsv", "filename\tonset\toffset\tevent_label\nKüche.wav\t0,5\t2,0\tDog\n"), ("x.csv", "filename\tonset\toffset\tevent_labels\nKüche\t0.5\t2\tDog\n"),
+    ("Küche.txt", "0,5\t2,0\tDog\n")])
+def test_tables_of_labels_are_read_in_every_usual_coding_and_with_a_decimal_comma(tmp_path, name, text, coding):
+    (tmp_path/name).write_bytes(text.encode(coding))
+    labels, odd, _ = import_labels([tmp_path/name], ["Küche"], LLP, 10)
+    assert not odd and np.flatnonzero(labels.audio[0, :, LLP.index("Dog")]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name, text, why", [
+    ("x.xlsx", "PK\x03\x04", "a workbook of Excel or LibreOffice: open it in a spreadsheet"), ("x.csv", "PK\x03\x04", "a workbook"),
+    ("x.json", '[{"id": 1, "audio": "/data/upload/film.wav", "label": [{"start": 0, "end": 1, "labels": ["Dog"]}]}]', "export it as JSON, not as JSON-MIN")])
+def test_what_another_tool_writes_in_a_form_that_is_not_read_says_what_to_do(tmp_path, name, text, why):
+    (tmp_path/name).write_bytes(text.encode())
+    with pytest.raises(ParameterError, match=name) as e: import_labels([tmp_path/name], ["film"], LLP, 10)
+    assert why in str(e.value)
+
+
+@pytest.mark.parametrize("data, annotations, heard, says", [
+    (dict(title="A talk. Dog", audio="/data/upload/3/film.wav"), [dict(result=[dict(value=dict(start=0, end=1, labels=["Dog"]))])], 1, ""),
+    (dict(audio="film.wav"), [dict(result=None)], 0, ""), (dict(audio="film.wav"), [], 0, "guesses of a machine")])
+def test_tasks_of_label_studio_are_known_by_their_media_and_predictions_are_said(tmp_path, data, annotations, heard, says):
+    guess = dict(result=[dict(value=dict(start=4, end=5, labels=["Dog"]))])
+    (tmp_path/"x.json").write_text(json.dumps([dict(data=data, annotations=annotations, predictions=[guess]*bool(says))]))
+    labels, odd, said = import_labels([tmp_path/"x.json"], ["film"], LLP, 10)
+    assert not odd and labels.audio.sum() == heard and says in " ".join(said)
+
+
+def test_a_row_that_ends_behind_its_clip_is_used_to_the_end_and_called_cut(home, capsys):
+    from valor_lab.cli import main
+    from valor_lab.datasets import load_labels
+    new_dataset("kitchen", home/"clips", events="Dog,Rain", n_segments=4)
+    (home/"x.csv").write_text("clip,event,modality,onset,offset\nKüche 1,Dog,audio,1.5,30\nKüche 1,Rain,audio,8,9\nKüche 1,Cat,audio,0,1\n")
+    assert main(["labels", "import", str(home/"x.csv"), "--as", "x", "--set", "kitchen"]) == 2
+    out, err = capsys.readouterr()
+    assert "row cut: Küche 1 Dog: 30 s" in out and "row not used: Küche 1 Rain: 9 s" in out and "unknown event 'Cat'" in out and "2 rows were not used, 1 cut" in err
+    assert load_labels("x").audio.sum() == 2
+
+
+def test_own_labels_leave_by_split_and_a_file_is_no_folder(home, capsys):
+    from valor_lab.cli import main
+    (home/"w.csv").write_text("file,label,split\nKüche 1,Dog,train\nkitchen_camera_001,Dog,val\n")
+    new_dataset("kitchen", home/"clips", home/"w.csv", n_segments=4)
+    (home/"x.csv").write_text("clip,event,modality,onset,offset\nKüche 1,Dog,audio,0,3\nkitchen_camera_001,Dog,audio,0,3\n")
+    assert main(["labels", "import", str(home/"x.csv"), "--as", "x", "--set", "kitchen"]) == 0
+    assert main(["labels", "export", "x", "--as", "csv", "--to", str(home/"out"), "--split", "val"]) == 0
+    assert "camera_001" in (said := (home/"out.csv").read_text()) and "Küche" not in said
+    assert main(["labels", "export", "x", "--as", "csv", "--to", str(home/"o2"), "--split", "nix"]) == 2
+    capsys.readouterr()
+    assert main(["labels", "export", "x", "--as", "webvtt", "--to", str(home/"x.csv")]) == 2
+    assert "is a file" in capsys.readouterr().err
 
 
 def test_windows_leave_as_one_recording_and_come_back_as_windows(tmp_path):

@@ -1,5 +1,5 @@
-import json, os, subprocess, sys, threading, warnings
-from datetime import datetime, timedelta
+import errno, json, os, subprocess, sys, threading, time, warnings
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ pa = pytest.importorskip("pyarrow")
 import kill_store as K
 from toy_teachers import TOY, Ear, Eye
 from valor_lab.core import CannotWrite, ParameterError
+from valor_lab.files import Held
 from valor_lab.harvest import (FeatureStore, KeptScores, Row, StoreConverted, add_rows, begin_store, forget, has_store, index_ids,
                                keep_captions, nearest, read_captions, rows as disk, settings_of, store as room, tidy)
 
@@ -168,6 +169,19 @@ def test_a_version_is_kept_as_long_as_somebody_may_have_opened_it(tmp_path):
     disk._forget_versions(table, timedelta(hours=1))
     assert table.gone == [1]                                                       # whoever came twenty minutes ago found version 2
 
+def test_an_hour_is_an_hour_on_the_day_when_summer_time_begins(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin"), time.tzset()
+    now = datetime(2026, 3, 29, 1, 5, tzinfo=timezone.utc).timestamp()             # five past three, ten minutes after five to two
+    class Table:
+        gone = ()
+        def versions(self): return [dict(version=k, timestamp=datetime.fromtimestamp(now - 60*m)) for k, m in ((1, 20), (2, 10))]
+        def cleanup_old_versions(self, versions): self.gone = versions
+    monkeypatch.setattr(disk.time, "time", lambda: now)
+    try:
+        disk._forget_versions(table := Table(), timedelta(hours=1))
+        assert table.gone == ()
+    finally: monkeypatch.undo(), time.tzset()
+
 def test_writers_that_tidy_at_one_moment_do_not_trip_over_each_other(tmp_path):
     begin_store(tmp_path/"s", TEN)
     fell = []
@@ -272,6 +286,29 @@ def test_a_folder_without_hard_links_is_refused_in_one_sentence(tmp_path, monkey
     monkeypatch.setattr(disk.os, "link", no)
     with pytest.raises(CannotWrite, match="no hard links.*another disk"): begin_store(tmp_path/"s", TEN)
     assert not has_store(tmp_path/"s") and list((tmp_path/"s").iterdir()) == []
+
+@pytest.mark.parametrize("number", (errno.ENOSPC, errno.EDQUOT, errno.EIO))
+def test_a_disk_that_is_full_is_not_called_one_without_links(tmp_path, monkeypatch, number):
+    def no(*a): raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(disk.os, "link", no)
+    assert disk.can_link(tmp_path) and list(tmp_path.iterdir()) == []
+
+def test_others_who_are_faster_again_and_again_are_no_damage(tmp_path, monkeypatch):
+    begin_store(tmp_path/"s", TEN), add_rows(tmp_path/"s", [row("a", "visual", audio="x"), *both("b")], TEN)
+    early = disk.open_table(tmp_path/"s"/disk.TABLE)
+    add_rows(tmp_path/"s", both("a"), TEN)                                        # somebody was faster, and we may not try again
+    monkeypatch.setattr(disk, "open_table", lambda *a: early)
+    with pytest.raises(Held, match="so many others at this moment that this was not added.*is safe, run again") as e:
+        disk.merge_rows(tmp_path/"s"/disk.TABLE, disk.batch_of(both("a"), TEN), disk._better_here(TEN), tries=0)
+    assert "damaged" not in str(e.value)
+    monkeypatch.undo()
+    s = FeatureStore.open(tmp_path/"s")
+    assert sorted(s.ids) == ["a", "b"] and s.has_audio.all()
+
+@pytest.mark.parametrize("words, why", [("Disk quota exceeded (os error 122)", "may use no more"), ("Too many open files (os error 24)", "more open files")])
+def test_a_process_or_person_with_a_bound_is_told_so_and_not_of_damage(words, why):
+    with pytest.raises(CannotWrite, match=why):
+        with disk.plain_errors("s"): raise OSError(f"LanceError(IO): Generic LocalFileSystem error: {words}, /home/x/y.rs:1")
 
 def test_a_store_behind_a_link_is_written_and_read(tmp_path):
     (tmp_path/"elsewhere").mkdir()

@@ -38,19 +38,25 @@ def labels_export(
 def _found(name, dataset, split, size):
     "`(labels, recording or clip -> file, clip -> (recording, start))` of a labeling."
     from valor_lab import datasets as d
-    own = name in d.list_labels()
-    if not dataset and own:
-        about = d.label_origin(name)
-        labels = d.load_labels(name)
+    own, told = name in d.list_labels(), bool(dataset)
+    about = d.label_origin(name) if own else {}
+    labels = d.load_labels(name) if own else _shown(name, dataset, split, size)
+    if own and not told:
         dataset = about.get("dataset") or next((s for s in d.list_descriptions()
                                                 if set(labels.ids) <= set(d.all_clips(d.describe_set(s)).ids)), "")
-        if not dataset: return labels, about.get("files", {}), {}
-        if about.get("files"): return labels, about["files"], {}
-    elif own: labels = d.load_labels(name)
-    else: labels = _shown(name, dataset, split, size)
+    if own and split != "all": labels = _of_split(labels, dataset, split, size)
+    if own and not told and (not dataset or about.get("files")): return labels, about.get("files", {}), {}
     parts = d.clip_parts(d.describe_set(dataset), labels.ids) if d.is_described(dataset) else {}
     media = {c: getattr(p, "path", p) for c, p in d.media_of(dataset, labels.ids, size=size).items()}
     return labels, {parts.get(c, (c, 0))[0]: str(p) for c, p in media.items()}, parts
+
+def _of_split(labels, dataset, split, size):
+    "The clips of a labeling that belong to a split."
+    from valor_lab import datasets as d
+    if not dataset: raise ParameterError(f"--split {split}: say of which data set with --set")
+    asked = set(d.read_split(dataset, split, size=size)[0].ids)
+    if found := [c for c in labels.ids if c in asked]: return labels.select(found)
+    raise ParameterError(f"no clip of these labels is in the {split} split of {dataset}")
 
 def _shown(name, dataset, split, size):
     "A labeling as browse shows it."
@@ -88,11 +94,12 @@ def labels_import(
     ids, vocab, T, durations, parts = _grid(dataset, split, size)
     labels, odd, said = d.import_labels([f.expanduser() for f in files], ids, vocab, T, durations, kind, modality, parts)
     for line in said: print(line)
-    for line in odd: print(f"row not used: {line}")
+    cut = sum(line.endswith(d.CUT) for line in odd)
+    for line in odd: print(f"row {'cut' if line.endswith(d.CUT) else 'not used'}: {line}")
     about = dict(dataset=dataset, home=place(dataset, size), imported=[f.name for f in files], kept_by="labels import")
     d.save_labels(labels, name, about=about)
     done(f"{name}: {int(labels.audio.sum()):,} segments heard, {int(labels.visual.sum()):,} seen in {len(labels)} clips"
-         + (f"; {len(odd)} rows were not used" if odd else ""))
+         + (f"; {len(odd) - cut} rows were not used{f', {cut} cut' if cut else ''}" if odd else ""))
     return 2 if odd else 0
 
 def _grid(dataset, split, size):

@@ -16,7 +16,9 @@ import pandas as pd
 from ..core import ParameterError, atomic_path, check_writable, need, one_of
 from ..files import parse_json, read_bytes, read_text
 from ..labels import SegmentLabels
+from ..media import SUFFIXES
 from .formats import CLIPS, FORMATS, Format, Places, event_rows, fit_events, joined, named_back, tagged, told_time, untagged
+from .tables import sheet_text
 
 # %% ../../nbs/api/datasets/06_exchange.ipynb #4dd07ee9
 def _save_json(x, path):
@@ -62,16 +64,20 @@ def _media_name(address):
     return unquote(asked[2:].split("&")[0] if asked.startswith("d=") else before)
 
 def _read_labelstudio(path):
-    name, out, several = Path(path).name, [], []
+    name, out, several, guessed = Path(path).name, [], [], []
     for t in _open_json(path, list):
+        if isinstance(t, dict) and "data" not in t and any(isinstance(v, str) and "." in v for v in t.values()):
+            raise ParameterError(f"{name}: a task without 'data', as JSON-MIN has it: in Label Studio export it as JSON, not as JSON-MIN")
         if not isinstance(t, dict) or not isinstance(t.get("data"), dict):
             raise ParameterError(f"{name}: a task of Label Studio has 'data'; found {t!r:.60}")
         data = t["data"]
-        clip = data.get("clip") or next((_media_name(v) for v in data.values() if isinstance(v, str) and "." in v), "")
+        files = [_media_name(v) for v in data.values() if isinstance(v, str) and "." in v]
+        clip = data.get("clip") or next((f for f in files if Path(f).suffix.lower() in SUFFIXES), next(iter(files), ""))
         made = [a for a in t.get("annotations") or t.get("completions") or () if not a.get("was_cancelled")]
         if len(made) > 1: several.append(str(clip))
+        if not made and t.get("predictions"): guessed.append(str(clip))
         for a in made:
-            for r in a.get("result", ()):
+            for r in a.get("result") or ():
                 v, labels = r.get("value", {}), next((r["value"][k] for k in ("labels", "timelinelabels", "hypertextlabels")
                                                       if k in r.get("value", {})), None)
                 if labels is None: continue                                    # a choice, a text, a box
@@ -82,8 +88,8 @@ def _read_labelstudio(path):
                 labels = [labels] if isinstance(labels, str) else labels
                 out += [(clip, str(e), m if m in ("audio", "visual") else "", on, off) for e in labels]
     rows = event_rows(out)
-    if several:
-        rows.attrs["said"] = [f"{name}: {len(several)} clips have several annotations, which are put together, such as {several[0]}"]
+    said = [(several, "have several annotations, which are put together"), (guessed, "have guesses of a machine alone, which are not used")]
+    rows.attrs["said"] = [f"{name}: {len(clips)} clips {what}, such as {clips[0]}" for clips, what in said if clips]
     return rows
 
 FORMATS["labelstudio"] = Format("Label Studio", ".json", _write_labelstudio, _read_labelstudio)
@@ -133,19 +139,29 @@ def _write_elan(rows, clips, path):
     if not len(rows): eaf.add_tier("audio")
     with atomic_path(path) as tmp: eaf.to_file(str(tmp), pretty=True); tmp.with_suffix(".bak").unlink(missing_ok=True)
 
+def _fill_slots(eaf):
+    "Borders of annotations that nobody has set share the time between those that are set, tier by tier, as ELAN shows them."
+    place = {s: n for n, s in enumerate(eaf.timeslots)}
+    for aligned, *_ in eaf.tiers.values():
+        slots = sorted({s for a in aligned.values() for s in a[:2]}, key=place.get)
+        told = [n for n, s in enumerate(slots) if eaf.timeslots[s] is not None]
+        filled = np.interp(range(len(slots)), told, [eaf.timeslots[slots[n]] for n in told]) if told else []
+        eaf.timeslots.update((s, round(t)) for s, t in zip(slots, filled))
+
 def _read_elan(path, events=()):
     data, name, out = read_bytes(path, 64 << 20), Path(path).name, []
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data: raise ParameterError(f"{name} declares entities, which no file of ELAN does: refused")
     try: eaf = need("pympi", "labels").Elan.Eaf(str(path))
     except ImportError: raise
     except Exception as e: raise ParameterError(f"{name} is no file of ELAN: {type(e).__name__}: {e}") from None
+    _fill_slots(eaf)
     for tier in eaf.get_tier_names():
         m, event = untagged(tier, events)
         if m == "" and untagged(f"{tier} x")[0]: m, event = untagged(f"{tier} x")[0], ""      # a tier called `audio`
         for on, off, value, *_ in eaf.get_annotation_data_for_tier(tier):
             own = next((x for x in ("audio", "visual") if value and tier == tagged(x, value)), None)      # as it is written here
             vm, said = (own, value) if own else untagged(value or "", events)
-            out.append((Path(path).stem, said or event, vm or m, on/1000, off/1000))
+            out.append((Path(path).stem, said or event, vm or m, *(told_time(t/1000, f"{name}, tier {tier}") for t in (on, off))))
     return event_rows(out)
 
 FORMATS["elan"] = Format("ELAN", ".eaf", _write_elan, _read_elan, each=True, lacks=CLIPS, asks=True, coarse=True)
@@ -171,6 +187,7 @@ def export_labels(
     rows, durations = labels.to_frame(), labels.segment_seconds*labels.n_segments
     clips = _clip_table(labels.ids, durations, parts, files or {})
     if parts: rows = joined(rows, parts)
+    if f.each and out.is_file(): raise ParameterError(f"{out} is a file; {f.title} have one for each clip: name a folder")
     todo = _todo(f, out, rows, clips)
     there = [p for p, *_ in todo if p.exists()]
     if there and not force: raise ParameterError(f"{there[0]} is there already: name another place, or --force to write over it")
@@ -208,14 +225,15 @@ def kind_of(path) -> str:
     "Which format a file has."
     path = Path(path)
     same = [k for k, f in FORMATS.items() if f.ending == path.suffix.lower()]
+    if path.suffix.lower() in (".xlsx", ".xls", ".ods"): sheet_text(path)              # which says what to do with a workbook
     if not same: raise ParameterError(f"{path.name}: no format has this ending; say --kind, one of {', '.join(FORMATS)}")
     if len(same) == 1: return same[0]
-    head = read_text(path, 256 << 20).lstrip("\ufeff")
+    head = read_text(path, 256 << 20) if path.suffix.lower() == ".json" else sheet_text(path, 256 << 20)[0]
     if path.suffix.lower() == ".json":
         return "labelstudio" if head.lstrip()[:1] == "[" else "via" if '"metadata"' in head and '"view"' in head else "activitynet"
     first = head.splitlines()[0].split("\t") if head.strip() else []
     if "segment_id" in first: return "audioset"
-    if path.suffix.lower() == ".tsv": return "dcase"
+    if {"filename", "event_label"} <= set(first): return "dcase"
     return "llp" if len(first) > 1 and "event_labels" in first else "csv"
 
 def read_label_rows(f, path, events=None, known=None):

@@ -23,6 +23,7 @@ from ..labels import SegmentLabels, WeakLabels, read_segments, read_weak
 from ..media import SUFFIXES, MediaError, find_clips, measure
 from .description import SPLIT_NAMES, Description, find_description, find_shipped, read_description
 from .exchange import import_labels
+from .formats import CUT
 from .features import Dataset, feature_files, find_features, how_made, in_store, kind_parts
 from .features import LACKS, left_out, other_lengths, read_feature, words_of
 from .labelings import list_labels, load_labels
@@ -156,7 +157,7 @@ def read_tables(name:str, split:str="train", root:str|Path="data", size:str="sma
                                        parts=clip_parts(d, weak.ids))
         if odd:
             where = "" if odd[0].startswith(path.name) else f"{path.name}: "
-            raise ParameterError(f"{where}{odd[0]}" + (f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""))
+            raise ParameterError(f"{where}{odd[0].removesuffix(CUT)}" + (f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""))
         found.append(labels)
     if len(found) == 1: return weak, found[0]
     return weak, SegmentLabels(weak.ids, found[0].audio, found[1].visual, d.vocab, found[0].durations)

@@ -14,7 +14,7 @@ import numpy as np
 from ..core import CannotWrite, ParameterError, half_name, need, sweep
 from ..files import read_json
 from .captions import keep_captions
-from .rows import FORMAT, TABLE, Row, arrays_of, batch_of, check_settings, has_table, plain_errors, schema_of
+from .rows import FORMAT, TABLE, Row, arrays_of, batch_of, check_settings, flush, has_table, plain_errors, schema_of
 
 # %% ../../nbs/api/harvest/07_convert.ipynb #d57eaaaa
 def _read(path):
@@ -97,6 +97,7 @@ def convert_store(folder:str|Path) -> int:
         with plain_errors(folder):
             reader = pa.RecordBatchReader.from_batches(schema_of(settings), _batches(folder, settings))
             n = lance.write_dataset(reader, str(own), mode="create", max_rows_per_file=4096).count_rows()
+            flush(own, 0)                                            # it is said below that the old files may be deleted
         try: os.rename(own, folder/TABLE)
         except OSError:
             if not has_table(folder/TABLE): raise                    # else: somebody was faster, and theirs is the same

@@ -300,10 +300,11 @@ def _fill_scores(self):
     trained = [m for m, names in some.items() if names[0] in c.records]                     # what can be compared record by record
     others_ = sorted([m for m in some if m != base], key=lambda m: base in trained and m not in trained)
     self.couples = {f"{frame.label[m]} − {short}": (m, base) for m in others_}
-    with self.events.hold_trait_notifications():
-        now, all_ = next((s["value"] for s in self.events.switches), ""), list(self.couples)
+    before, all_ = self.events.switches, list(self.couples)
+    now = next((s["value"] for s in before), "")
+    with self.events.hold_sync():                 # the rows come with the name of their difference
         self.events.switches = [dict(name="difference", options=all_, value=now if now in all_ else all_[0])] if all_ else []
-    self.fill_events()
+        if self.events.switches == before: self.fill_events()   # a switch that changed has filled them
 
 def _methods_note(n, split, others, methods, clips):
     "What the marks of the table mean, in a sentence."

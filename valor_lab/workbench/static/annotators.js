@@ -21,24 +21,20 @@ function render({ model, el }) {
   el.append(root);
 
   function resolve() { model.send({ do: "resolve", name: name.value }); }
-  function fill(select, options, value) {
-    select.replaceChildren(...options.map(([v, text]) => h("option", { value: v, text })));
-    select.value = value;
-  }
   const take = (value, text) => h("button", { text, "data-take": value, "aria-pressed": get("taken") === value, onclick: () => model.send({ do: "take", rule: value }) });
   function draw() {
     const names = get("names").map(n => [n, n]), words = r => TAKES[r] || r;
-    fill(first, names, get("first"));
-    fill(second, names, get("second"));
-    fill(over, get("overs"), get("over"));
-    fill(rule, get("rules").map(r => [r, words(r)]), get("rule"));
+    fillSelect(first, names, get("first"));
+    fillSelect(second, names, get("second"));
+    fillSelect(over, get("overs"), get("over"));
+    fillSelect(rule, get("rules").map(r => [r, words(r)]), get("rule"));
     const held = takes.contains(document.activeElement) ? document.activeElement.dataset.take : null;
     takes.setAttribute("aria-label", `what is taken of ${get("target")}`);
     takes.replaceChildren(...get("rules").map(r => take(r, words(r))), take("", "by the rule"));
     if (held !== null) takes.querySelector(`[data-take="${CSS.escape(held)}"]`)?.focus();
     target.textContent = get("target");
     if (document.activeElement !== name) name.value = get("name");
-    if (kind.options.length !== get("kinds").length) fill(kind, get("kinds"), get("kinds")[0]?.[0]);
+    if (kind.options.length !== get("kinds").length) fillSelect(kind, get("kinds"), get("kinds")[0]?.[0]);
     out.disabled = !get("resolved");
     said.textContent = get("said");
     said.hidden = !get("said");

@@ -10,8 +10,7 @@ function render({ model, el }) {
   el.append(root);
   const title = o => get("titles")[o] || o;
   function fill(select, options, value, hidden) {
-    select.replaceChildren(...options.map(([v, text]) => h("option", { value: v, text })));
-    select.value = value;
+    fillSelect(select, options, value);
     select.hidden = hidden;
   }
   function draw() {

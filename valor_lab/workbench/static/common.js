@@ -162,6 +162,15 @@ function paperTools(model, what) {
   return { bar: h("span", { class: "vl-paper" }, ...parts, said), took };
 }
 
+// What can be chosen, as [value, text]. The list is drawn anew only where it changed, so that one that is open stays open.
+function fillSelect(select, options, value) {
+  const key = JSON.stringify(options);
+  if (select.filledWith !== key) select.replaceChildren(...options.map(([v, text]) => h("option", { value: v, text })));
+  else if (select.value === value) return;
+  select.filledWith = key;
+  select.value = value;
+}
+
 // Keys and buttons pressed inside a widget are the widget's: JupyterLab must not cut a cell because someone pressed "x".
 function ownKeys(el, handler) {
   keepPresses(el);

@@ -67,6 +67,7 @@ function curvePlot(root, data, view) {
     if (by) { point((at ?? (by > 0 ? x0 - 1 : x1 + 1)) + by); e.preventDefault(); }
   });
   requestAnimationFrame(draw);
-  box.redraw = draw;
+  const again = (epoch, held) => { if (held) canvas.focus({ preventScroll: true }); if (epoch !== null) point(epoch); };
+  Object.assign(box, { redraw: draw, of: data.title, pointed: () => at, again });
   return box;
 }

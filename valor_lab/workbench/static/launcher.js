@@ -2,8 +2,8 @@
 function render({ model, el }) {
   const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); }, send = m => model.send(m);
   const field = (label, input) => h("label", {}, label, input);
-  const options = list => list.map(o => h("option", { value: o, text: o || "the harvested ones" }));
-  const select = (cls, list) => h("select", { class: cls }, ...options(list));
+  const named = o => [o, o || "the harvested ones"];
+  const select = (cls, list) => { const s = h("select", { class: cls }); fillSelect(s, list.map(named), list[0] ?? ""); return s; };
 
   // what is asked for
   const preset = select("vl-preset", get("presets")), labels = select("vl-labels", get("labels")), device = select("vl-device", get("devices"));
@@ -13,7 +13,10 @@ function render({ model, el }) {
   const engine = h("input", { class: "vl-engine", placeholder: "here", title: "where the runs are trained: local:processes=2, ray, ray:HOST:PORT, slurm:partition=NAME" });
   const asked = () => ({ preset: preset.value, labels: labels.value, device: device.value, epochs: epochs.value === "" ? null : +epochs.value,
     seeds: seeds.value, overrides: overrides.value, engine: engine.value.trim() });
-  const start = h("button", { class: "vl-start", text: "start", onclick: () => send({ do: "start", ...asked() }) });
+  const go = () => {                                     // a field of numbers hides from us what is none: it must not pass for an empty one
+    if (epochs.validity.badInput) put("message", "epochs: expected a whole number, 0 or more"); else send({ do: "start", ...asked() });
+  };
+  const start = h("button", { class: "vl-start", text: "start", onclick: go });
   const stop = h("button", { class: "vl-stop", text: "stop", onclick: () => send({ do: "stop" }) });
   const message = h("p", { class: "vl-message", role: "status" });
 
@@ -35,10 +38,9 @@ function render({ model, el }) {
   const root = h("div", { class: "vl vl-launcher" }, h("h3", { text: "Train", "aria-level": 2 }), bar, message, list, left, runs, tools, plots, log);
   el.append(root);
 
-  function drawLabels() {
-    const v = labels.value;
-    labels.replaceChildren(...options(get("labels")));
-    labels.value = get("labels").includes(v) ? v : "";
+  function drawLabels() {                                // what was chosen and is gone is no reason to train with other labels
+    const v = labels.value, all = get("labels");
+    fillSelect(labels, [...all.map(named), ...(all.includes(v) ? [] : [[v, `${v} (gone)`]])], v);
   }
   const spent = s => { const n = Math.round(s); return n < 90 ? `${n} s` : n < 5400 ? `${Math.round(n / 60)} min` : `${(n / 3600).toFixed(1)} h`; };
   const day = t => { const d = new Date(t); return isNaN(d) ? "" : d.toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }); };
@@ -59,10 +61,13 @@ function render({ model, el }) {
     left.textContent = get("left") || (get("jobs").length ? "" : "No training was started here yet.");
     left.hidden = !left.textContent;
   }
-  function drawLog() {                                   // the cause stands at the end: that is where it opens
-    log.textContent = get("log");
+  let logOf = null;
+  function drawLog() {                                   // the cause stands at the end: that is where it opens; who reads above stays there
+    const reads = logOf === get("selected") && log.scrollHeight - log.scrollTop - log.clientHeight > 4, top = log.scrollTop;
+    logOf = get("selected");
+    if (log.textContent !== get("log")) log.textContent = get("log");
     log.hidden = !get("log");
-    log.scrollTop = log.scrollHeight;
+    log.scrollTop = reads ? top : log.scrollHeight;
   }
   function address(path) {                               // where JupyterLab shows a folder; nowhere on a page
     const config = document.getElementById("jupyter-config-data");
@@ -78,13 +83,17 @@ function render({ model, el }) {
       return h("td", {}, to ? h("a", { href: to, target: "_blank", rel: "noopener", "data-run": r.name }, name) : name);
     };
     const best = r => r.best === null || r.best === undefined ? "–" : `${r.best} (${r.by} ${(+r.score).toFixed(1)})`;
+    const held = runs.contains(document.activeElement) ? document.activeElement.dataset.run : null;
     runs.hidden = !all.length;
     runs.replaceChildren(h("thead", {}, h("tr", {}, ...["run", "epochs", "best epoch", "folder"].map(th))),
       h("tbody", {}, ...all.map(r => h("tr", { "data-run": r.name }, td(r.title), td(`${r.epochs} of ${r.of}`), td(best(r)), place(r)))));
+    if (held) runs.querySelector(`a[data-run="${CSS.escape(held)}"]`)?.focus();
   }
   function curves() {
     tools.hidden = !get("curves").length;
-    plots.replaceChildren(...get("curves").map(p => curvePlot(root, p, view)));
+    const before = new Map([...plots.children].map(p => [p.of, [p.pointed(), p.contains(document.activeElement)]]));
+    plots.replaceChildren(...get("curves").map(c => curvePlot(root, c, view)));
+    for (const p of plots.children) if (before.has(p.of)) p.again(...before.get(p.of));     // the next epoch takes nothing from the hand
   }
   const timer = setInterval(() => { if (root.isConnected) send({ ask: "now" }); }, 1000);
   const listen = [["change:labels", drawLabels], ["change:jobs", draw], ["change:selected", draw], ["change:message", draw],

@@ -57,7 +57,7 @@ function render({ model, el }) {
     const canvas = h("canvas", { "aria-hidden": "true" });
     const knob = h("span", { role: "slider", tabindex: 0, "aria-label": say, "aria-valuemin": r.low.toFixed(2), "aria-valuemax": r.high.toFixed(2) });
     const handle = h("div", { class: "vl-handle" }, knob);
-    const number = h("input", { type: "number", step: "0.1", "aria-label": say, onchange: () => { if (number.value !== "" && Number.isFinite(+number.value)) move(i, t, +number.value, true); }, onkeydown: k => { if (k.key === "Enter") number.blur(); } });
+    const number = h("input", { type: "number", step: "0.1", "aria-label": say, onchange: () => { if (number.value !== "" && Number.isFinite(+number.value)) move(i, t, +number.value, true); }, onblur: () => { number.value = value_(i, t).toFixed(1); }, onkeydown: k => { if (k.key === "Enter") number.blur(); } });
     const mark = (what, sign) => r[what] == null ? null : h("div", { class: `vl-mark vl-${what}`, style: `left:${100 * place(i, t, r[what])}%` },
       h("button", { text: sign, tabindex: -1, title: `${named(what)} ${r[what].toFixed(2)}: apply`, "aria-label": `apply the ${named(what)} value ${r[what].toFixed(2)} to ${e.event}, ${who}`, onclick: ev => { ev.stopPropagation(); send({ do: "apply", what, event: i, teacher: t }); } }));
     const hist = h("div", { class: "vl-hist", "data-teacher": t }, canvas, h("div", { class: "vl-axisline" }), mark("published", "△"), mark("optimum", "▲"), mark("estimated", "◆"), handle);
@@ -119,22 +119,34 @@ function render({ model, el }) {
     if (!moving && !next) get("events").forEach((e, i) => Object.keys(TEACHERS).forEach(t => setHandle(i, t, value(i, t))));
   }
   function drawGates() {
-    const g = get("gate");
+    const g = get("gate"), held = gates.contains(document.activeElement) ? document.activeElement.dataset.gate : null;
     gates.replaceChildren(h("span", { class: "vl-quiet", text: "gate" }), ...get("gates").map(x => h("button", { text: x.name, "data-gate": x.name, "aria-pressed": x.name === g, disabled: !x.can, title: x.says, onclick: () => put("gate", x.name) })));
+    if (held) gates.querySelector(`[data-gate="${CSS.escape(held)}"]`)?.focus();
   }
+  const name = h("input", { class: "vl-preset-name", "aria-label": "name of the preset" });
+  const load = h("select", { class: "vl-preset", "aria-label": "load a preset", onchange: () => { if (load.value) send({ do: "load", name: load.value }); load.value = ""; } });   // the same one can be loaded again
+  keep.append(h("label", {}, "keep as", name), h("button", { class: "vl-save", text: "save", onclick: () => send({ do: "save", name: name.value }) }), load, h("span", { class: "vl-gap" }), h("label", {}, "order", sort));
   function drawKeep() {
-    const name = h("input", { class: "vl-preset-name", "aria-label": "name of the preset", value: get("preset") || "" });
-    const load = h("select", { class: "vl-preset", "aria-label": "load a preset", onchange: () => { if (load.value) send({ do: "load", name: load.value }); } }, h("option", { value: "", text: "load a preset" }), ...get("presets").map(p => h("option", { value: p, text: p })));
-    keep.replaceChildren(h("label", {}, "keep as", name), h("button", { class: "vl-save", text: "save", onclick: () => send({ do: "save", name: name.value }) }), load, h("span", { class: "vl-gap" }), h("label", {}, "order", sort));
-    sort.replaceChildren(...[["vocabulary", "as in the vocabulary"], ["name", "by name"], ["F", `by ${get("numbers").main_label}`], ["change", "by change"]].map(([v, t]) => h("option", { value: v, text: t })));
-    sort.value = order;
+    fillSelect(load, [["", "load a preset"], ...get("presets").map(p => [p, p])], "");
+    fillSelect(sort, [["vocabulary", "as in the vocabulary"], ["name", "by name"], ["F", `by ${get("numbers").main_label}`], ["change", "by change"]], order);
   }
+  function drawName() { name.value = get("preset") || ""; }
 
   // ---- the event under the hand
-  let canvases = {};
+  let canvases = {}, scored = null;
+  const typed = new Map();                               // what stands in the fields of an event and was not scored yet: it outlives what is drawn
+  function draft(event, kind, cls, was, more = {}) {
+    const key = `${kind} ${event}`;
+    return h("input", { class: cls, value: typed.get(key) ?? was, oninput: e => typed.set(key, e.target.value), ...more });
+  }
+  function wasScored() {
+    for (const kind of ["clip", "clap"]) typed.delete(`${kind} ${scored}`);
+    if (get("events").some(e => e.event === typed.get("new ")?.trim())) typed.delete("new ");
+  }
   function showDetail() {
     const event = get("selected"), i = get("events").findIndex(e => e.event === event);
     for (const l of lines) l.row.classList.toggle("vl-picked", l.row.dataset.event === event);
+    const held = detail.contains(document.activeElement) ? document.activeElement : null;
     curve = null; canvases = {}; detail.replaceChildren(); detail.hidden = i < 0;
     if (i < 0) return;
     const e = get("events")[i], parts = Object.entries(TEACHERS).map(([t, [who, modality]]) => {
@@ -147,10 +159,12 @@ function render({ model, el }) {
     detail.append(h("h4", { text: event, "aria-level": 3 }), ...parts);
     if (get("captions").length) {
       if (e.doubt) detail.append(h("div", { class: "vl-note vl-doubt", role: "status", text: e.doubt }));
-      const [cv, ca] = get("captions")[i] || ["", ""], a = h("input", { class: "vl-clip-caption", value: cv }), c = h("input", { class: "vl-clap-caption", value: ca }), fresh = h("input", { class: "vl-new-event", placeholder: "a new event's name", style: "flex:0 1 150px" });
-      detail.append(h("div", { class: "vl-captions" }, h("label", {}, "CLIP caption", a), h("label", {}, "CLAP caption", c), h("button", { class: "vl-rescore", text: "score again", onclick: () => send({ do: "caption", event: i, clip: a.value, clap: c.value }) }),
-        fresh, h("button", { class: "vl-add-event", text: "add as a new event", onclick: () => send({ do: "new_event", name: fresh.value, clip: a.value, clap: c.value }) })));
+      const [cv, ca] = get("captions")[i] || ["", ""], a = draft(event, "clip", "vl-clip-caption", cv), c = draft(event, "clap", "vl-clap-caption", ca);
+      const fresh = draft("", "new", "vl-new-event", "", { placeholder: "a new event's name", style: "flex:0 1 170px" });
+      detail.append(h("div", { class: "vl-captions" }, h("label", {}, "CLIP caption", a), h("label", {}, "CLAP caption", c), h("button", { class: "vl-rescore", text: "score again", onclick: () => { scored = event; send({ do: "caption", event: i, clip: a.value, clap: c.value }); } }),
+        fresh, h("button", { class: "vl-add-event", text: "add as a new event", onclick: () => { scored = event; send({ do: "new_event", name: fresh.value, clip: a.value, clap: c.value }); } })));
     }
+    if (held?.className) detail.querySelector(`.${held.className.split(" ").join(".")}`)?.focus();
     send({ ask: "curve", event: i });
   }
   function drawCurve(t, now) {
@@ -174,7 +188,7 @@ function render({ model, el }) {
   function drawCurves() { const i = get("events").findIndex(e => e.event === get("selected")); if (i >= 0) for (const t of Object.keys(TEACHERS)) drawCurve(t, value_(i, t)); }
 
   const listen = [["change:events", () => { build(); showDetail(); }], ["change:thresholds", follow], ["change:numbers", () => { numbers(); if (order !== "vocabulary" && !moving && get("numbers").settled) arrange(); }], ["change:gate", drawGates], ["change:gates", drawGates],
-    ["change:presets", drawKeep], ["change:preset", drawKeep], ["change:selected", showDetail], ["msg:custom", paper.took], ["msg:custom", m => { if (m.kind === "curve" && m.event === get("selected")) { curve = m; drawCurves(); root.dataset.curve = m.event; } }]];
+    ["change:presets", drawKeep], ["change:preset", drawName], ["change:captions", wasScored], ["change:selected", showDetail], ["msg:custom", paper.took], ["msg:custom", m => { if (m.kind === "curve" && m.event === get("selected")) { curve = m; drawCurves(); root.dataset.curve = m.event; } }]];
   for (const [k, f] of listen) model.on(k, f);
   ownKeys(root, e => {
     if (typing(e) || !(e.ctrlKey || e.metaKey) || e.altKey) return false;
@@ -183,7 +197,7 @@ function render({ model, el }) {
     if (k === "y") { send({ do: "redo" }); return true; }
     return false;
   });
-  build(); numbers(); drawGates(); drawKeep(); showDetail();
+  build(); numbers(); drawGates(); drawKeep(); drawName(); showDetail();
   const watched = watchKernel(model, root);
   const plain = theme(root, () => { paint(); drawCurves(); });
   let width = 0;

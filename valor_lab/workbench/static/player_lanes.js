@@ -71,8 +71,7 @@ function lanesOf(p) {
     if (!all.size) events.append(h("p", { class: "vl-quiet", text: "No event occurs in this clip in any of the labelings." }));
     if (kept) events.querySelector(`.vl-edit[data-event="${CSS.escape(kept[0])}"][data-modality="${kept[1]}"]`)?.focus();
     const what = others.length === 1 ? "show the other event" : `show one of ${others.length} other events`;
-    p.others.replaceChildren(h("option", { value: "", text: what }),
-      ...others.map(e => h("option", { value: e, text: e })));
+    fillSelect(p.others, [["", what], ...others.map(e => [e, e])], "");
     p.others.hidden = !others.length;
     p.heats.hidden = !get("lanes").some(l => l.heat);
     p.absent.hidden = !get("lanes").some(l => l.cells.includes("x"));

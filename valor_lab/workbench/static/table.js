@@ -1,6 +1,6 @@
 // A list of any length: Python filters and sorts, only the rows in view are ever drawn. Every column is there: what does not fit
 // is reached by scrolling sideways, the first column stays, and a mark says what lies out of view. See `Table` in valor_lab.workbench.
-const PAGE = 60, FIRST = 190, PICTURE = 84, GAP = 8;
+const PAGE = 60, FIRST = 190, GAP = 8;
 
 function render({ model, el }) {
   const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); };
@@ -9,7 +9,7 @@ function render({ model, el }) {
   const rowHeight = () => get("pictures") ? 54 : get("subtitle") ? 40 : 28;
   const order = () => get("sort");                       // [column, descending]
 
-  const later = () => { clearTimeout(searchTimer); searchTimer = setTimeout(() => put("text", search.value), 120); };
+  const later = () => { clearTimeout(searchTimer); searchTimer = setTimeout(() => { searchTimer = 0; put("text", search.value); }, 120); };
   const title = h("h3", { "aria-level": 2 }), count = h("span", { class: "vl-quiet vl-count", role: "status" });
   const search = h("input", { type: "search", placeholder: "search", "aria-label": "search in ids and events", oninput: later });
   const rest = h("span", { style: "display:contents" }), controls = h("div", { class: "vl-controls" }, search, rest);
@@ -34,18 +34,20 @@ function render({ model, el }) {
   };
   function head() {
     const s = order(), mark = n => s[0] === n ? (s[1] ? " ↓" : " ↑") : "", wide = columns().map(c => c.width + "px");
-    const first = Math.min(FIRST, .45 * (root.clientWidth || 600));
-    root.style.setProperty("--cut", [...(get("pictures") ? [PICTURE + "px"] : []), `minmax(${first}px, 1fr)`, ...wide].join(" "));
-    const least = columns().reduce((w, c) => w + c.width + GAP, first + 12 + (get("pictures") ? PICTURE + GAP : 0));
+    const width = root.clientWidth || 600, picture = width < 420 ? 56 : 84, before = get("pictures") ? picture + GAP : 0;
+    const figures = Math.max(0, ...columns().filter(c => !c.words).map(c => c.width + GAP));    // one whole column is in view on a phone, too
+    const first = Math.min(FIRST, .45 * width, Math.max(90, (list.clientWidth || width) - 12 - before - figures));
+    root.style.setProperty("--cut", [...(before ? [picture + "px"] : []), `minmax(${first}px, 1fr)`, ...wide].join(" "));
+    const least = columns().reduce((w, c) => w + c.width + GAP, first + 12 + before);
     root.style.setProperty("--wide", least + "px");
-    root.style.setProperty("--first", get("pictures") ? PICTURE + GAP + "px" : "0px");
+    root.style.setProperty("--first", before + "px");
     const heading = (name, label, cls) => h("span", { class: cls, role: "columnheader", "data-of": name,
       "aria-sort": s[0] !== name ? "none" : s[1] ? "descending" : "ascending" },
       h("button", { "data-column": name, "aria-pressed": s[0] === name, title: `sort by ${label}`, text: label + mark(name),
         onclick: () => place(name) }));
     const held = headings.contains(document.activeElement) ? document.activeElement.dataset.column : null;
-    const picture = get("pictures") ? [h("span", { class: "vl-fixed vl-picture-place" })] : [];
-    headings.replaceChildren(...picture, heading("", get("id_label"), "vl-fixed vl-main"), ...columns().map(c => heading(c.name, c.label, c.words && !c.right ? "vl-words" : "")));
+    const corner = before ? [h("span", { class: "vl-fixed vl-picture-place" })] : [];
+    headings.replaceChildren(...corner, heading("", get("id_label"), "vl-fixed vl-main"), ...columns().map(c => heading(c.name, c.label, c.words && !c.right ? "vl-words" : "")));
     if (held !== null) headings.querySelector(`[data-column="${CSS.escape(held)}"]`)?.focus();
     title.replaceChildren(get("title") + " ", count);
     list.setAttribute("aria-label", get("title") || "list");
@@ -82,32 +84,28 @@ function render({ model, el }) {
     root.dataset.left = out[0].length; root.dataset.right = out[1].length;
   }
 
-  // ---- what filters, switches and sorts
+  // ---- what filters, switches and sorts: made once, so that a list of choices that is open stays so while rows come
+  const selects = new Map(), sort = h("select", { "aria-label": "sort by", class: "vl-sort",
+    onchange: () => put("sort", [sort.value, columns().find(c => c.name === sort.value)?.worst_last ?? false]) });
   function drawControls() {
-    const pick = (kind, all, one, first) => {
-      const change = () => put(kind, get(kind).map(g => g.name === one.name ? { ...g, value: s.value } : g));
-      const which = `data-${kind === "filters" ? "filter" : "switch"}`;
-      const s = h("select", { "aria-label": one.name, [which]: one.name, onchange: change }, ...first, ...all);
-      s.value = one.value;
+    const pick = (kind, { name, value }, options) => {
+      const change = () => put(kind, get(kind).map(g => g.name === name ? { ...g, value: s.value } : g));
+      const which = `data-${kind === "filters" ? "filter" : "switch"}`, key = `${which} ${name}`;
+      const s = selects.get(key) || h("select", { "aria-label": name, [which]: name, onchange: change });
+      selects.set(key, s);
+      fillSelect(s, options, value);
       return s;
     };
-    const filters = get("filters").map(f => pick("filters", f.options.map(o => h("option", { value: o, text: o })), f,
-      [h("option", { value: "", text: `${f.name}: any` })]));
-    const turns = w => w.options.map(o => h("option", { value: o, text: `${w.name}: ${o}` }));
-    const switches = get("switches").map(w => pick("switches", turns(w), w, []));
+    const filters = get("filters").map(f => pick("filters", f, [["", `${f.name}: any`], ...f.options.map(o => [o, o])]));
+    const switches = get("switches").map(w => pick("switches", w, w.options.map(o => [o, `${w.name}: ${o}`])));
     const down = c => order()[0] === c.name ? order()[1] : c.worst_last;
     const says = c => c.words ? `sort by ${c.label}` : `${down(c) ? "highest" : "lowest"} ${c.label} first`;
-    const sorted = () => put("sort", [sort.value, columns().find(c => c.name === sort.value)?.worst_last ?? false]);
-    const sort = h("select", { "aria-label": "sort by", class: "vl-sort", onchange: sorted },
-      h("option", { value: "", text: `sort by ${get("id_label")}` }), ...columns().map(c => h("option", { value: c.name, text: says(c) })));
-    sort.value = order()[0];
-    const held = rest.contains(document.activeElement) ? document.activeElement.dataset : null;
-    const at = (name, value) => `[data-${name}="${CSS.escape(value)}"]`;
-    const again = held && (held.filter ? at("filter", held.filter) : held.switch ? at("switch", held.switch) : ".vl-sort");
-    rest.replaceChildren(...filters, ...switches, ...(columns().length ? [sort] : []));
+    fillSelect(sort, [["", `sort by ${get("id_label")}`], ...columns().map(c => [c.name, says(c)])], order()[0]);
+    const held = rest.contains(document.activeElement) ? document.activeElement : null;
+    const now = [...filters, ...switches, ...(columns().length ? [sort] : [])];
+    if (now.length !== rest.children.length || now.some((s, k) => s !== rest.children[k])) rest.replaceChildren(...now), held?.focus();
     controls.hidden = get("total") <= 12 && !filters.length && !switches.length;      // a short list needs no search, and its headings sort
-    if (again) controls.querySelector(again)?.focus();
-    if (document.activeElement !== search) search.value = get("text");
+    if (document.activeElement !== search && !searchTimer) search.value = get("text");   // what is typed is not taken back
   }
 
   // ---- the rows in view

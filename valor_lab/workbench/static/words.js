@@ -3,7 +3,7 @@
 function render({ model, el }) {
   const get = k => model.get(k), put = (k, v) => { model.set(k, v); model.save_changes(); };
   const uid = "vl" + Math.random().toString(36).slice(2), pictures = new Map();
-  const words = h("input", { type: "search", class: "vl-words-text", id: uid, placeholder: "a dog barking, a red car", list: `${uid}-known`, autocomplete: "off" });
+  const words = h("input", { type: "search", class: "vl-words-text", id: uid, placeholder: "a dog barking", list: `${uid}-known`, autocomplete: "off" });
   const known = h("datalist", { id: `${uid}-known` });
   const where = h("select", { class: "vl-words-where", "aria-label": "where the words should fit", onchange: () => words.value.trim() && ask() });
   const go = h("button", { class: "vl-words-go", text: "search", onclick: ask });
@@ -51,8 +51,7 @@ function render({ model, el }) {
     for (const part of [words, where, go]) part.disabled = Boolean(why);
   }
   function choices() {
-    where.replaceChildren(...get("places").map(p => h("option", { value: p, text: p })));
-    where.value = get("where");
+    fillSelect(where, get("places").map(p => [p, p]), get("where"));
     known.replaceChildren(...get("known").map(k => h("option", { value: k })));
   }
   function arrived(m, buffers) {
