@@ -315,9 +315,12 @@ def test_a_training_names_the_runs_that_it_asked_for_and_no_others(home, monkeyp
     out, err = capsys.readouterr()
     assert out.split() == ["runs/han-demo-tiny-s1-aaaaaa"] and err.splitlines()[-1] == "next: valor parse FILES --run han-demo-tiny-s1-aaaaaa, or valor app demo"
 
-def test_seeds_that_are_no_numbers_are_refused_before_a_notebook_starts(home, capsys):
-    assert main(["train", "demo", "--size", "tiny", "--preset", "han", "--seeds", "x"]) == 2
-    assert "seeds='x', expected whole numbers" in lines(capsys)[-1] and not (home/"reports").exists()
+@pytest.mark.parametrize("option,value,why", [("--seeds", "x", "seeds='x', expected whole numbers"), ("--seeds", "0,-1", "expected whole numbers"),
+    ("--seeds", "0,0", "one of them stands there twice"), ("--device", "tpu", "device='tpu' is not known")])
+def test_seeds_and_devices_that_cannot_be_are_refused_before_a_notebook_starts(home, capsys, option, value, why):
+    assert main(["train", "demo", "--size", "tiny", "--preset", "han", option, value]) == 2
+    assert why in lines(capsys)[-1] and not (home/"reports").exists()
+
 
 def test_the_doctor_finds_nothing_wrong_with_a_run_of_no_epochs(home, capsys):
     pytest.importorskip("torch")

@@ -6,7 +6,7 @@
 __all__ = ['valor_train', 'check_seeds']
 
 # %% ../../nbs/api/cli/10_train.ipynb #17b3f5da
-import os
+import os, re
 from pathlib import Path
 from typing import Annotated
 
@@ -33,10 +33,13 @@ def valor_train(
 ):
     "Train on a data set, and write a report."
     from valor_lab import datasets, training
-    datasets.known(dataset), ready_engine(engine or None)
+    from valor_lab.harvest import pick_device
+    datasets.known(dataset)
+    ready = ready_engine(engine or None)
     preset = preset or _fitting(dataset, size)
     training.plan_runs(preset, dataset, size, overrides, epochs)          # what cannot be trained is refused before a notebook starts
     check_seeds(seeds)
+    if ready.name == "local": pick_device(device)                         # of other machines only they know
     report = training.report_folder(f"train-{training.place(dataset, size)}")
     say(f"training {preset} on {dataset}; the executed notebook is {report/'train.ipynb'}")
     given = dict(preset=preset, dataset=dataset, size=size, labels=labels, overrides=overrides, epochs=epochs, seeds=seeds,
@@ -55,8 +58,11 @@ def _fitting(dataset, size):
 # %% ../../nbs/api/cli/10_train.ipynb #c330bb33
 def check_seeds(text:str) -> list:
     "The numbers of a list of seeds with commas."
-    try: return [int(s) for s in text.split(",")]
-    except ValueError: raise ParameterError(f"seeds={text!r}, expected whole numbers with commas between them, such as 0,1,2") from None
+    if not all(re.fullmatch("[0-9]{1,9}", s.strip()) for s in text.split(",")):
+        raise ParameterError(f"seeds={text!r:.60}, expected whole numbers with commas between them, such as 0,1,2")
+    seeds = [int(s) for s in text.split(",")]
+    if len(set(seeds)) < len(seeds): raise ParameterError(f"seeds={text!r:.60}: one of them stands there twice")
+    return seeds
 
 def _execute(report, given):
     "Run the notebook, and return the names of its runs; an error in a cell is one line here, the whole of it stands in the executed copy."
