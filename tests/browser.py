@@ -85,17 +85,26 @@ def settled(page):
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-def at_rest(page, locator):
-    "The box of an element that has stopped moving: for ten frames nothing above it has grown. A hand that drags needs that, as playwright's own clicks do."
+def in_view(locator):
+    "Bring an element into view; its box. Both in one turn of the page: a message that comes in between may draw it anew."
+    for _ in range(100):
+        b = locator.evaluate("e => { e.scrollIntoViewIfNeeded(); const { x, y, width, height } = e.getBoundingClientRect(); return { x, y, width, height, there: e.isConnected } }")
+        if b.pop("there"): return b
+    raise AssertionError(f"{locator} is drawn anew again and again")
+
+
+def at_rest(locator):
+    "The same, when it has stopped moving: for ten frames nothing above it has grown. A hand that drags needs that, as playwright's own clicks do."
+    in_view(locator)
     locator.evaluate("""e => new Promise(done => { let was = '', same = 0;
         const look = () => { const { x, y, width } = e.getBoundingClientRect(), now = [x, y, width].join(); same = now === was ? same + 1 : 0; was = now; same < 10 && e.isConnected ? requestAnimationFrame(look) : done() };
         look() })""")
-    return locator.bounding_box()
+    return in_view(locator)
 
 
 def no_overflow(page):
     "Wait until nothing of the workbench is wider than its box."
-    page.wait_for_function("() => [...document.querySelectorAll('.vl')].every(e => e.scrollWidth - e.clientWidth <= 1)", timeout=30_000)
+    page.wait_for_function("() => [...document.querySelectorAll('.vl')].every(e => e.scrollWidth - e.clientWidth <= 1)")
 
 
 def _labs_own(error):

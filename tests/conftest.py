@@ -46,10 +46,10 @@ def registries():
 @pytest.fixture(scope="module")
 def chromium():
     "A headless Chromium for the browser tests of a file. Two at once cannot be driven from one process, nor asyncio used beside one."
-    from browser import CHROMIUM, FLAGS, MISSING, sync_playwright
+    from browser import CHROMIUM, FLAGS, MISSING, WAIT, sync_playwright
     if CHROMIUM is None or sync_playwright is None: pytest.skip(MISSING)
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS, timeout=WAIT)     # one that did not come up would be remembered for the whole file
         yield browser
         browser.close()
 

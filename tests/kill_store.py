@@ -5,7 +5,7 @@
 Each victim is a process of its own, started fresh (the table's library cannot be forked). It says `ready` when everything is imported and,
 after each commit, which clips are written; it is killed with -9 at a random moment. Then the store is opened: every clip that was reported is
 there once, with its own numbers, and none cannot be read. Prints a JSON line for each kind; what is wrong names the trial, the moment of the
-kill, what the victim had said and its last words."""
+kill, what the victim had said and its last words. Every victim imports the library anew: while it is exported or edited, one may find half of it."""
 import argparse, json, os, random, subprocess, sys, tempfile, threading, time, traceback, warnings
 from pathlib import Path
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bare import bare
-from browser import CHROMIUM, MISSING, settled, sync_playwright
+from browser import CHROMIUM, MISSING, in_view, settled, sync_playwright
 from test_browser_trust import labelings, table, texts, tuning
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
@@ -62,8 +62,7 @@ def test_what_cannot_work_is_refused_at_once_and_a_job_says_what_it_is_and_how_f
         assert page.inner_text(".vl-left") == "epoch 19 of 24"
         # values under the pointer, smoothing, a log axis, both runs in one plot
         curve = page.locator(".vl-curve").first
-        curve.scroll_into_view_if_needed()
-        b = curve.bounding_box()
+        b = in_view(curve)
         page.mouse.move(b["x"] + 46 + (b["width"] - 54) * 3 / 11, b["y"] + 90)
         page.wait_for_function("() => document.querySelector('.vl-hover:not([hidden])')?.textContent.startsWith('epoch 4')")
         assert "0.25" in page.inner_text(".vl-hover:not([hidden])") and page.inner_text(".vl-hover:not([hidden])").count("\n") == 2
@@ -273,6 +272,7 @@ def test_a_shared_page_plays_from_a_disk_and_text_with_html_stays_text(chromium,
     late = read_clip(home/"page/clips/clip-002.mp4", 2, "centres", length=10.)            # the window's own second 0
     assert abs(late.frames[0].mean() - 156) < 12 and np.abs(late.sound(10.)[4800:]).max() < .05
     page = chromium.new_page(viewport=dict(width=1440, height=1000))
+    page.set_default_timeout(60_000)
     faults, asked = [], []
     page.on("pageerror", lambda e: faults.append(str(e))), page.on("console", lambda m: m.type == "error" and faults.append(m.text))
     page.on("request", lambda r: asked.append(r.url))

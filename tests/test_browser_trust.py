@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bare import bare
-from browser import CHROMIUM, FLAGS, MISSING, settled, sync_playwright
+from browser import CHROMIUM, FLAGS, MISSING, in_view, settled, sync_playwright
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
 pytest.importorskip("anywidget")
@@ -193,8 +193,7 @@ def opens(page, name):
 def paints(page, segment):
     "Turn one segment of the first lane that can be painted; its cells afterwards."
     lane = page.locator(".vl-edit").first
-    lane.scroll_into_view_if_needed()
-    was, b = lane.get_attribute("data-cells"), lane.bounding_box()
+    was, b = lane.get_attribute("data-cells"), in_view(lane)
     page.mouse.click(b["x"] + b["width"] * (segment + .5) / len(was), b["y"] + b["height"] / 2)
     page.wait_for_function("w => document.querySelector('.vl-edit').dataset.cells !== w", arg=was)
     return page.locator(".vl-edit").first.get_attribute("data-cells")
@@ -266,8 +265,7 @@ def test_opening_another_name_keeps_the_strokes_that_wait_and_the_browser_asks_b
 def grasp(page, segment, number=0):
     "Press the hand down on a segment of a lane that can be painted; where that is."
     lane = page.locator(".vl-edit").nth(number)
-    lane.scroll_into_view_if_needed()
-    b, n = lane.bounding_box(), len(lane.get_attribute("data-cells"))
+    b, n = in_view(lane), len(lane.get_attribute("data-cells"))
     at = lambda s: (b["x"] + b["width"] * (s + .5) / n, b["y"] + b["height"] / 2)
     page.mouse.move(*at(segment)), page.mouse.down()
     return at
@@ -620,8 +618,7 @@ def test_a_clicked_flip_opens_its_clip_in_view_and_the_first_tab_is_at_the_top_a
         page.wait_for_function("() => document.querySelectorAll('.vl-sums b')[3].textContent !== '0'")
         assert abs(top() - before) < 1                                     # only the numbers changed
         flip = table(page, "Flips").locator(".vl-line").first
-        flip.scroll_into_view_if_needed()
-        flip.click()
+        in_view(flip), flip.click()
         page.wait_for_function("() => { const b = document.querySelector('.vl-player h3').getBoundingClientRect(); return b.top >= -60 && b.bottom <= window.innerHeight }")
 
 

@@ -5,7 +5,7 @@ import json, os, re, shutil, subprocess, sys
 
 import numpy as np, pytest
 
-from browser import CHROMIUM, FLAGS, MISSING, REPO, WAIT, at_rest, both_themes, fill, free_port, idle, no_overflow, notebook, opened, running_lab, server_environment, serving, settled, shot, sync_playwright
+from browser import CHROMIUM, FLAGS, MISSING, REPO, WAIT, at_rest, both_themes, fill, free_port, idle, in_view, no_overflow, notebook, opened, running_lab, server_environment, serving, settled, shot, sync_playwright
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
 SMALL = dict(browse=dict(size="tiny"), tune=dict(size="tiny"), compare=dict(size="tiny"), train=dict(size="tiny", preset="han", epochs=2, device="cpu"))
@@ -110,8 +110,7 @@ def ready(page):
 
 def track(page, fraction, row=".vl-ticks"):
     "A point on the time axis."
-    page.locator(row).scroll_into_view_if_needed()
-    b = page.locator(row).bounding_box()
+    b = in_view(page.locator(row))
     return b["x"] + fraction * b["width"], b["y"] + b["height"] / 2
 
 
@@ -294,9 +293,7 @@ def test_labels_are_painted_undone_saved_and_used(chromium, lab, project):
     becomes = lambda page, c: page.wait_for_function("([s, c]) => document.querySelector(s)?.dataset.cells === c", arg=[paint, c])
     changes = lambda page, c: page.wait_for_function("([s, c]) => document.querySelector(s).dataset.cells !== c", arg=[paint, c])
     point = lambda b, x: (b["x"] + x * b["width"], b["y"] + b["height"] / 2)
-    def box(page):
-        page.locator(paint).first.scroll_into_view_if_needed()
-        return page.locator(paint).first.bounding_box()
+    box = lambda page: in_view(page.locator(paint).first)
     with opened(chromium, lab, "compare", wait=".vl-line") as page:
         ready(page)
         clip = title(page)
@@ -390,8 +387,7 @@ def test_tune_moves_thresholds_and_shows_what_python_computes(chromium, lab, pro
         page.wait_for_function("() => document.querySelectorAll('.vl-table')[1].querySelector('.vl-line')?.innerText.includes(document.querySelector('.vl-player h3').textContent)")
         at(page, float(flip.locator(".vl-cell").inner_text()))
         histogram = page.locator(f'.vl-tr[data-event="{event}"] .vl-hist[data-teacher=clap]')
-        histogram.scroll_into_view_if_needed()                         # the lists above have grown
-        b = at_rest(page, histogram)
+        b = at_rest(histogram)                                         # the lists above have grown
         done = page.get_attribute(".vl-panel", "data-done")
         drag(page, (b["x"] + 5, b["y"] + 10), (b["x"] + .3 * b["width"], b["y"] + 10), (b["x"] + .45 * b["width"], b["y"] + 10))      # the handle by mouse
         page.wait_for_function("d => document.querySelector('.vl-panel').dataset.done !== d", arg=done)
@@ -446,7 +442,8 @@ def test_a_caption_and_a_new_event_are_scored_again_and_doubted(chromium, lab):
         fill(page, ".vl-clip-caption", "a photograph of a zebra")
         page.click(".vl-rescore")
         page.wait_for_function("() => document.querySelector('.vl-detail .vl-doubt')?.textContent.includes('means nothing to the demo teachers')")
-        assert "zebra" in page.inner_text(".vl-detail .vl-doubt") and page.evaluate(bins, event) != was
+        assert "zebra" in page.inner_text(".vl-detail .vl-doubt")
+        page.wait_for_function(f"([e, was]) => ({bins})(e) !== was", arg=[event, was])              # the histogram is drawn anew
         fill(page, ".vl-new-event", "Zebra"), fill(page, ".vl-clap-caption", "the sound of hooves")
         page.click(".vl-add-event")
         page.wait_for_selector('.vl-tr[data-event="Zebra"]')

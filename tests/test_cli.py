@@ -145,6 +145,36 @@ def test_the_list_may_come_from_the_pipe(monkeypatch, home):
     monkeypatch.setattr(sys, "stdin", io.StringIO("a.mp4\nb.mp4\n"))
     assert file_arguments(None, "-") == [home/"a.mp4", home/"b.mp4"]
 
+@pytest.mark.parametrize("command", [["share"], ["parse", "--run", "r"]])
+def test_a_list_that_is_no_text_is_one_line(home, monkeypatch, command, capsys):
+    import io
+    (home/"list").write_bytes(b"\xff\xfe\xc2x")
+    assert main([*command, "--list", "list"]) == 2 and any("list: not a text" in line for line in lines(capsys))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xc2x"), encoding="utf-8"))
+    assert main([*command, "--list", "-"]) == 2 and any("standard input: not a text" in line for line in lines(capsys))
+
+def test_the_data_folder_is_no_data_set_and_a_page_is_no_file(home, capsys):
+    (home/"data").mkdir(), (home/"f").touch()
+    for word in ("data/", ".", str(home/"data")):
+        assert main(["new", word, "--videos", ".", "--events", "Dog"]) == 2 and any("name the data set" in line for line in lines(capsys))
+    assert main(["share", "a", "-o", "f"]) == 2 and any("f is a file; name a folder" in line for line in lines(capsys))
+
+def test_the_doctor_says_that_a_named_folder_is_not_there(home, capsys):
+    (home/"f").touch()
+    assert main(["doctor", "--root", "nowhere", "--out", "f"]) == 1
+    out = capsys.readouterr().out
+    assert "nowhere does not exist" in out and "f is no folder" in out
+
+def test_a_list_of_windows_that_is_damaged_is_said_before_anything_is_cut(home, monkeypatch, capsys):
+    from valor_lab import datasets
+    monkeypatch.setattr(datasets, "cut", lambda *a: pytest.fail("a window was cut"))
+    (home/"c").mkdir(), (home/"c/windows.csv").write_text("name\nx\n"), (home/"x.mp4").touch()
+    assert main(["cut", "x.mp4", "--out", "c"]) == 2 and any("windows.csv, line 1" in line for line in lines(capsys))
+
+def test_the_file_of_a_set_that_is_no_text_is_one_line(home, capsys):
+    (home/"data/x").mkdir(parents=True), (home/"data/x/dataset.toml").write_bytes(b"\xc2x")
+    assert main(["sets", "x"]) == 2 and any("dataset.toml: not a text" in line for line in lines(capsys))
+
 def test_a_command_says_which_workspace_it_found(home, monkeypatch, capsys):
     (home/"nbs").mkdir()
     monkeypatch.chdir(home/"nbs")

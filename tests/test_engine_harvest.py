@@ -37,15 +37,32 @@ def test_processes_side_by_side_make_the_store_of_one_process(videos, tmp_path):
     assert sorted(both.failures["id"]) == sorted(alone.failures["id"])
 
 
-def test_the_bar_of_a_harvest_in_parts_ends_at_the_number_of_clips(tmp_path, monkeypatch):
+@pytest.mark.parametrize("said,seen", [("local:processes=2", [2, 4, 5]), ("slurm:cluster=debug,jobs=2", [4, 5]), ("local:processes=9", [2, 4, 5])])
+def test_a_harvest_in_parts_is_seen_part_by_part_up_to_the_number_of_clips(tmp_path, monkeypatch, said, seen):
     from tqdm import tqdm
-    clips, seen = [pipeline._Task(f"clip{n}", None) for n in range(5)], []
+    clips, at, parts = [pipeline._Task(f"clip{n}", None) for n in range(5)], [], []
     def run_all(function, calls, engine, folder, told):
-        for _ in calls: told(1), seen.append(bar.n)
+        parts.extend(row[0] for c in calls for row in c["rows"])
+        for _ in calls: told(1), at.append(bar.n)
     monkeypatch.setattr(pipeline, "run_all", run_all)
     with tqdm(total=5, file=open(os.devnull, "w")) as bar:
-        pipeline._in_parts(clips, dict(out=str(tmp_path), batch=2, shard=1, workers=1), find_engine("local:processes=2"), bar)
-    assert seen == [4, 5]                                                        # the second part is the smaller one
+        pipeline._in_parts(clips, dict(out=str(tmp_path), batch=2, shard=2, workers=1), find_engine(said), bar)
+    assert at == seen and parts == [c.id for c in clips]                         # the last part is the smaller one
+
+
+def test_a_worker_makes_its_teachers_once_and_a_long_harvest_is_tidied_on_the_way(videos, tmp_path, monkeypatch):
+    import json
+    made, tidied = [], []
+    def run_all(function, calls, engine, folder, told):
+        from valor_lab.engines import call
+        return [call(function, json.loads(json.dumps(c))) for c in calls]
+    plan_of = pipeline.plan_of
+    monkeypatch.setattr(pipeline, "run_all", run_all), monkeypatch.setattr(pipeline, "FRAGMENTS", 2)
+    monkeypatch.setattr(pipeline, "plan_of", lambda r: made.append(1) or plan_of(r)), pipeline._kept_plan.cache_clear()
+    monkeypatch.setattr(pipeline, "tidy", tidied.append)
+    store = harvest(videos, named(Eye), named(Ear), tmp_path/"a", 2, vocab=TOY, batch=1, shard=1, workers=0, progress=False, engine="local:processes=2")
+    assert len(store.ids) == 7 and made == [1] and len(tidied) == 4 + 1           # eight parts, and the end
+    pipeline._kept_plan.cache_clear()
 
 
 def test_what_ray_is_given_makes_the_rows_of_one_process(videos, tmp_path, monkeypatch):

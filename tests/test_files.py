@@ -131,6 +131,17 @@ def test_an_owner_on_another_machine_is_gone_when_its_pulse_has_stopped(tmp_path
     stop.set(), beat.join()
     with lock(tmp_path/"x"): pass
 
+def test_a_pulse_keeps_beating_and_calls_nothing_that_a_test_may_put_in_the_place_of_a_moment_of_sleep(tmp_path, monkeypatch):
+    slept, moment = [], threading.Event()
+    monkeypatch.setattr(files, "BEAT", .01), monkeypatch.setattr(files, "_PULSE", []), monkeypatch.setattr(time, "sleep", slept.append)
+    with lock(tmp_path/"x"):
+        place, end = tmp_path/".x.lock", time.monotonic() + 60
+        for _ in range(3):
+            os.utime(place, (1, 1))
+            while place.stat().st_mtime == 1 and time.monotonic() < end: moment.wait(.01)
+            assert place.stat().st_mtime > 1
+    assert slept == []                                       # it was counted where a test asked whether somebody waits before he tries again
+
 def test_a_file_system_without_links_has_locks_too(tmp_path, monkeypatch):
     def no(*a, **k): raise OSError(95, "Operation not supported")
     monkeypatch.setattr(os, "link", no)

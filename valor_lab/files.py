@@ -301,11 +301,10 @@ _HELD, _PULSE = {}, []
 def _start_pulse():
     "One thread keeps all locks of this process fresh."
     if _PULSE == [os.getpid()]: return
-    _PULSE[:] = [os.getpid()]
+    _PULSE[:], moment = [os.getpid()], threading.Event()             # nobody puts another clock in its place, as with time.sleep
     def beat():
-        while True:
-            time.sleep(BEAT)
-            for place, held in list(_HELD.items()):
+        while not moment.wait(BEAT):
+            for place, held in _HELD.copy().items():                 # a copy is made in one go, whatever other threads do
                 with contextlib.suppress(OSError): held["holder"][0] == os.getpid() and os.utime(place)
     threading.Thread(target=beat, daemon=True, name="valor_lab locks").start()
 

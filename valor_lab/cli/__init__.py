@@ -9,7 +9,7 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    frame=["valor", "command", "group", "say", "done", "file_arguments", "clips_of", "open_rooms", "main"],
+    frame=["valor", "command", "group", "say", "done", "listed_lines", "file_arguments", "clips_of", "open_rooms", "main"],
     init=["write_workspace", "valor_init"],
     fetch=["TARGETS", "valor_fetch"],
     harvest=["choose_teachers", "valor_harvest"],

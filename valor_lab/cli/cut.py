@@ -12,9 +12,12 @@ from typing import Annotated
 import typer
 
 from ..core import ParameterError, atomic_path
+from ..files import read_table
 from .frame import clips_of, command, done, file_arguments, say
 
 # %% ../../nbs/api/cli/08_cut.ipynb #430d706d
+_LIST = dict.fromkeys(("id", "recording", "start", "end", "finding"), str)
+
 @command("cut", at_home=False)
 def valor_cut(
     out:Annotated[Path, typer.Option(help="folder for NAME_START_END.mp4 and windows.csv; what is there is not cut again")],
@@ -30,6 +33,7 @@ def valor_cut(
     check_window(window, hop)
     table, out, rows, bad = clips_of(file_arguments(videos, listed)), out.expanduser().absolute(), [], []
     if out.is_file(): raise ParameterError(f"{out} is a file; name a folder for the windows")
+    if (out/"windows.csv").exists(): read_table(out/"windows.csv", _LIST)       # what cannot be added to is said before the work
     say(f"cutting {len(table)} recordings into windows of {window:g} s, into {out}")
     out.mkdir(parents=True, exist_ok=True)
     for name, path in zip(table["id"], table["path"]):
@@ -48,6 +52,8 @@ def valor_cut(
 def _write_list(path, rows):
     "Which file is which second of what; rows of earlier cuts stay."
     import pandas as pd
-    new = pd.DataFrame(rows, columns=["id", "recording", "start", "end", "finding"])
-    if path.exists(): new = pd.concat([pd.read_csv(path, keep_default_na=False), new]).drop_duplicates("id", keep="last")
+    new = pd.DataFrame(rows, columns=list(_LIST))
+    if path.exists():
+        before = read_table(path, _LIST)
+        new = pd.concat([before[~before["id"].isin(new["id"])], new])
     with atomic_path(path) as tmp: new.to_csv(tmp, index=False)

@@ -74,7 +74,10 @@ def look_at_workspace(
 ) -> list:
     "Findings about runs, jobs, labelings, corrections, presets, stores, and what killed writers left."
     from valor_lab import datasets, harvest, labels, training
-    data, runs, found = resolve(root), resolve(out), []
+    data, runs = resolve(root), resolve(out)
+    found = [("bad", what, f"{p} {'is no folder' if p.exists() else 'does not exist: nothing in it was looked at'}")
+             for what, p, usual in (("data folder", data, "data"), ("folder of the runs", runs, "runs"))
+             if not p.is_dir() and (p.exists() or p != resolve(usual))]
     versions = "An older save may be kept beside it in .kept: `valor_lab.files.kept` and `restore`"
     for p in visible(runs, "*/config.toml"):
         def whole(run=training.Run(p.parent)): run.data, run.finished and (run.scores, run.record.get("epochs", 1) and run.metrics)

@@ -48,8 +48,9 @@ def valor_new(
 def _name_of(folder) -> str:
     "The name of a data set from the folder that was asked for."
     folder, data = Path(folder).expanduser(), resolve("data").absolute()
-    if len(folder.parts) == 1: return folder.name
     path = folder if folder.is_absolute() else resolve(folder).absolute()
+    if not folder.name or path.resolve() == data.resolve(): raise ParameterError(f"{folder}: name the data set, such as data/kitchen")
+    if len(folder.parts) == 1: return folder.name
     if path.parent.resolve() != data.resolve():
         raise ParameterError(f"{folder}: a data set lies in {data}; write data/{folder.name}, or {folder.name} alone")
     return path.name

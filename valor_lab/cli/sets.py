@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from .frame import command, done
+from ..files import read_text
 
 # %% ../../nbs/api/cli/13_sets.ipynb #d2a86b11
 @command("sets")
@@ -20,7 +21,7 @@ def valor_sets(
     "List the data sets that can be asked for, or print the file of one."
     from valor_lab import datasets as d
     if name is not None:
-        print(_file_of(name).read_text(encoding="utf-8"), end="")
+        print(read_text(_file_of(name)), end="")
         return 0
     names, said = d.list_datasets(), 0
     for n in names:

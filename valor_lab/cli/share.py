@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from .frame import command, done, say
+from .frame import command, done, listed_lines, say
 from ..core import ParameterError
 
 # %% ../../nbs/api/cli/12_share.ipynb #55e0f52d
@@ -32,8 +32,9 @@ def valor_share(
 ):
     "Write clips with their labels as a page that plays anywhere, without a server."
     from valor_lab.workbench import load_clips, share_page
-    ids = [*(clips or ()), *_listed(listed)]
+    ids, out = list(dict.fromkeys([*(clips or ()), *(line.strip() for line in listed_lines(listed))])), out.expanduser()
     if not ids: raise ParameterError("no clip was named; give ids, or --list FILE with one id in each line")
+    if out.is_file(): raise ParameterError(f"{out} is a file; name a folder for the page")
     say(f"sharing {len(ids)} clips of {dataset}")
     found, lacks = load_clips(dataset, split, size, root, runs), []
     def told(clip, why):
@@ -44,10 +45,3 @@ def valor_share(
     size = sum(p.stat().st_size for p in page.parent.rglob("*") if p.is_file())
     said = f"{len(ids)} clips in {out}, {size / 1e6:.1f} MB; {len(lacks)} without their media. Open {out/'index.html'}"
     return done(said, left_out=len(lacks))
-
-def _listed(path):
-    "The ids of a list."
-    if path is None: return []
-    import sys
-    lines = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
-    return [line.strip() for line in lines.splitlines() if line.strip()]

@@ -7,7 +7,7 @@ __all__ = ['TokenMap', 'in_windows', 'time_settings', 'recipe_of', 'plan_of', 'h
            'make_embedder', 'check_harvest', 'harvest', 'embed', 'summary']
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #cec826f1
-import contextlib, json, os, sys, warnings
+import contextlib, functools, json, os, sys, warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -292,20 +292,26 @@ def _of_words(rows):
     place = lambda p: None if p is None else Window(*p) if len(p) > 1 else Path(p[0])
     return [_Task(i, place(p), had=frozenset(had)) for i, p, had in rows]
 
-def harvest_part(recipe:dict, rows:list) -> int:
+@functools.lru_cache(1)
+def _kept_plan(text): return plan_of(json.loads(text))     # a worker is given many parts, and makes its teachers once
+
+def harvest_part(recipe:dict, rows:list, tidies:bool=False) -> int:
     "Harvest some clips of a store that was begun; how many were attempted."
     with tqdm(disable=True) as bar:
-        _run(_of_words(rows), plan_of(recipe), Path(recipe["out"]), recipe["settings"], recipe["batch"], recipe["workers"],
-             recipe["shard"], bar)
+        _run(_of_words(rows), _kept_plan(json.dumps(recipe, sort_keys=True)), Path(recipe["out"]), recipe["settings"], recipe["batch"],
+             recipe["workers"], recipe["shard"], bar)
+    if tidies: tidy(Path(recipe["out"]))
     return len(rows)
 
 def _in_parts(todo, recipe, engine, bar):
-    "One stretch of the list for each process or job; they commit side by side."
-    n = max(1, min(engine.processes if engine.name == "local" else engine.jobs, -(-len(todo)//recipe["shard"])))
+    "Stretches of the list for processes or jobs, which commit side by side: a shard each, or as many as there may be jobs."
+    n = max(1, -(-len(todo)//recipe["shard"]))
+    n = min(n, engine.jobs) if engine.name != "local" else n if n < engine.processes else -(-n//engine.processes)*engine.processes
     size = -(-len(todo)//n//recipe["batch"])*recipe["batch"] or recipe["batch"]      # batches as one process would make them
     parts = [_in_words(p) for p in _chunks(todo, size)]
     recipe = recipe | dict(workers=min(recipe["workers"], engine.cpus))
-    run_all("valor_lab.harvest.pipeline:harvest_part", [dict(recipe=recipe, rows=p) for p in parts], engine,
+    calls = [dict(recipe=recipe, rows=p, tidies=not k % FRAGMENTS) for k, p in enumerate(parts, 1)]
+    run_all("valor_lab.harvest.pipeline:harvest_part", calls, engine,
             Path(recipe["out"])/".slurm", told=lambda k: bar.update(min(k*size, len(todo) - bar.n)))
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #a405f7da
