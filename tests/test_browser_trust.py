@@ -642,6 +642,17 @@ def test_forced_colours_keep_right_wrong_and_missed_apart(chromium):
         assert len(set(looks)) == 3, looks
 
 
+def test_forced_colours_show_what_is_chosen(chromium):
+    clips = labelings()
+    look = """([s, on]) => { const of = x => { const c = getComputedStyle(document.querySelector(x)); return [c.backgroundColor, c.color, c.outlineStyle].join('|') }; return [of(s + on), of(s + ':not(' + on + ')')] }"""
+    with bare(chromium, TuneBench(clips, tuning(clips)), forced_colors="active") as page:
+        page.wait_for_selector(".vl-tr"), page.wait_for_selector('.vl-line[aria-selected="true"]')
+        for what, on in ((".vl-panel [data-gate]", '[aria-pressed="true"]'), (".vl-choices button", '[aria-pressed="true"]'), (".vl-line", '[aria-selected="true"]')):
+            if what == ".vl-choices button": page.locator(what).first.click(), page.wait_for_selector(f'{what}[aria-pressed="false"]')
+            chosen, not_chosen = page.evaluate(look, [what, on])
+            assert chosen != not_chosen, what
+
+
 def test_on_a_phone_the_time_track_is_wide_and_tune_keeps_its_f(chromium):
     clips = labelings()
     with bare(chromium, TuneBench(clips, tuning(clips)), width=390, height=840) as page:
