@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bare import bare
-from browser import CHROMIUM, MISSING, in_view, settled, sync_playwright
+from browser import CHROMIUM, MISSING, in_view, settled, shot, sync_playwright
 from test_browser_trust import labelings, table, texts, tuning
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason=MISSING), pytest.mark.skipif(sync_playwright is None, reason="no playwright here: pip install playwright")]
@@ -80,8 +80,9 @@ def test_what_cannot_work_is_refused_at_once_and_a_job_says_what_it_is_and_how_f
         for field, value, why in ((".vl-seeds", "x", "seeds='x'"), (".vl-overrides", "lr =", "not a TOML file"), (".vl-overrides", "no_such = 1", "no_such"), (".vl-epochs", "1.5", "whole number")):
             was = page.input_value(field)
             page.fill(field, value), page.click(".vl-start")
-            page.wait_for_function("w => document.querySelector('.vl-message').textContent.includes(w)", arg=why)
+            page.wait_for_function("w => document.querySelector('.vl-message[data-wrong=true]')?.textContent.includes(w)", arg=why)      # and looks it
             page.fill(field, was)
+        shot(page, "launcher-refused")
         assert [p.name for p in (home/"runs/jobs").iterdir() if p.is_dir()] == ["valor-lr-3e-3"] and not page.evaluate("() => window.hacked")
 
 

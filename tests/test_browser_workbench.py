@@ -462,6 +462,7 @@ def test_training_runs_by_hand_and_from_the_launcher_and_appears_in_compare(chro
         page.click(".vl-launcher .vl-start")
         state(page, "running"), state(page, "finished", "failed")
         assert page.get_attribute(".vl-launcher", "data-state") == "finished", page.inner_text(".vl-log")
+        assert page.get_attribute(".vl-launcher .vl-message", "data-wrong") == "false"
         page.wait_for_function("() => +document.querySelector('.vl-curve')?.dataset.points >= 2")
         both_themes(page, "train")
         fill(page, ".vl-epochs", "100000"), fill(page, ".vl-seeds", "2")

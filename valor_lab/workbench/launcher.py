@@ -36,12 +36,13 @@ class Launcher(anywidget.AnyWidget):
     left = traitlets.Unicode("").tag(sync=True)  # how far it is, and how long it still takes
     log = traitlets.Unicode("").tag(sync=True)
     message = traitlets.Unicode("").tag(sync=True)
+    wrong = traitlets.Bool(False).tag(sync=True) # the message is a refusal
 
     def __init__(self, dataset="demo", size="small", root="data", out="runs", notebook="nbs/train.ipynb", **kw):
         self.fixed = dict(dataset=dataset, size=size, data_root=str(root), out=str(out))
         self.notebook, self.folder, self.asked_for = notebook, f"{out}/jobs", {}
         said = plugin_complaints()                        # before presets are listed: a plug-in may bring some
-        super().__init__(presets=presets_for(dataset, root), message=" ".join(said), **kw)
+        super().__init__(presets=presets_for(dataset, root), message=" ".join(said), wrong=bool(said), **kw)
         self.now()
         self.on_msg(self._asked)
         self.observe(lambda c: self.now(), "selected")
@@ -245,6 +246,7 @@ def _clock(seconds):
 # %% ../../nbs/api/workbench/10_launcher.ipynb #f7b64c33
 def _launcher_asked(self, widget, message, buffers):
     "One message from the browser."
+    if message.get("do") in ("start", "stop"): self.wrong = False
     try:
         if message.get("do") == "start":
             self.message = "checking …"                          # what was said of an earlier try must not stay
@@ -257,7 +259,7 @@ def _launcher_asked(self, widget, message, buffers):
             Job(resolve(self.folder)/self.selected).stop()
             self.message = f"{self.title_of(self.selected)} was stopped."
     except SameJob as e: self.message, self.selected = str(e), e.job.name          # a double click: here is the first one
-    except (ValueError, KeyError, TypeError, OSError) as e: self.message = str(e)
+    except (ValueError, KeyError, TypeError, OSError) as e: self.message, self.wrong = str(e), True
     self.now()
 
 # %% ../../nbs/api/workbench/10_launcher.ipynb #35aab01a

@@ -14,7 +14,7 @@ function render({ model, el }) {
   const asked = () => ({ preset: preset.value, labels: labels.value, device: device.value, epochs: epochs.value === "" ? null : +epochs.value,
     seeds: seeds.value, overrides: overrides.value, engine: engine.value.trim() });
   const go = () => {                                     // a field of numbers hides from us what is none: it must not pass for an empty one
-    if (epochs.validity.badInput) put("message", "epochs: expected a whole number, 0 or more"); else send({ do: "start", ...asked() });
+    if (epochs.validity.badInput) (put("wrong", true), put("message", "epochs: expected a whole number, 0 or more")); else send({ do: "start", ...asked() });
   };
   const start = h("button", { class: "vl-start", text: "start", onclick: go });
   const stop = h("button", { class: "vl-stop", text: "stop", onclick: () => send({ do: "stop" }) });
@@ -46,6 +46,7 @@ function render({ model, el }) {
   const day = t => { const d = new Date(t); return isNaN(d) ? "" : d.toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }); };
   function draw() {
     message.textContent = get("message");
+    message.dataset.wrong = get("wrong");
     message.hidden = !get("message");
     const held = list.contains(document.activeElement) ? document.activeElement.dataset.job : null, top = list.scrollTop;
     const job = j => h("button", { class: "vl-job", role: "option", "data-job": j.name, "data-state": j.state, title: j.name,
@@ -96,7 +97,7 @@ function render({ model, el }) {
     for (const p of plots.children) if (before.has(p.of)) p.again(...before.get(p.of));     // the next epoch takes nothing from the hand
   }
   const timer = setInterval(() => { if (root.isConnected) send({ ask: "now" }); }, 1000);
-  const listen = [["change:labels", drawLabels], ["change:jobs", draw], ["change:selected", draw], ["change:message", draw],
+  const listen = [["change:labels", drawLabels], ["change:jobs", draw], ["change:selected", draw], ["change:message", draw], ["change:wrong", draw],
     ["change:left", draw], ["change:log", drawLog], ["change:runs", drawRuns], ["change:curves", curves], ["msg:custom", paper.took]];
   for (const [k, f] of listen) model.on(k, f);
   ownKeys(root, () => false);
