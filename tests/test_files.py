@@ -1,5 +1,5 @@
 """Reading that refuses in words, locks that outlive their owners, and saves that can be taken back."""
-import fcntl, itertools, json, multiprocessing, os, random, signal, threading, time
+import fcntl, itertools, json, multiprocessing, os, random, signal, subprocess, sys, threading, time
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +147,24 @@ def test_a_file_system_without_links_has_locks_too(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", no)
     with lock(tmp_path/"x"), pytest.raises(Held): files._take(tmp_path/".x.lock", process() | dict(token="1" * 16), 0)
     assert not list(tmp_path.iterdir())
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux")
+def test_a_process_lives_until_its_last_thread_has_ended():
+    "A process that is killed looks dead as soon as its first thread is, while another may still have a file open, or write."
+    code = ("import ctypes, os, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); print(flush=True); libc = ctypes.CDLL(None); "
+            "libc.syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)")              # `exit` of one thread
+    p = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        p.stdout.readline()
+        while (said := Path(f"/proc/{p.pid}/stat").read_text().rpartition(")")[2].split())[0] != "Z": time.sleep(.01)
+        assert core.is_alive(process(p.pid) | dict(began=said[19]))
+    finally: p.kill()
+    who = dict(process(p.pid), began=said[19])
+    while Path(f"/proc/{p.pid}/stat").read_text().rpartition(")")[2].split()[17] != "1": time.sleep(.01)
+    assert not core.is_alive(who)                                       # nobody has waited for it yet
+    p.wait()
+    assert not core.is_alive(who)
+
 
 def test_a_process_number_that_was_given_anew_is_another_process():
     assert core.is_alive(process()) and not core.is_alive(process() | dict(began="12")) and core.is_alive(process(os.getppid()))

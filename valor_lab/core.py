@@ -159,7 +159,7 @@ def _began(pid):
     "When a process of this machine began, counted from the machine's own start; None if it is no more, '' where that cannot be known."
     try: words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError: words = None
-    if words: return None if words[0] in "ZX" else words[19]
+    if words: return None if words[0] in "ZX" and int(words[17]) < 2 else words[19]      # its threads end after it, and hold what it held
     if Path("/proc/self/stat").exists(): return None
     try: p = need("psutil", "lab").Process(pid)
     except ImportError: return ""
