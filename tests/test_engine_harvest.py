@@ -43,11 +43,11 @@ def test_a_harvest_in_parts_is_seen_part_by_part_up_to_the_number_of_clips(tmp_p
     clips, at, parts = [pipeline._Task(f"clip{n}", None) for n in range(5)], [], []
     def run_all(function, calls, engine, folder, told):
         parts.extend(row[0] for c in calls for row in c["rows"])
-        for _ in calls: told(1), at.append(bar.n)
+        for _ in calls: told(1), at.append(bar.n - 7)
     monkeypatch.setattr(pipeline, "run_all", run_all)
-    with tqdm(total=5, file=open(os.devnull, "w")) as bar:
+    with tqdm(total=12, initial=7, file=open(os.devnull, "w")) as bar:
         pipeline._in_parts(clips, dict(out=str(tmp_path), batch=2, shard=2, workers=1), find_engine(said), bar)
-    assert at == seen and parts == [c.id for c in clips]                         # the last part is the smaller one
+    assert at == seen and parts == [c.id for c in clips]                         # the last part is the smaller one; seven were there before
 
 
 def test_a_worker_makes_its_teachers_once_and_a_long_harvest_is_tidied_on_the_way(videos, tmp_path, monkeypatch):

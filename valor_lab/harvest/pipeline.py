@@ -312,7 +312,7 @@ def _in_parts(todo, recipe, engine, bar):
     recipe = recipe | dict(workers=min(recipe["workers"], engine.cpus))
     calls = [dict(recipe=recipe, rows=p, tidies=not k % FRAGMENTS) for k, p in enumerate(parts, 1)]
     run_all("valor_lab.harvest.pipeline:harvest_part", calls, engine,
-            Path(recipe["out"])/".slurm", told=lambda k: bar.update(min(k*size, len(todo) - bar.n)))
+            Path(recipe["out"])/".slurm", told=lambda k: bar.update(min(k*size, bar.total - bar.n)))
 
 # %% ../../nbs/api/harvest/13_pipeline.ipynb #a405f7da
 def decode_batch(shared:dict, batch:list) -> list:
